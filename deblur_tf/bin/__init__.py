@@ -1,0 +1,1 @@
+"""Command-line programs: absl flags, then configuration, then one library call."""

@@ -1,0 +1,60 @@
+"""What every program shares: exit codes and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Callable, Sequence
+
+from absl import app
+
+# Exit codes.
+OK, SOME_FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class UsageError(ValueError):
+    """A flag or argument that cannot be used; the message says which and why."""
+
+
+def fail(message: object, code: int) -> int:
+    """Prints an error line and returns the exit code."""
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Parses flags and runs `main`, turning known errors into exit codes.
+
+    `main` imports what it needs: `--help` must not wait for TensorFlow.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+    def guarded(argv: Sequence[str]) -> int:
+        if len(argv) > 1:
+            return fail(f"unexpected argument {argv[1]!r}; see --help", USAGE)
+        try:
+            return main(argv)
+        except UsageError as error:
+            return fail(error, USAGE)
+        except KeyboardInterrupt:
+            return fail("interrupted", INTERRUPTED)
+        except Exception as error:
+            code = _exit_code(error)
+            if code is None:
+                raise
+            return fail(error, code)
+
+    app.run(guarded)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The code of an error of ours; None for a bug, which shows its traceback."""
+    codes = {
+        "ConfigError": USAGE,
+        "DataError": USAGE,
+        "ModelError": NO_MODEL,
+        "CheckpointError": NO_MODEL,
+        "NonFiniteLossError": SOME_FAILED,
+    }
+    return codes.get(type(error).__name__)

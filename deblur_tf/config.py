@@ -1,0 +1,85 @@
+"""Strict gin configuration: what a program is told, and a record of it."""
+
+from __future__ import annotations
+
+import pathlib
+from importlib import resources
+from typing import Any, Sequence
+
+import gin
+from absl import logging
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message says what to change."""
+
+
+def config_dir() -> pathlib.Path:
+    """The folder of the gin files that come with the package."""
+    return pathlib.Path(str(resources.files("deblur_tf.gin_configs")))
+
+
+def find_gin_file(name: str) -> pathlib.Path:
+    """A gin file by path, or by its name inside the packaged `gin_configs`.
+
+    Raises:
+      ConfigError: listing the packaged files, if there is no such file.
+    """
+    for path in (pathlib.Path(name), config_dir() / name):
+        if path.is_file():
+            return path
+    root = config_dir()
+    known = sorted(str(p.relative_to(root)) for p in root.rglob("*.gin"))
+    raise ConfigError(f"no gin file {name!r}; the package has: {', '.join(known)}")
+
+
+def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """Replaces the gin configuration by files, then by single bindings.
+
+    Unknown names are errors. Includes are found beside the packaged files.
+
+    Args:
+      gin_files: paths or packaged names, later ones win.
+      overrides: bindings such as "BATCH_SIZE = 8".
+
+    Raises:
+      ConfigError: for a missing file, bad syntax or an unknown name.
+    """
+    _register()
+    paths = [str(find_gin_file(name)) for name in gin_files]
+    gin.clear_config()
+    gin.add_config_file_search_path(str(config_dir()))
+    verbosity = logging.get_verbosity()
+    # gin logs an error for each place where an include is not.
+    logging.set_verbosity(logging.FATAL)
+    try:
+        gin.parse_config_files_and_bindings(paths, list(overrides))
+    except (ValueError, SyntaxError, OSError, AttributeError) as error:
+        raise ConfigError(f"bad configuration: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def build(name: str) -> Any:
+    """Constructs the registered class or function `name` as configured.
+
+    Raises:
+      ConfigError: if a value has the wrong type, is missing or is refused.
+    """
+    try:
+        return gin.get_configurable(name)()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"bad configuration: {error}") from error
+
+
+def operative() -> str:
+    """All bindings that have been used so far, as gin text."""
+    return gin.operative_config_str()
+
+
+def _register() -> None:
+    """Imports every module that gin files may name."""
+    from deblur_tf import layers, schedules  # noqa: F401
+    from deblur_tf.data import pairs  # noqa: F401
+    from deblur_tf.models import guidance, icdpm, unet  # noqa: F401
+    from deblur_tf.training import objective, optimizer, recipe  # noqa: F401

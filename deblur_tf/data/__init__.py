@@ -1,0 +1,1 @@
+"""Photographs, synthetic blur, and batches of blurry/sharp pairs."""

@@ -1,0 +1,118 @@
+"""Blurry/sharp training pairs made from sharp photographs, in NumPy.
+
+A pair is a pure function of (seed, index): any worker can make any pair, and a
+restarted run sees the pairs it would have seen.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from typing import Iterator
+
+import gin
+import numpy as np
+
+from deblur_tf.data import blur
+from deblur_tf.data.photos import PhotoSet, open_photos
+
+MARGIN = (blur.MAX_SUPPORT - 1) // 2
+
+
+def random_crop(
+    photo: np.ndarray, size: int, margin: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A random `size` x `size` window with `margin` pixels more on each side.
+
+    The margin lies inside the photo where it can; small photos are extended by
+    reflection. uint8 [H, W, 3] -> uint8 [size + 2 margin, size + 2 margin, 3].
+    """
+    side = size + 2 * margin
+    short = [max(side - n, 0) for n in photo.shape[:2]]
+    if any(short):
+        pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
+        photo = np.pad(photo, pads, mode="symmetric")
+    top, left = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
+    return photo[top : top + side, left : left + side]
+
+
+def random_dihedral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of the eight flips and 90-degree rotations (DvSR sec. 5.2)."""
+    code = int(rng.integers(8))
+    if code >= 4:
+        image = image[:, ::-1]
+    return np.rot90(image, code % 4)
+
+
+@gin.register
+class PairGenerator:
+    """Random crops of photos, blurred by random camera shake (DvSR app. C).
+
+    Args:
+      photos: sharp photographs, a folder of them, or None for the bundled ones.
+      crop_size: side of a pair in pixels; 128 in the papers.
+      max_extent: longest shake in pixels, up to 30.
+      max_stddev: strongest noise, of 255.
+      seed: with the index, decides everything about a pair.
+    """
+
+    def __init__(
+        self,
+        photos: PhotoSet | str | os.PathLike[str] | None = None,
+        crop_size: int = 128,
+        max_extent: float = 30.0,
+        max_stddev: float = 15.0,
+        seed: int = 0,
+    ):
+        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos)
+        self.crop_size = crop_size
+        self.max_extent = max_extent
+        self.max_stddev = max_stddev
+        self.seed = seed
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each.
+
+        Crop, flip and rotation come before the blur, so both images share them
+        and no direction of shake is favoured.
+        """
+        rng = np.random.default_rng((self.seed, int(index)))
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        window = random_crop(photo, self.crop_size, MARGIN, rng)
+        window = np.ascontiguousarray(random_dihedral(window, rng))
+        blurry = blur.degrade(window, rng, self.max_extent, self.max_stddev)
+        return blurry, window[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def batch_of(
+    make_pair: PairGenerator, step: int, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The batch of a training step: uint8 [B, crop, crop, 3], blurry and sharp."""
+    pairs = [make_pair(step * batch_size + i) for i in range(batch_size)]
+    blurry, sharp = zip(*pairs)
+    return np.stack(blurry), np.stack(sharp)
+
+
+def batches(
+    make_pair: PairGenerator,
+    batch_size: int,
+    first_step: int = 0,
+    workers: int = 2,
+    prefetch: int = 8,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches from `first_step` on, made ahead by threads, in order."""
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = [
+            pool.submit(batch_of, make_pair, first_step + i, batch_size)
+            for i in range(prefetch)
+        ]
+        step = first_step + prefetch
+        try:
+            while True:
+                batch = futures.pop(0).result()
+                futures.append(pool.submit(batch_of, make_pair, step, batch_size))
+                step += 1
+                yield batch
+        finally:
+            for future in futures:
+                future.cancel()

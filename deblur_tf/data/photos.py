@@ -1,0 +1,91 @@
+"""Sharp photographs to learn from: a folder, or those bundled with scikit-image."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import threading
+from typing import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+# Sharp colour photographs that come with the scikit-image package.
+BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png")
+
+
+class DataError(ValueError):
+    """Input data that cannot be used; the message names the file and the remedy."""
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The image files below a folder, sorted; extensions in any case.
+
+    Raises:
+      DataError: if the folder is missing or has no images.
+    """
+    root = pathlib.Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    paths = sorted(
+        p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()
+    )
+    if not paths:
+        raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in this folder")
+    return paths
+
+
+def bundled_photos() -> list[pathlib.Path]:
+    """Paths of the photographs bundled with scikit-image; no download."""
+    import skimage
+
+    folder = pathlib.Path(skimage.__file__).parent / "data"
+    return [folder / name for name in BUNDLED]
+
+
+def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a photo as uint8 [H, W, 3], upright by its EXIF orientation.
+
+    Raises:
+      DataError: if the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+class PhotoSet:
+    """Photos by index, kept decoded in memory up to a limit. Thread-safe."""
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], cache_bytes: int = 2 << 30
+    ):
+        if not paths:
+            raise DataError("no photos given")
+        self.paths = [pathlib.Path(p) for p in paths]
+        self._cache: dict[int, np.ndarray] = {}
+        self._free = cache_bytes
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+        image = self._cache.get(index)
+        if image is None:
+            image = read_rgb(self.paths[index])
+            with self._lock:
+                if index not in self._cache and image.nbytes <= self._free:
+                    self._cache[index] = image
+                    self._free -= image.nbytes
+        return image
+
+
+def open_photos(folder: str | os.PathLike[str] | None) -> PhotoSet:
+    """The photos of a folder; with None or "", the bundled ones."""
+    return PhotoSet(list_images(folder) if folder else bundled_photos())

@@ -1,0 +1,1 @@
+"""The diffusion process, its losses and samplers. Nothing here knows a network."""

@@ -1,0 +1,1 @@
+"""Quality figures of restored images."""

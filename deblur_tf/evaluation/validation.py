@@ -1,0 +1,56 @@
+"""The fixed validation grid of a training run."""
+
+from __future__ import annotations
+
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops
+from deblur_tf.evaluation.metrics import psnr
+from deblur_tf.sampling import Sampler, sample_keys
+from deblur_tf.schedules import inference_schedule
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.state import State, assign_named, named_variables
+
+# Pairs with numbers that training does not reach.
+FIRST_PAIR = 2**62
+
+
+class Validation:
+    """Restores a few fixed pairs with the averaged weights.
+
+    The pairs come from the photos of the recipe, with blur that training does
+    not see. A second model holds the averages; training weights stay as is.
+    """
+
+    def __init__(self, recipe: Recipe):
+        pairs = [recipe.pairs(FIRST_PAIR + i) for i in range(recipe.validation_images)]
+        self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs))
+        self.schedule = inference_schedule(recipe.validation_steps)
+        self.seed = recipe.seed
+        self.model = recipe.model()
+        self.model.build()
+        self.sampler = Sampler(self.model)
+
+    def __call__(self, weights: State) -> tuple[dict[str, float], np.ndarray]:
+        """Mean PSNR in dB of input and output, and a picture of all pairs.
+
+        The picture is uint8 [images * H, 3 * W, 3]: blurry, restored, sharp.
+        """
+        named = named_variables(self.model, trainable_only=True)
+        assign_named(named, weights, "averaged weights")
+        sample = self.sampler(
+            image_ops.to_model_range(self.blurry),
+            sample_keys(self.seed, np.arange(len(self.blurry))),
+            self.schedule,
+        )
+        restored = ops.convert_to_numpy(image_ops.to_uint8(sample))
+        figures = {
+            name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp)]))
+            for name, images in (
+                ("psnr_blurry", self.blurry),
+                ("psnr_restored", restored),
+            )
+        }
+        rows = np.concatenate([self.blurry, restored, self.sharp], axis=2)
+        return figures, rows.reshape(-1, *rows.shape[2:])

@@ -1,0 +1,107 @@
+"""Image operations shared by models, losses and programs, in `keras.ops`.
+
+Images are float32 NHWC in [-1, 1]; a pyramid is ordered from fine to coarse.
+Nothing here keeps state, and every function accepts static or dynamic sizes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+Tensor = Any
+
+# ITU-R BT.601 luma, the grayscale of PIL, OpenCV and tf.image.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def to_model_range(image: Tensor) -> Tensor:
+    """Maps uint8 [0, 255] to float32 [-1, 1]."""
+    return ops.cast(image, "float32") / 127.5 - 1.0
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Maps float [-1, 1] to uint8 [0, 255]: clip, then round to nearest."""
+    scaled = (ops.cast(image, "float32") + 1.0) * 127.5
+    return ops.cast(ops.round(ops.clip(scaled, 0.0, 255.0)), "uint8")
+
+
+def rgb_to_gray(image: Tensor) -> Tensor:
+    """Luma of an RGB image.
+
+    Args:
+      image: [B, H, W, 3], any range.
+
+    Returns:
+      [B, H, W, 1] in the same range.
+    """
+    weights = ops.convert_to_tensor(np.array(LUMA, "float32"))
+    return ops.sum(image * ops.cast(weights, image.dtype), axis=-1, keepdims=True)
+
+
+def downsample(image: Tensor, factor: int) -> Tensor:
+    """Antialiased area mean over `factor` x `factor` blocks.
+
+    Args:
+      image: [B, H, W, C] with H and W multiples of `factor`.
+      factor: block side in pixels, 1 or more.
+
+    Returns:
+      [B, H / factor, W / factor, C].
+    """
+    if factor == 1:
+        return image
+    return ops.average_pool(image, factor, strides=factor, padding="valid")
+
+
+def upsample_nearest(image: Tensor, factor: int = 2) -> Tensor:
+    """Repeats each pixel `factor` times along height and width.
+
+    [B, H, W, C] -> [B, H * factor, W * factor, C].
+    """
+    shape = ops.shape(image)
+    height, width, channels = shape[1], shape[2], shape[3]
+    tiled = ops.broadcast_to(
+        image[:, :, None, :, None, :],
+        (shape[0], height, factor, width, factor, channels),
+    )
+    return ops.reshape(
+        tiled, (shape[0], height * factor, width * factor, channels)
+    )
+
+
+def _reflected_indices(size: Tensor, padded: Tensor) -> Tensor:
+    """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave.
+
+    Unlike `pad(mode="reflect")` this holds for pads longer than the image.
+    """
+    period = ops.maximum(2 * (size - 1), 1)
+    position = ops.arange(padded, dtype="int32") % period
+    return ops.where(position < size, position, period - position)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Reflect-pads at the bottom and right to the next multiple.
+
+    Args:
+      image: [B, H, W, C], any H >= 1 and W >= 1.
+      multiple: sizes become multiples of this.
+
+    Returns:
+      [B, H', W', C]; the tensor itself where nothing needs padding. Undo with
+      `crop(result, H, W)`.
+    """
+    for axis in (1, 2):
+        if image.shape[axis] is not None and image.shape[axis] % multiple == 0:
+            continue
+        size = ops.shape(image)[axis]
+        indices = _reflected_indices(size, size + (-size) % multiple)
+        image = ops.take(image, indices, axis=axis)
+    return image
+
+
+def crop(image: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Top-left [B, height, width, C] part: the inverse of `pad_to_multiple`."""
+    return image[:, :height, :width, :]

@@ -1,0 +1,198 @@
+"""Building blocks of the networks (DvSR sec. 4.2 and app. E).
+
+A feature map is [B, H, W, C]. Blocks have no normalisation, no attention and
+no positional encoding, so that networks made of them accept any image size.
+Each layer has a `build`, so variables exist, named by their path, before any
+data is seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gin
+import keras
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+
+def conv(filters: int, kernel_size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
+    """A convolution that keeps height and width."""
+    return keras.layers.Conv2D(
+        filters, kernel_size, padding="same", name=name, **kwargs
+    )
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class NoiseLevelEmbedding(keras.layers.Layer):
+    """Fourier features of the noise level, then two Dense layers with swish.
+
+    The angular frequencies are geometric from 1 to `max_frequency`: training
+    noise levels lie as close to 1 as 1 - 5e-7, where only high frequencies
+    tell them apart. Always float32, since bfloat16 has eight bits.
+
+    Input float32 [B] in (0, 1]; output float32 [B, features].
+    """
+
+    def __init__(
+        self,
+        features: int,
+        num_frequencies: int = 32,
+        max_frequency: float = 5000.0,
+        name: str = "noise_level_embedding",
+        **kwargs: Any,
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(name=name, **kwargs)
+        self.features = features
+        self.num_frequencies = num_frequencies
+        self.max_frequency = max_frequency
+        self.dense_1 = keras.layers.Dense(
+            features, activation="swish", dtype="float32", name="dense_1"
+        )
+        self.dense_2 = keras.layers.Dense(
+            features, activation="swish", dtype="float32", name="dense_2"
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        self.dense_1.build((input_shape[0], 2 * self.num_frequencies))
+        self.dense_2.build((input_shape[0], self.features))
+
+    def call(self, noise_level: Tensor) -> Tensor:
+        frequencies = np.geomspace(1.0, self.max_frequency, self.num_frequencies)
+        angles = noise_level[:, None] * ops.convert_to_tensor(
+            frequencies.astype("float32")
+        )
+        waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+        return self.dense_2(self.dense_1(waves))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "features": self.features,
+            "num_frequencies": self.num_frequencies,
+            "max_frequency": self.max_frequency,
+        }
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class ResidualBlock(keras.layers.Layer):
+    """swish, conv 3x3, swish, conv 3x3, plus the skip (BigGAN style).
+
+    `resample` halves ("down", 2x2 average) or doubles ("up", nearest) the
+    resolution, before the convolutions and on the skip. The skip is a 1x1 conv
+    where the width changes, otherwise the identity. The noise-level embedding
+    enters through a Dense added after the first conv.
+
+    The second conv starts at zero, so that each block starts as its skip: with
+    no normalisation, this keeps the scale of features through the depth of the
+    network. The sum is therefore not divided by sqrt(2).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        resample: str | None = None,
+        use_embedding: bool = True,
+        name: str = "residual_block",
+        **kwargs: Any,
+    ):
+        if resample not in (None, "down", "up"):
+            raise ValueError(f"resample must be None, 'down' or 'up', got {resample!r}")
+        super().__init__(name=name, **kwargs)
+        self.filters = filters
+        self.resample = resample
+        self.use_embedding = use_embedding
+        policy = self.dtype_policy
+        self.conv_1 = conv(filters, 3, "conv_1", dtype=policy)
+        self.conv_2 = conv(
+            filters, 3, "conv_2", kernel_initializer="zeros", dtype=policy
+        )
+        self.embed = (
+            keras.layers.Dense(filters, name="embed", dtype=policy)
+            if use_embedding
+            else None
+        )
+        self.skip = None
+
+    def build(self, input_shape: Shape, embedding_shape: Shape | None = None) -> None:
+        batch, height, width, channels = input_shape
+        self.conv_1.build(input_shape)
+        self.conv_2.build((batch, height, width, self.filters))
+        if self.embed is not None:
+            if embedding_shape is None:
+                raise ValueError(f"{self.name}: an embedding is used, so build needs its shape")
+            self.embed.build(embedding_shape)
+        if channels != self.filters:
+            self.skip = conv(self.filters, 1, "skip", dtype=self.dtype_policy)
+            self.skip.build(input_shape)
+
+    def call(self, inputs: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """[B, H, W, C], [B, E] -> [B, H', W', filters]."""
+        return self._residual(inputs, embedding, None)
+
+    def _residual(self, x: Tensor, embedding: Tensor | None, bias: Tensor | None) -> Tensor:
+        h = ops.silu(x)
+        if self.resample == "down":
+            h, x = image_ops.downsample(h, 2), image_ops.downsample(x, 2)
+        elif self.resample == "up":
+            h, x = image_ops.upsample_nearest(h), image_ops.upsample_nearest(x)
+
+        h = self.conv_1(h)
+        if self.embed is not None:
+            h = h + self.embed(embedding)[:, None, None, :]
+        if bias is not None:
+            h = h + bias
+        h = self.conv_2(ops.silu(h))
+
+        return h + (x if self.skip is None else self.skip(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "filters": self.filters,
+            "resample": self.resample,
+            "use_embedding": self.use_embedding,
+        }
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class GuidedResidualBlock(ResidualBlock):
+    """Residual block that also adds a projected guidance feature (sec. 3.2).
+
+    "adding the extracted representation to the feature map at the respective
+    scale ... as an extra bias": a 1x1 conv projects the guidance feature to
+    the block's width, and the result is added after the first conv.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        use_embedding: bool = True,
+        name: str = "guided_residual_block",
+        **kwargs: Any,
+    ):
+        kwargs.pop("resample", None)
+        super().__init__(filters, None, use_embedding, name=name, **kwargs)
+        self.project = conv(filters, 1, "project", dtype=self.dtype_policy)
+
+    def build(
+        self,
+        input_shape: Shape,
+        guidance_shape: Shape,
+        embedding_shape: Shape | None = None,
+    ) -> None:
+        super().build(input_shape, embedding_shape)
+        self.project.build(guidance_shape)
+
+    def call(
+        self, inputs: Tensor, guidance: Tensor, embedding: Tensor | None = None
+    ) -> Tensor:
+        """[B, H, W, C], [B, H, W, G], [B, E] -> [B, H, W, filters]."""
+        return self._residual(inputs, embedding, self.project(guidance))

@@ -1,0 +1,1 @@
+"""Networks. Models know no loss and no schedule."""

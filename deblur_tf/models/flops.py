@@ -1,0 +1,79 @@
+"""Counts the floating-point operations of convolutions and dense layers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any, Callable, Iterator
+
+import keras
+
+Tensor = Any
+
+
+def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int:
+    """Operations of one forward pass for one image, 2 per multiply-add.
+
+    Runs the model on shapes alone and notes what each convolution and dense
+    layer sees. Pointwise work (activations, sums, pooling) is not counted.
+
+    Args:
+      model: a built `UNet` or `GuidedDiffusion`; of the latter, guidance and
+        one denoising step are counted, as in the paper's Table 13.
+      height, width: size of the image in pixels; multiples of the model's
+        `size_multiple`, so that padding costs nothing.
+
+    Raises:
+      ValueError: if the size is no such multiple.
+    """
+    multiple = model.size_multiple
+    if height % multiple or width % multiple:
+        raise ValueError(f"{height}x{width} is no multiple of {multiple}")
+    image = keras.KerasTensor((1, height, width, 3), "float32")
+    level = keras.KerasTensor((1,), "float32")
+    total = 0
+
+    def add(layer: keras.layers.Layer, output: Tensor) -> None:
+        nonlocal total
+        positions = math.prod(output.shape[1:-1])
+        total += 2 * positions * math.prod(layer.kernel.shape)
+
+    with _observed(model, add):
+        if hasattr(model, "denoise"):
+            model.compute_output_spec(image, level, image)
+        elif model.use_noise_level:
+            model.compute_output_spec(image, level)
+        else:
+            model.compute_output_spec(image)
+    return total
+
+
+@contextlib.contextmanager
+def _observed(
+    model: keras.Model, visit: Callable[[keras.layers.Layer, Tensor], None]
+) -> Iterator[None]:
+    """Calls `visit` with each conv and dense layer and its output, within."""
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))
+    ]
+
+    def watched(layer: keras.layers.Layer) -> Callable[..., Tensor]:
+        original = layer.call
+
+        def call(*args: Any, **kwargs: Any) -> Tensor:
+            output = original(*args, **kwargs)
+            visit(layer, output)
+            return output
+
+        return call
+
+    # Past Keras' own __setattr__, which locks built layers.
+    for layer in layers:
+        object.__setattr__(layer, "call", watched(layer))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            object.__delattr__(layer, "call")

@@ -1,0 +1,241 @@
+"""Multiscale structure guidance (guided-diffusion paper sec. 3.2, eq. 1-2).
+
+At scale k = 1, 2, 3 a transform phi_k leaves only coarse structure of the
+blurry image: gray, 1/2^k of the size, slightly noisy. A network without
+resampling turns it into a guidance feature, from which one conv must predict
+the sharp image's structure at that scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import gin
+import keras
+
+from deblur_tf import image_ops
+from deblur_tf.layers import ResidualBlock, conv
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+
+class Guidance(NamedTuple):
+    """What the guidance knows of one batch, per scale from fine to coarse.
+
+    Attributes:
+      features: float [B, H / 2^k, W / 2^k, base_channels].
+      predictions: float32 [B, H / 2^k, W / 2^k, 1], the sharp gray image in
+        [-1, 1] as predicted by R (eq. 2).
+    """
+
+    features: tuple[Tensor, ...]
+    predictions: tuple[Tensor, ...]
+
+
+def structure(image: Tensor, scale: int) -> Tensor:
+    """The part of phi_k without noise: gray, then area mean over 2^k x 2^k.
+
+    Also gives the target of the regression (eq. 2) from the sharp image.
+
+    Args:
+      image: [B, H, W, 3] in [-1, 1], H and W multiples of 2^scale.
+      scale: k, 1 or more.
+
+    Returns:
+      [B, H / 2^k, W / 2^k, 1].
+    """
+    return image_ops.downsample(image_ops.rgb_to_gray(image), 2**scale)
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class GuidanceTransform(keras.layers.Layer):
+    """phi_k of eq. 1: gray, downsampled by 2^k, plus n ~ N(0, noise_stddev^2).
+
+    The paper adds "a small amount" of noise and prints no figure; 0.05, in
+    units of the [-1, 1] range, is ours. The standard normal noise is an input,
+    so that draws stay outside of the model; without it none is added.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        noise_stddev: float = 0.05,
+        name: str = "guidance_transform",
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.scale = scale
+        self.noise_stddev = noise_stddev
+
+    def build(self, input_shape: Shape) -> None:
+        del input_shape  # no variables
+
+    def call(self, blurry: Tensor, noise: Tensor | None = None) -> Tensor:
+        """[B, H, W, 3], [B, H / 2^k, W / 2^k, 1] -> [B, H / 2^k, W / 2^k, 1]."""
+        result = structure(blurry, self.scale)
+        return result if noise is None else result + self.noise_stddev * noise
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "scale": self.scale,
+            "noise_stddev": self.noise_stddev,
+        }
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class GuidanceNetwork(keras.layers.Layer):
+    """Extracts the guidance feature of one scale, at that scale throughout.
+
+    Input conv to g; residual blocks of widths g, 2g, 3g; the middle at 3g;
+    residual blocks of widths 3g, 2g, g. The last block's output is the
+    guidance feature; R, a single conv, predicts the sharp gray image from it.
+
+    Args:
+      base_channels: g, the channels of the guidance feature ("guide ch").
+      channel_multipliers: widths over `base_channels`.
+      num_res_blocks: residual blocks a width before the middle; one more a
+        width after it. 3 in the paper.
+      num_middle_blocks: 2 in the paper.
+      dtype: policy of the body; R is float32 always.
+    """
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        channel_multipliers: Sequence[int] = (1, 2, 3),
+        num_res_blocks: int = 3,
+        num_middle_blocks: int = 2,
+        name: str = "guidance_network",
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.base_channels = base_channels
+        self.channel_multipliers = tuple(channel_multipliers)
+        self.num_res_blocks = num_res_blocks
+        self.num_middle_blocks = num_middle_blocks
+
+        widths = [base_channels * m for m in self.channel_multipliers]
+        plan = [("in", w, num_res_blocks) for w in widths]
+        plan += [("middle", widths[-1], num_middle_blocks)]
+        plan += [("out", w, num_res_blocks + 1) for w in reversed(widths)]
+        self.conv_in = conv(base_channels, 3, "conv_in", dtype=self.dtype_policy)
+        self.blocks = [
+            ResidualBlock(
+                width,
+                use_embedding=False,
+                name=f"{part}_{width // base_channels}_{i}",
+                dtype=self.dtype_policy,
+            )
+            for part, width, count in plan
+            for i in range(count)
+        ]
+        self.regression = conv(1, 3, "regression", dtype="float32")
+
+    def build(self, input_shape: Shape) -> None:
+        self.conv_in.build(input_shape)
+        channels = self.base_channels
+        for block in self.blocks:
+            block.build((None, None, None, channels))
+            channels = block.filters
+        self.regression.build((None, None, None, channels))
+
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, h, w, 1] -> feature [B, h, w, g], prediction float32 [B, h, w, 1]."""
+        h = self.conv_in(inputs)
+        for block in self.blocks:
+            h = block(h)
+        return h, self.regression(h)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "base_channels": self.base_channels,
+            "channel_multipliers": self.channel_multipliers,
+            "num_res_blocks": self.num_res_blocks,
+            "num_middle_blocks": self.num_middle_blocks,
+        }
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class MultiscaleGuidance(keras.layers.Layer):
+    """One transform and one network per scale (the paper's "guidance network").
+
+    Args:
+      base_channels: g of each network.
+      num_scales: scales k = 1 ... num_scales; 3 in the paper.
+      num_res_blocks, num_middle_blocks: see `GuidanceNetwork`.
+      noise_stddev: see `GuidanceTransform`.
+    """
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        num_scales: int = 3,
+        num_res_blocks: int = 3,
+        num_middle_blocks: int = 2,
+        noise_stddev: float = 0.05,
+        name: str = "guidance",
+        **kwargs: Any,
+    ):
+        # The images stay float32 until the first conv of each network.
+        kwargs["autocast"] = False
+        super().__init__(name=name, **kwargs)
+        self.base_channels = base_channels
+        self.num_scales = num_scales
+        self.num_res_blocks = num_res_blocks
+        self.num_middle_blocks = num_middle_blocks
+        self.noise_stddev = noise_stddev
+        self.transforms = [
+            GuidanceTransform(k, noise_stddev, name=f"transform_{k}", dtype="float32")
+            for k in self.scales
+        ]
+        self.networks = [
+            GuidanceNetwork(
+                base_channels,
+                num_res_blocks=num_res_blocks,
+                num_middle_blocks=num_middle_blocks,
+                name=f"scale_{k}",
+                dtype=self.dtype_policy,
+            )
+            for k in self.scales
+        ]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """k of each scale, fine to coarse."""
+        return tuple(range(1, self.num_scales + 1))
+
+    def build(self, input_shape: Shape) -> None:
+        for transform, network in zip(self.transforms, self.networks, strict=True):
+            transform.build(input_shape)
+            network.build((input_shape[0], None, None, 1))
+
+    def call(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guidance:
+        """Features and predictions of every scale.
+
+        Args:
+          blurry: [B, H, W, 3] in [-1, 1], H and W multiples of 2^num_scales.
+          noise: standard normal [B, H / 2^k, W / 2^k, 1] per scale, or None.
+        """
+        features, predictions = [], []
+        for i, (transform, network) in enumerate(
+            zip(self.transforms, self.networks, strict=True)
+        ):
+            feature, prediction = network(
+                transform(blurry, None if noise is None else noise[i])
+            )
+            features.append(feature)
+            predictions.append(prediction)
+        return Guidance(tuple(features), tuple(predictions))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "base_channels": self.base_channels,
+            "num_scales": self.num_scales,
+            "num_res_blocks": self.num_res_blocks,
+            "num_middle_blocks": self.num_middle_blocks,
+            "noise_stddev": self.noise_stddev,
+        }

@@ -1,0 +1,234 @@
+"""The UNet of DvSR and icDPM (DvSR sec. 4.2, app. E; block plan in the README)."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import gin
+import keras
+from keras import ops
+
+from deblur_tf.layers import (
+    GuidedResidualBlock,
+    NoiseLevelEmbedding,
+    ResidualBlock,
+    conv,
+)
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class UNet(keras.Model):
+    """Fully convolutional UNet of residual blocks.
+
+    Input conv; then, a depth: `num_res_blocks` residual blocks, each output a
+    skip, and between depths one block that halves the resolution, a skip too.
+    Two blocks in the middle. Then, a depth: `num_res_blocks + 1` blocks, each
+    concatenating the latest unused skip, and between depths one block that
+    doubles the resolution. Last, swish and a zero-initialised output conv.
+
+    Args:
+      base_channels: width at full resolution ("ch" in the papers).
+      channel_multipliers: width of each depth over `base_channels`.
+      num_res_blocks: residual blocks a depth in the encoder; 3 in the papers.
+      num_middle_blocks: residual blocks at the lowest resolution; 2.
+      out_channels: channels of the output image.
+      use_noise_level: embed a noise level and add it in each block. Without
+        it this is the regression network of DvSR Table 4.
+      guided: use guided residual blocks in the encoder at depths 1, 2, ...
+        (half resolution and below).
+      dtype: policy of the body, e.g. "mixed_bfloat16"; the embedding and the
+        output conv are float32 always.
+    """
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        channel_multipliers: Sequence[int] = (1, 2, 3, 4),
+        num_res_blocks: int = 3,
+        num_middle_blocks: int = 2,
+        out_channels: int = 3,
+        use_noise_level: bool = True,
+        guided: bool = False,
+        name: str = "unet",
+        **kwargs: Any,
+    ):
+        # Inputs are cast where each layer wants them: a cast on entry would
+        # round the noise level to bfloat16.
+        kwargs["autocast"] = False
+        super().__init__(name=name, **kwargs)
+        self.base_channels = base_channels
+        self.channel_multipliers = tuple(channel_multipliers)
+        self.num_res_blocks = num_res_blocks
+        self.num_middle_blocks = num_middle_blocks
+        self.out_channels = out_channels
+        self.use_noise_level = use_noise_level
+        self.guided = guided
+
+        widths = [base_channels * m for m in self.channel_multipliers]
+        last = len(widths) - 1
+        common = {"use_embedding": use_noise_level, "dtype": self.dtype_policy}
+        self.embedding = (
+            NoiseLevelEmbedding(4 * base_channels) if use_noise_level else None
+        )
+        self.conv_in = conv(base_channels, 3, "conv_in", dtype=self.dtype_policy)
+        self.encoder = []
+        self.downs = []
+        for depth, width in enumerate(widths):
+            block = GuidedResidualBlock if guided and depth > 0 else ResidualBlock
+            self.encoder.append(
+                [
+                    block(width, name=f"encoder_{depth}_{i}", **common)
+                    for i in range(num_res_blocks)
+                ]
+            )
+            if depth < last:
+                self.downs.append(
+                    ResidualBlock(width, "down", name=f"down_{depth}", **common)
+                )
+        self.middle = [
+            ResidualBlock(widths[-1], name=f"middle_{i}", **common)
+            for i in range(num_middle_blocks)
+        ]
+        self.decoder = []
+        self.ups = []
+        for depth, width in enumerate(widths):
+            self.decoder.append(
+                [
+                    ResidualBlock(width, name=f"decoder_{depth}_{i}", **common)
+                    for i in range(num_res_blocks + 1)
+                ]
+            )
+            if depth > 0:
+                self.ups.append(
+                    ResidualBlock(width, "up", name=f"up_{depth}", **common)
+                )
+        self.conv_out = conv(
+            out_channels, 3, "conv_out", kernel_initializer="zeros", dtype="float32"
+        )
+
+    @property
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return 2 ** (len(self.channel_multipliers) - 1)
+
+    def build(
+        self, input_shape: Shape, guidance_channels: Sequence[int] = ()
+    ) -> None:
+        """Creates the variables.
+
+        Args:
+          input_shape: (B, H, W, C); only C need be known.
+          guidance_channels: channels of the guidance feature of each guided
+            depth, fine to coarse; empty when not guided.
+
+        Raises:
+          ValueError: if the guidance does not match `guided`.
+        """
+        self._build_config = {
+            "input_shape": tuple(input_shape),
+            "guidance_channels": tuple(guidance_channels),
+        }
+        depths = len(self.channel_multipliers)
+        wanted = depths - 1 if self.guided else 0
+        if len(guidance_channels) != wanted:
+            raise ValueError(
+                f"UNet(guided={self.guided}) with {depths} depths needs {wanted} "
+                f"guidance features, got {len(guidance_channels)}"
+            )
+
+        def at(channels: int) -> Shape:
+            return (None, None, None, channels)
+
+        embedding_shape = None
+        if self.embedding is not None:
+            self.embedding.build((None,))
+            embedding_shape = (None, self.embedding.features)
+        self.conv_in.build(input_shape)
+
+        channels = self.base_channels
+        skips = [channels]
+        for depth, blocks in enumerate(self.encoder):
+            for block in blocks:
+                shapes = {"embedding_shape": embedding_shape}
+                if isinstance(block, GuidedResidualBlock):
+                    shapes["guidance_shape"] = at(guidance_channels[depth - 1])
+                block.build(at(channels), **shapes)
+                channels = block.filters
+                skips.append(channels)
+            if depth < depths - 1:
+                self.downs[depth].build(at(channels), embedding_shape)
+                skips.append(channels)
+        for block in self.middle:
+            block.build(at(channels), embedding_shape)
+        for depth in reversed(range(depths)):
+            for block in self.decoder[depth]:
+                block.build(at(channels + skips.pop()), embedding_shape)
+                channels = block.filters
+            if depth > 0:
+                self.ups[depth - 1].build(at(channels), embedding_shape)
+        self.conv_out.build(at(channels))
+
+    def call(
+        self,
+        inputs: Tensor,
+        noise_level: Tensor | None = None,
+        guidance: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Runs the network.
+
+        Args:
+          inputs: [B, H, W, C], H and W multiples of `size_multiple`.
+          noise_level: float32 [B] in (0, 1]; None without an embedding.
+          guidance: one [B, H / 2^k, W / 2^k, G] per guided depth k = 1, 2, ...
+
+        Returns:
+          float32 [B, H, W, out_channels].
+        """
+        embedding = None if self.embedding is None else self.embedding(noise_level)
+
+        h = self.conv_in(inputs)
+        skips = [h]
+        for depth, blocks in enumerate(self.encoder):
+            for block in blocks:
+                if self.guided and depth > 0:
+                    h = block(h, guidance[depth - 1], embedding=embedding)
+                else:
+                    h = block(h, embedding=embedding)
+                skips.append(h)
+            if depth < len(self.downs):
+                h = self.downs[depth](h, embedding=embedding)
+                skips.append(h)
+
+        for block in self.middle:
+            h = block(h, embedding=embedding)
+
+        for depth in reversed(range(len(self.decoder))):
+            for block in self.decoder[depth]:
+                h = block(ops.concatenate([h, skips.pop()], -1), embedding=embedding)
+            if depth > 0:
+                h = self.ups[depth - 1](h, embedding=embedding)
+
+        return self.conv_out(ops.silu(h))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "base_channels": self.base_channels,
+            "channel_multipliers": self.channel_multipliers,
+            "num_res_blocks": self.num_res_blocks,
+            "num_middle_blocks": self.num_middle_blocks,
+            "out_channels": self.out_channels,
+            "use_noise_level": self.use_noise_level,
+            "guided": self.guided,
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+        }
+
+    def get_build_config(self) -> dict[str, Any]:
+        return self._build_config
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.build(tuple(config["input_shape"]), tuple(config["guidance_channels"]))

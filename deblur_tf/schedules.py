@@ -1,0 +1,105 @@
+"""Noise schedules as pure functions in float64 (DvSR sec. 3 and app. D).
+
+Step indices run from 1 to T as in the papers; arrays over steps hold step t at
+position t - 1. The network sees the continuous `noise_level` sqrt(alpha_bar)
+in (0, 1], never a step index, so training and inference schedules may differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import gin
+import numpy as np
+
+
+@gin.register
+def linear_betas(
+    steps: int = 2000, beta_min: float = 1e-6, beta_max: float = 0.01
+) -> np.ndarray:
+    """beta_t, linear in t (DvSR app. D, "Specifying the noise schedule").
+
+    Returns:
+      float64 [T].
+
+    Raises:
+      ValueError: if steps < 1 or not 0 < beta_min <= beta_max < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
+    if not 0.0 < beta_min <= beta_max < 1.0:
+        raise ValueError(
+            f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}"
+        )
+    return np.linspace(beta_min, beta_max, steps, dtype=np.float64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Schedule:
+    """Quantities that follow from beta_1 ... beta_T (DvSR eq. 1-2).
+
+    Attributes:
+      betas: float64 [T], each in (0, 1).
+    """
+
+    betas: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        return len(self.betas)
+
+    @functools.cached_property
+    def alpha_bars(self) -> np.ndarray:
+        """prod_{s<=t} (1 - beta_s), float64 [T]."""
+        return np.cumprod(1.0 - self.betas)
+
+    @functools.cached_property
+    def noise_levels(self) -> np.ndarray:
+        """l_0 = 1 and l_t = sqrt(alpha_bar_t): float64 [T + 1]."""
+        return np.sqrt(np.concatenate([[1.0], self.alpha_bars]))
+
+    @functools.cached_property
+    def posterior_mean_sharp(self) -> np.ndarray:
+        """Weight of x_0 in the posterior mean (DvSR app. D), float64 [T]."""
+        previous = self.noise_levels[:-1]
+        return previous * self.betas / (1.0 - self.alpha_bars)
+
+    @functools.cached_property
+    def posterior_mean_noisy(self) -> np.ndarray:
+        """Weight of x_t in the posterior mean, float64 [T].
+
+        sqrt(alpha_t) (1 - alpha_bar_{t-1}) / (1 - alpha_bar_t). DvSR app. D
+        prints sqrt(alpha_bar_t) for the first factor: a misprint, since the
+        weights must give E[x_{t-1}] = sqrt(alpha_bar_{t-1}) x_0.
+        """
+        previous = self.noise_levels[:-1] ** 2
+        return np.sqrt(1.0 - self.betas) * (1.0 - previous) / (1.0 - self.alpha_bars)
+
+    @functools.cached_property
+    def posterior_variance(self) -> np.ndarray:
+        """Variance of x_{t-1} given x_t and x_0 (DvSR app. D), float64 [T].
+
+        Zero at t = 1: no noise is added at the last step.
+        """
+        previous = self.noise_levels[:-1] ** 2
+        return (1.0 - previous) / (1.0 - self.alpha_bars) * self.betas
+
+
+def inference_beta_max(steps: int) -> float:
+    """The gentlest beta_max with which `steps` steps still reach pure noise.
+
+    From steps * beta_max / 2 = 5, that is alpha_bar_T near exp(-5): the lower
+    edge of the sampling grid of the guided-diffusion paper's Table 12 (20
+    steps: 0.5, 100: 0.1, 1000: 0.01). At most 0.9.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
+    return min(10.0 / steps, 0.9)
+
+
+def inference_schedule(steps: int, beta_max: float | None = None) -> Schedule:
+    """Linear schedule for sampling; `beta_max` by `inference_beta_max` if None."""
+    if beta_max is None:
+        beta_max = inference_beta_max(steps)
+    return Schedule(linear_betas(steps, 1e-6, beta_max))

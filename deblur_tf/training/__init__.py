@@ -1,0 +1,1 @@
+"""Training: objective, optimiser, weight averages, checkpoints, and the loop."""

@@ -1,0 +1,50 @@
+"""Exponential moving average of the weights (DvSR app. E), with a warm-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from deblur_tf.training.state import named_variables
+
+Tensor = Any
+
+
+def ema_decay(step: Tensor, decay: float) -> Tensor:
+    """min(decay, (1 + step) / (10 + step)): early weights are soon forgotten."""
+    step = ops.cast(step, "float32")
+    return ops.minimum(decay, (1.0 + step) / (10.0 + step))
+
+
+def ema_update(average: Tensor, value: Tensor, decay: Tensor) -> Tensor:
+    """decay * average + (1 - decay) * value."""
+    return average + (1.0 - decay) * (value - average)
+
+
+class EMA:
+    """Averages of a model's trainable variables, named as they are.
+
+    The training weights are never touched; for evaluation, copy the averages
+    into a second model.
+
+    Attributes:
+      variables: by name, the averages; they start as the weights.
+    """
+
+    def __init__(self, model: keras.Model, decay: float = 0.9999):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"the EMA decay must be in [0, 1), got {decay}")
+        self.decay = decay
+        self._weights = named_variables(model, trainable_only=True)
+        self.variables = {
+            name: keras.Variable(v.value, trainable=False, dtype=v.dtype, name=v.name)
+            for name, v in self._weights.items()
+        }
+
+    def update(self, step: Tensor) -> None:
+        """Moves the averages towards the weights; `step` counts from 0."""
+        decay = ema_decay(step, self.decay)
+        for name, average in self.variables.items():
+            average.assign(ema_update(average.value, self._weights[name].value, decay))

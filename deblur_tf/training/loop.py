@@ -1,0 +1,149 @@
+"""The training loop: resume, step, watch, report, checkpoint, stop cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+import signal
+from typing import Any, Callable, Iterator
+
+import numpy as np
+
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.report import Report
+from deblur_tf.training.state import Checkpoints, State, read_npz
+from deblur_tf.training.steppers import Stepper
+
+# Given the averaged weights by name: figures, and a picture uint8 [H, W, 3].
+Validate = Callable[[State], tuple[dict[str, float], np.ndarray]]
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the newest checkpoint is from before."""
+
+
+class StopRequest:
+    """Remembers the first SIGTERM or SIGINT instead of dying within a step.
+
+    Attributes:
+      signal: the signal's number, or 0.
+    """
+
+    signal = 0
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[StopRequest]:
+        def remember(number: int, frame: Any) -> None:
+            del frame
+            if self.signal:  # asked twice: obey at once
+                raise KeyboardInterrupt
+            self.signal = number
+            name = signal.Signals(number).name
+            print(f"{name}: saving after this step ...", flush=True)
+
+        watched = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, remember) for number in watched}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Window:
+    """Metrics since the last progress line; checks each loss, one step late.
+
+    Reading a loss waits for its step. Doing so after the next step has been
+    sent off keeps an accelerator busy.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._rows: list[dict[str, float]] = []
+
+    def add(self, step: int, metrics: dict[str, Any]) -> None:
+        self.settle()
+        self._pending = (step, metrics)
+
+    def settle(self) -> None:
+        """Reads the pending metrics.
+
+        Raises:
+          NonFiniteLossError: naming the step and the loss terms.
+        """
+        if self._pending is None:
+            return
+        step, metrics = self._pending
+        self._pending = None
+        row = {name: float(value) for name, value in metrics.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            terms = ", ".join(f"{name} = {value}" for name, value in row.items())
+            raise NonFiniteLossError(
+                f"step {step + 1}: the loss is not finite ({terms}). The run was "
+                "stopped; its newest checkpoint is from before that. Try a lower "
+                "learning rate, a longer warm-up or float32."
+            )
+        self._rows.append(row)
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call."""
+        self.settle()
+        rows, self._rows = self._rows, []
+        return {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
+
+
+def train(
+    recipe: Recipe,
+    stepper: Stepper,
+    run_dir: str | pathlib.Path,
+    validate: Validate | None = None,
+) -> int:
+    """Trains until `recipe.total_steps`, from the newest checkpoint if any.
+
+    A run can be killed at any moment; the same call continues it, and its
+    result is that of an uninterrupted run, bit for bit. On SIGTERM or Ctrl-C
+    the current step is finished and saved.
+
+    Args:
+      recipe: what to train.
+      stepper: does the optimizer steps.
+      run_dir: gets `checkpoints/`, `samples/`, `metrics.jsonl` and TensorBoard
+        events.
+      validate: called with the averaged weights every `validate_every` steps.
+
+    Returns:
+      0 when the run is complete, otherwise the number of the signal that
+      stopped it.
+
+    Raises:
+      NonFiniteLossError: at the first loss that is NaN or infinite.
+      CheckpointError: if the newest checkpoint cannot be read or does not fit.
+    """
+    run_dir = pathlib.Path(run_dir)
+    checkpoints = Checkpoints(run_dir, recipe.keep_checkpoints)
+    step = 0
+    if (newest := checkpoints.latest()) is not None:
+        step = stepper.restore(read_npz(newest), str(newest))
+        print(f"resuming from {newest} at step {step}", flush=True)
+    if step >= recipe.total_steps:
+        print(f"nothing to do: {step} of {recipe.total_steps} steps are done")
+        return 0
+
+    report = Report(run_dir, recipe.total_steps, step)
+    window = _Window()
+    batches = stepper.batches(recipe.pairs, step)
+    with StopRequest().watch() as stop, contextlib.closing(report):
+        while step < recipe.total_steps and not stop.signal:
+            window.add(step, stepper(next(batches), step))
+            step += 1
+            last = step == recipe.total_steps or bool(stop.signal)
+            if step % recipe.log_every == 0 or last:
+                rate = {"learning_rate": stepper.learning_rate()}
+                report.progress(step, window.means() | rate)
+            if step % recipe.checkpoint_every == 0 or last:
+                window.settle()
+                checkpoints.save(stepper.state(step))
+            if validate and not stop.signal and (step % recipe.validate_every == 0 or last):
+                report.validation(step, *validate(stepper.averages()))
+    return stop.signal if step < recipe.total_steps else 0

@@ -1,0 +1,141 @@
+"""The loss of one batch: the same function on every backend (sec. 3.3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import gin
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops, noise
+from deblur_tf.diffusion import losses, process
+from deblur_tf.models.guidance import structure
+from deblur_tf.sampling import guidance_noise
+from deblur_tf.schedules import Schedule, linear_betas
+
+Tensor = Any
+
+# Streams of random numbers drawn from one (seed, step, example) key.
+_NOISE, _CHOICE, _FRACTION = 11, 12, 13
+
+
+class Draws(NamedTuple):
+    """The randomness of one training step.
+
+    Attributes:
+      noise: standard normal [B, H, W, 3].
+      noise_level: [B] in (0, 1].
+      guidance_noise: standard normal [B, H / 2^k, W / 2^k, 1] per scale.
+    """
+
+    noise: Tensor
+    noise_level: Tensor
+    guidance_noise: tuple[Tensor, ...]
+
+
+def batch_loss(
+    model: Any,
+    blurry: Tensor,
+    sharp: Tensor,
+    draws: Draws,
+    step: Tensor,
+    warm_start_steps: int = 0,
+    weighting: str = "noise",
+) -> dict[str, Tensor]:
+    """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
+
+    Args:
+      model: `GuidedDiffusion`.
+      blurry, sharp: float32 [B, H, W, 3] in [-1, 1], sizes multiples of the
+        model's `size_multiple`.
+      draws: the noise of this step.
+      step: number of optimizer steps done.
+      warm_start_steps: see `losses.warm_start_weight`.
+      weighting: see `Objective`.
+
+    Returns:
+      "loss", "denoising" and, if guided, "regression": float32 [B] each.
+    """
+    noisy = process.q_sample(sharp, draws.noise, draws.noise_level)
+    outputs = model(noisy, draws.noise_level, blurry, draws.guidance_noise)
+
+    denoising = losses.denoising_l1(outputs["noise"], draws.noise)
+    if weighting == "velocity":
+        denoising = denoising / draws.noise_level
+    if not outputs["gray"]:
+        return {"loss": denoising, "denoising": denoising}
+
+    targets = [structure(sharp, k) for k in model.guidance_scales]
+    regression = losses.multiscale_regression(outputs["gray"], targets)
+    weight = losses.warm_start_weight(step, warm_start_steps)
+    return {
+        "loss": regression + weight * denoising,
+        "denoising": denoising,
+        "regression": regression,
+    }
+
+
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is minimised, and how its random numbers are drawn.
+
+    Attributes:
+      train_steps, train_beta_max: the training schedule, linear (DvSR app. D).
+      warm_start_steps: steps over which the denoising loss is faded in; it
+        starts with the regression loss alone. No effect when unguided.
+      weighting: "noise": the papers' L1 on the noise. "velocity": that over
+        noise_level, which is the L1 on v = noise_level * noise - sigma * sharp
+        and gives very noisy images, where structure is decided, their share.
+      seed: of all draws.
+    """
+
+    train_steps: int = 2000
+    train_beta_max: float = 0.01
+    warm_start_steps: int = 60_000
+    weighting: str = "noise"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weighting not in ("noise", "velocity"):
+            raise ValueError(
+                f"weighting must be 'noise' or 'velocity', got {self.weighting!r}"
+            )
+
+    def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
+        """Random numbers of one step, keyed by (seed, step, item).
+
+        Args:
+          model: gives `guidance_scales`.
+          shape: (B, H, W, 3).
+          step: integer scalar.
+          items: integer [B], each example's number in the global batch: how
+            the batch is split over replicas changes nothing.
+        """
+        keys = noise.fold_in(noise.make_key(self.seed), step)
+        keys = noise.fold_in(keys[None], items)
+        schedule = Schedule(linear_betas(self.train_steps, 1e-6, self.train_beta_max))
+        levels = ops.convert_to_tensor(schedule.noise_levels.astype(np.float32))
+        height, width = shape[1], shape[2]
+        return Draws(
+            noise.normal(noise.fold_in(keys, _NOISE), height, width, 3),
+            process.sample_noise_level(
+                levels,
+                noise.uniform(noise.fold_in(keys, _CHOICE)),
+                noise.uniform(noise.fold_in(keys, _FRACTION)),
+            ),
+            guidance_noise(keys, model.guidance_scales, height, width),
+        )
+
+    def __call__(
+        self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
+    ) -> dict[str, Tensor]:
+        """`batch_loss` of uint8 images [B, H, W, 3] with this step's draws."""
+        blurry = image_ops.to_model_range(blurry)
+        sharp = image_ops.to_model_range(sharp)
+        draws = self.draw(model, ops.shape(sharp), step, items)
+        return batch_loss(
+            model, blurry, sharp, draws, step, self.warm_start_steps, self.weighting
+        )

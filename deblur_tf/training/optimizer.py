@@ -1,0 +1,71 @@
+"""Optimiser and learning-rate schedule (sec. 4.2; DvSR app. E)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gin
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to `peak`, then constant, or a cosine down to zero.
+
+    Args:
+      peak: the highest learning rate.
+      warmup_steps: optimizer steps of linear increase; the first step already
+        has peak / warmup_steps.
+      decay_steps: if given, the rate falls as a half cosine after the warm-up
+        and reaches zero at this step; the papers keep it constant.
+    """
+
+    def __init__(self, peak: float, warmup_steps: int = 0, decay_steps: int | None = None):
+        super().__init__()
+        if decay_steps is not None and decay_steps <= warmup_steps:
+            raise ValueError(
+                f"decay_steps ({decay_steps}) must exceed warmup_steps ({warmup_steps})"
+            )
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.decay_steps = decay_steps
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        factor = ops.minimum((step + 1.0) / max(self.warmup_steps, 1), 1.0)
+        if self.decay_steps is not None:
+            span = self.decay_steps - self.warmup_steps
+            progress = ops.clip((step - self.warmup_steps) / span, 0.0, 1.0)
+            factor = factor * 0.5 * (1.0 + ops.cos(math.pi * progress))
+        return self.peak * factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "decay_steps": self.decay_steps,
+        }
+
+
+@gin.register
+def adam(
+    learning_rate: float = 1e-4,
+    warmup_steps: int = 20_000,
+    decay_steps: int | None = None,
+    beta_1: float = 0.5,
+    beta_2: float = 0.999,
+    clip_norm: float | None = None,
+) -> keras.optimizers.Optimizer:
+    """Adam (0.5, 0.999) with linear warm-up (sec. 4.2).
+
+    `clip_norm` bounds the global norm of the gradient; the paper has none.
+    """
+    return keras.optimizers.Adam(
+        WarmUp(learning_rate, warmup_steps, decay_steps),
+        beta_1=beta_1,
+        beta_2=beta_2,
+        global_clipnorm=clip_norm,
+        name="optimizer",
+    )

@@ -1,0 +1,65 @@
+"""Everything that defines a training run, as one gin-configured object."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable
+
+import gin
+
+from deblur_tf.data.pairs import PairGenerator
+from deblur_tf.training.objective import Objective
+from deblur_tf.training.optimizer import adam
+
+
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and for how long. Counts are optimizer steps.
+
+    Attributes:
+      model: builds the model; the run's seed is set before it is called.
+      pairs: makes training pairs.
+      optimizer: builds the optimizer.
+      objective: the loss and its randomness.
+      batch_size: global batch size; 256 in the papers.
+      total_steps: length of the run.
+      ema_decay: of the weight average used for evaluation; 0.9999 in DvSR.
+      seed: of the initial weights.
+      log_every: steps between progress lines.
+      validate_every: steps between validation pictures.
+      validation_images: pictures on the validation grid.
+      validation_steps: sampling steps for it.
+      checkpoint_every: steps between checkpoints.
+      keep_checkpoints: how many of the newest to keep.
+      jit_compile: compile the step with XLA (TensorFlow only; JAX always does).
+    """
+
+    model: Callable[[], Any]
+    pairs: PairGenerator
+    optimizer: Callable[[], Any] = adam
+    objective: Objective = Objective()
+    batch_size: int = 256
+    total_steps: int = 1_000_000
+    ema_decay: float = 0.9999
+    seed: int = 0
+    log_every: int = 100
+    validate_every: int = 5_000
+    validation_images: int = 4
+    validation_steps: int = 20
+    checkpoint_every: int = 5_000
+    keep_checkpoints: int = 3
+    jit_compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch_size",
+            "total_steps",
+            "log_every",
+            "validate_every",
+            "validation_steps",
+            "checkpoint_every",
+            "keep_checkpoints",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")

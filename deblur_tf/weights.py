@@ -1,0 +1,132 @@
+"""A model on disk, apart from its training: configuration and weights.
+
+A model folder holds `model.json` (the Keras configuration) and either
+`weights.npz` (a released model) or `checkpoints/` (a training run, of which
+the averaged weights are used).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from importlib import resources
+from typing import Any
+
+import keras
+import numpy as np
+
+from deblur_tf.models import guidance, icdpm, unet  # noqa: F401  (Keras registry)
+from deblur_tf.training.state import (
+    CheckpointError,
+    Checkpoints,
+    assign_named,
+    named_variables,
+    read_npz,
+    select,
+    write_npz,
+)
+
+CONFIG_FILE = "model.json"
+WEIGHTS_FILE = "weights.npz"
+DEFAULT_MODEL = "tiny"
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be loaded; the message names the folder or file."""
+
+
+def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
+    """The folder of a model that comes with the package."""
+    return pathlib.Path(str(resources.files("deblur_tf") / "pretrained" / name))
+
+
+def save_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> None:
+    """Writes the model's configuration to `folder`/model.json."""
+    config = keras.saving.serialize_keras_object(model)
+    path = pathlib.Path(folder) / CONFIG_FILE
+    path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def release(
+    model_dir: str | os.PathLike[str], output: str | os.PathLike[str], dtype: str = "float16"
+) -> pathlib.Path:
+    """Writes the averaged weights of a run as a small folder of their own.
+
+    Args:
+      model_dir: run directory.
+      output: folder to write `model.json` and `weights.npz` to.
+      dtype: of the stored weights; float16 halves the file.
+
+    Returns:
+      The path of the weights.
+    """
+    model, _ = load_model(model_dir)
+    folder = pathlib.Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model_config(model, folder)
+    weights = {
+        name: keras.ops.convert_to_numpy(v.value).astype(dtype)
+        for name, v in named_variables(model).items()
+    }
+    write_npz(folder / WEIGHTS_FILE, weights)
+    return folder / WEIGHTS_FILE
+
+
+def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
+    """A model with its (averaged) weights.
+
+    Args:
+      name_or_dir: name of a model in the package ("tiny"), or a folder: a run
+        directory or a released model.
+
+    Returns:
+      The built model, and a line that says where its weights are from.
+
+    Raises:
+      ModelError: if there is no such model, or a file is missing or damaged.
+    """
+    folder = pathlib.Path(name_or_dir)
+    if not folder.is_dir():
+        folder = pretrained_dir(str(name_or_dir))
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelError(
+            f"no model {str(name_or_dir)!r}: give a run directory of deblur-train, "
+            f"a folder with {CONFIG_FILE}, or one of the models in the package "
+            f"({', '.join(pretrained_names())})"
+        )
+    try:
+        model = _read_config(folder / CONFIG_FILE)
+        if (folder / WEIGHTS_FILE).is_file():
+            source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
+            origin = f"{source} (averaged weights)"
+        else:
+            source = Checkpoints(folder).latest()
+            if source is None:
+                raise ModelError(f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint")
+            state = read_npz(source)
+            # Untrained variables, if any, are not averaged.
+            weights = select(state, "model") | select(state, "ema")
+            origin = f"{source} (averaged weights of step {int(state['step'])})"
+        weights = {name: np.asarray(w, np.float32) for name, w in weights.items()}
+        assign_named(named_variables(model), weights, str(source))
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    return model, origin
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models in the package."""
+    root = pretrained_dir("").resolve()
+    return sorted(p.parent.name for p in root.glob(f"*/{CONFIG_FILE}"))
+
+
+def _read_config(path: pathlib.Path) -> keras.Model:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        model = keras.saving.deserialize_keras_object(config)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ModelError(f"{path}: not a model configuration ({error})") from error
+    if not model.built:
+        model.build()
+    return model

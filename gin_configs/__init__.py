@@ -1,0 +1,1 @@
+"""Gin files of deblur_tf, installed as package data."""

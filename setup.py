@@ -1,0 +1,77 @@
+"""Package metadata of deblur_tf. `pyproject.toml` only names the build backend."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "deblur_tf/__init__.py").read_text()
+).group(1)
+
+TENSORFLOW = "2.21.0"
+
+setup(
+    name="deblur-tf",
+    version=VERSION,
+    description="Diffusion image deblurring in TensorFlow 2 / Keras 3",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    # Two top-level folders are installed inside the package: a top-level
+    # `datasets` would shadow another well-known package.
+    packages=[
+        *find_packages(include=["deblur_tf", "deblur_tf.*"]),
+        "deblur_tf.datasets",
+        "deblur_tf.gin_configs",
+    ],
+    package_dir={
+        "deblur_tf.datasets": "datasets",
+        "deblur_tf.gin_configs": "gin_configs",
+    },
+    package_data={
+        "deblur_tf": ["pretrained/*/*"],
+        "deblur_tf.gin_configs": ["*.gin", "*/*.gin", "*/*/*.gin", "README.md"],
+    },
+    install_requires=[
+        f"tensorflow>={TENSORFLOW}",
+        "keras>=3.15.1",
+        "numpy>=2.1",
+        "scipy>=1.15",
+        "scikit-image>=0.25",
+        "pillow>=12.0",
+        "absl-py>=2.3",
+        "gin-config>=0.5.0",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources>=6.0",  # imported by tensorflow-datasets
+        "tensorboard>=2.20",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "gpu": [f"tensorflow[and-cuda]>={TENSORFLOW}"],
+        "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.11"],
+        "test": [
+            "pytest>=8.4",
+            "pytest-xdist>=3.8",
+            "hypothesis>=6.140",
+            "jax>=0.6.2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "deblur-train=deblur_tf.bin.train:entry",
+            "deblur-restore=deblur_tf.bin.restore:entry",
+            "deblur-export=deblur_tf.bin.export:entry",
+            "deblur-summary=deblur_tf.bin.summary:entry",
+            "deblur-evaluate=deblur_tf.bin.evaluate:entry",
+        ]
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "License :: OSI Approved :: Apache Software License",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+)
