@@ -28,6 +28,11 @@ def to_uint8(image: Tensor) -> Tensor:
     return ops.cast(ops.round(ops.clip(scaled, 0.0, 255.0)), "uint8")
 
 
+def to_uint8_array(image: Tensor) -> np.ndarray:
+    """`to_uint8` as a NumPy array."""
+    return ops.convert_to_numpy(to_uint8(image))
+
+
 def rgb_to_gray(image: Tensor) -> Tensor:
     """Luma of an RGB image.
 

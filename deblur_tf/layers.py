@@ -121,17 +121,17 @@ class ResidualBlock(keras.layers.Layer):
         )
         self.skip = None
 
-    def build(self, input_shape: Shape, embedding_shape: Shape | None = None) -> None:
-        batch, height, width, channels = input_shape
-        self.conv_1.build(input_shape)
+    def build(self, inputs_shape: Shape, embedding_shape: Shape | None = None) -> None:
+        batch, height, width, channels = inputs_shape
+        self.conv_1.build(inputs_shape)
         self.conv_2.build((batch, height, width, self.filters))
         if self.embed is not None:
             if embedding_shape is None:
-                raise ValueError(f"{self.name}: an embedding is used, so build needs its shape")
+                raise ValueError(f"{self.name}: uses an embedding, so its shape is needed")
             self.embed.build(embedding_shape)
         if channels != self.filters:
             self.skip = conv(self.filters, 1, "skip", dtype=self.dtype_policy)
-            self.skip.build(input_shape)
+            self.skip.build(inputs_shape)
 
     def call(self, inputs: Tensor, embedding: Tensor | None = None) -> Tensor:
         """[B, H, W, C], [B, E] -> [B, H', W', filters]."""
@@ -184,11 +184,11 @@ class GuidedResidualBlock(ResidualBlock):
 
     def build(
         self,
-        input_shape: Shape,
+        inputs_shape: Shape,
         guidance_shape: Shape,
         embedding_shape: Shape | None = None,
     ) -> None:
-        super().build(input_shape, embedding_shape)
+        super().build(inputs_shape, embedding_shape)
         self.project.build(guidance_shape)
 
     def call(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -36,11 +37,17 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def make_key(seed: int | Tensor) -> Tensor:
-    """A key, uint32 [2], from a seed: an integer, or an integer scalar tensor.
+    """A key, uint32 [2], from all 64 bits of a seed.
 
-    Negative and 64-bit Python integers are accepted; a tensor gives its low 32 bits.
+    The seed is a Python integer, an int64 scalar tensor, or a non-negative
+    int32 scalar tensor; equal values give equal keys.
     """
-    high = (seed >> 32) & 0xFFFFFFFF if isinstance(seed, int) else 0
+    if isinstance(seed, int):
+        high: Any = seed >> 32
+    elif keras.backend.standardize_dtype(seed.dtype) == "int64":
+        high = ops.right_shift(seed, ops.cast(32, "int64"))
+    else:
+        high = 0
     return fold_in(ops.stack([_u32(seed), _u32(high)]), 0)
 
 
@@ -80,7 +87,8 @@ def normal(keys: Tensor, height: Tensor, width: Tensor, channels: int) -> Tensor
 
     Returns:
       float32 [B, height, width, channels]. A larger size extends the noise of
-      a smaller one: normal(k, 9, 9, c)[:, :5, :5] == normal(k, 5, 5, c).
+      a smaller one: normal(k, 9, 9, c)[:, :5, :5] is normal(k, 5, 5, c), up to
+      the last bit of the floating-point functions.
     """
     rows = _u32(ops.arange(height, dtype="int32"))[:, None]
     columns = _u32(ops.arange(width, dtype="int32"))[None, :]

@@ -6,7 +6,7 @@ Backend-neutral: each part is compiled by the backend in use. A model is any
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import keras
 import numpy as np
@@ -64,6 +64,21 @@ def guidance_noise(
     )
 
 
+class Condition(NamedTuple):
+    """What is known of a batch of blurry images before sampling.
+
+    Attributes:
+      blurry: float32 [B, H', W', 3], padded.
+      guidance: what `model.guide` returned for it.
+      height, width: the size before padding.
+    """
+
+    blurry: Tensor
+    guidance: Any
+    height: int
+    width: int
+
+
 class Sampler:
     """Draws sharp images for blurry ones.
 
@@ -111,17 +126,29 @@ class Sampler:
         stream = noise.fold_in(noise.fold_in(keys, SAMPLER_STREAM), t)
         return noise.normal(stream, shape[1], shape[2], 3)
 
-    def __call__(
+    def condition(self, blurry: np.ndarray | Tensor, keys: Tensor) -> Condition:
+        """Pads the images and computes their guidance: once per image.
+
+        Args:
+          blurry: float32 [B, H, W, 3] in [-1, 1], any H and W.
+          keys: uint32 [B, 2], from `sample_keys`.
+        """
+        blurry = ops.convert_to_tensor(blurry, dtype="float32")
+        height, width = blurry.shape[1:3]
+        padded = image_ops.pad_to_multiple(blurry, self.model.size_multiple)
+        return Condition(padded, self._guide(padded, keys), height, width)
+
+    def sample(
         self,
-        blurry: np.ndarray | Tensor,
+        condition: Condition,
         keys: Tensor,
         schedule: Schedule,
         on_step: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """One sample per image.
+        """One sample per image; call it again with other keys for more.
 
         Args:
-          blurry: float32 [B, H, W, 3] in [-1, 1], any H and W.
+          condition: from `condition`.
           keys: uint32 [B, 2], from `sample_keys`.
           schedule: inference schedule.
           on_step: called after each step with the number of steps done.
@@ -129,16 +156,18 @@ class Sampler:
         Returns:
           float32 [B, H, W, 3], not yet clipped to [-1, 1].
         """
-        blurry = ops.convert_to_tensor(blurry, dtype="float32")
-        height, width = blurry.shape[1:3]
-        padded = image_ops.pad_to_multiple(blurry, self.model.size_multiple)
-        guidance = self._guide(padded, keys)
         table = samplers.ddpm_table(schedule)
-        x = self.start(padded, keys, schedule.steps)
+        x = self.start(condition.blurry, keys, schedule.steps)
         for t in range(schedule.steps, 0, -1):
             row = ops.convert_to_tensor(table[t - 1])
             index = ops.convert_to_tensor(t, dtype="int32")
-            x = self._step(x, row, index, padded, guidance, keys)
+            x = self._step(x, row, index, condition.blurry, condition.guidance, keys)
             if on_step is not None:
                 on_step(schedule.steps - t + 1)
-        return image_ops.crop(x, height, width)
+        return image_ops.crop(x, condition.height, condition.width)
+
+    def __call__(
+        self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule
+    ) -> Tensor:
+        """`sample` for `condition`: float32 [B, H, W, 3] for the same."""
+        return self.sample(self.condition(blurry, keys), keys, schedule)

@@ -20,6 +20,8 @@ def linear_betas(
 ) -> np.ndarray:
     """beta_t, linear in t (DvSR app. D, "Specifying the noise schedule").
 
+    A single step has beta_max, since it must span the whole schedule.
+
     Returns:
       float64 [T].
 
@@ -32,6 +34,8 @@ def linear_betas(
         raise ValueError(
             f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}"
         )
+    if steps == 1:
+        beta_min = beta_max
     return np.linspace(beta_min, beta_max, steps, dtype=np.float64)
 
 

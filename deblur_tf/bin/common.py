@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Callable, Sequence
 
-from absl import app
+from absl import app, flags
 
 # Exit codes.
 OK, SOME_FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,13 +22,19 @@ def fail(message: object, code: int) -> int:
     return code
 
 
-def run(main: Callable[[Sequence[str]], int]) -> None:
+def run(main: Callable[[Sequence[str]], int], usage: str | None) -> None:
     """Parses flags and runs `main`, turning known errors into exit codes.
 
     `main` imports what it needs: `--help` must not wait for TensorFlow.
+
+    Args:
+      main: takes the arguments left by flag parsing, returns an exit code.
+      usage: what `--help` says above the flags.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if {"-h", "-help", "--help"} & set(sys.argv[1:]):
+        print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}")
+        sys.exit(OK)
 
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1:
@@ -45,7 +51,25 @@ def run(main: Callable[[Sequence[str]], int]) -> None:
                 raise
             return fail(error, code)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _describe_flags(module: str) -> str:
+    """The flags that a program defines, one paragraph each."""
+    name = sys.argv[0] if module == "__main__" else module
+    lines = []
+    for flag in flags.FLAGS.get_key_flags_for_module(name):
+        short = f"-{flag.short_name}, " if flag.short_name else ""
+        default = "" if flag.default in (None, False, []) else f" (default: {flag.default})"
+        lines.append(f"  {short}--{flag.name}{default}\n      {flag.help}")
+    return "\n".join(lines)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(fail(f"{error}; see --help", USAGE))
 
 
 def _exit_code(error: Exception) -> int | None:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def entry() -> None:
-    common.run(main)
+    common.run(main, __doc__)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 # Sharp colour photographs that come with the scikit-image package.
-BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png")
+BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 
 
 class DataError(ValueError):
@@ -38,11 +38,19 @@ def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
 
 
 def bundled_photos() -> list[pathlib.Path]:
-    """Paths of the photographs bundled with scikit-image; no download."""
+    """Paths of the sharp photographs bundled with scikit-image; no download."""
+    return [_bundled(name) for name in BUNDLED]
+
+
+def motion_blurred_photo() -> pathlib.Path:
+    """A genuinely motion-blurred photograph bundled with scikit-image."""
+    return _bundled("clock_motion.png")
+
+
+def _bundled(name: str) -> pathlib.Path:
     import skimage
 
-    folder = pathlib.Path(skimage.__file__).parent / "data"
-    return [folder / name for name in BUNDLED]
+    return pathlib.Path(skimage.__file__).parent / "data" / name
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:

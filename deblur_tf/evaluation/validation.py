@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from keras import ops
 
 from deblur_tf import image_ops
 from deblur_tf.evaluation.metrics import psnr
@@ -44,7 +43,7 @@ class Validation:
             sample_keys(self.seed, np.arange(len(self.blurry))),
             self.schedule,
         )
-        restored = ops.convert_to_numpy(image_ops.to_uint8(sample))
+        restored = image_ops.to_uint8_array(sample)
         figures = {
             name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp)]))
             for name, images in (

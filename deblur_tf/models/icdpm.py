@@ -79,17 +79,13 @@ class GuidedDiffusion(keras.Model):
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
-        batch, height, width, channels = input_shape
-        guidance_channels: tuple[int, ...] = ()
+        features: tuple[Shape, ...] = ()
         if self.guidance is not None:
             self.guidance.build(input_shape)
-            guidance_channels = (self.guidance.base_channels,) * len(
-                self.guidance_scales
-            )
-        self.unet.build(
-            (batch, height, width, self.unet.out_channels + channels),
-            guidance_channels,
-        )
+            feature = (None, None, None, self.guidance.base_channels)
+            features = (feature,) * len(self.guidance_scales)
+        channels = self.unet.out_channels + input_shape[-1]
+        self.unet.build((None, None, None, channels), guidance_shape=features)
 
     def guide(
         self, blurry: Tensor, noise: Sequence[Tensor] | None = None

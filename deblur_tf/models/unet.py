@@ -116,29 +116,34 @@ class UNet(keras.Model):
         return 2 ** (len(self.channel_multipliers) - 1)
 
     def build(
-        self, input_shape: Shape, guidance_channels: Sequence[int] = ()
+        self,
+        inputs_shape: Shape,
+        noise_level_shape: Shape | None = None,
+        guidance_shape: Sequence[Shape] = (),
     ) -> None:
         """Creates the variables.
 
         Args:
-          input_shape: (B, H, W, C); only C need be known.
-          guidance_channels: channels of the guidance feature of each guided
-            depth, fine to coarse; empty when not guided.
+          inputs_shape: (B, H, W, C); only C need be known.
+          noise_level_shape: not needed.
+          guidance_shape: shapes of the guidance features, fine to coarse; only
+            the channels need be known.
 
         Raises:
           ValueError: if the guidance does not match `guided`.
         """
-        self._build_config = {
-            "input_shape": tuple(input_shape),
-            "guidance_channels": tuple(guidance_channels),
-        }
+        del noise_level_shape
         depths = len(self.channel_multipliers)
         wanted = depths - 1 if self.guided else 0
-        if len(guidance_channels) != wanted:
+        if len(guidance_shape) != wanted:
             raise ValueError(
                 f"UNet(guided={self.guided}) with {depths} depths needs {wanted} "
-                f"guidance features, got {len(guidance_channels)}"
+                f"guidance features, got {len(guidance_shape)}"
             )
+        self._build_config = {
+            "inputs_shape": tuple(inputs_shape),
+            "guidance_shape": tuple(map(tuple, guidance_shape)),
+        }
 
         def at(channels: int) -> Shape:
             return (None, None, None, channels)
@@ -147,7 +152,7 @@ class UNet(keras.Model):
         if self.embedding is not None:
             self.embedding.build((None,))
             embedding_shape = (None, self.embedding.features)
-        self.conv_in.build(input_shape)
+        self.conv_in.build(inputs_shape)
 
         channels = self.base_channels
         skips = [channels]
@@ -155,7 +160,7 @@ class UNet(keras.Model):
             for block in blocks:
                 shapes = {"embedding_shape": embedding_shape}
                 if isinstance(block, GuidedResidualBlock):
-                    shapes["guidance_shape"] = at(guidance_channels[depth - 1])
+                    shapes["guidance_shape"] = guidance_shape[depth - 1]
                 block.build(at(channels), **shapes)
                 channels = block.filters
                 skips.append(channels)
@@ -231,4 +236,7 @@ class UNet(keras.Model):
         return self._build_config
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        self.build(tuple(config["input_shape"]), tuple(config["guidance_channels"]))
+        self.build(
+            tuple(config["inputs_shape"]),
+            guidance_shape=tuple(map(tuple, config["guidance_shape"])),
+        )

@@ -1,0 +1,108 @@
+r"""The main job on real photographs, with what is in the box; `run.sh` calls it.
+
+  python -m deblur_tf.bin.demo -o demo/
+
+(a) restores crops of photographs that come with scikit-image, blurred by camera
+shake, and measures PSNR and SSIM; (b) restores a genuinely motion-blurred
+photograph that comes with scikit-image; (c) trains a small model from start to
+checkpoint and restores with it. Writes table.md and sheet.png.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Sequence
+
+from absl import flags
+
+from deblur_tf.bin import common
+
+_OUTPUT = flags.DEFINE_string("output", "demo", "Output folder, made if missing.", short_name="o")
+_CROP = flags.DEFINE_integer("crop", 192, "Side of the crops in (a), in pixels.", 32)
+_STEPS = flags.DEFINE_integer("steps", 20, "Sampling steps.", lower_bound=1)
+_N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "Samples to average.", 1, short_name="n")
+
+
+def _program(name: str, *arguments: str) -> None:
+    """Runs one of the programs, as a user would."""
+    command = [sys.executable, "-m", f"deblur_tf.bin.{name}", *arguments]
+    print(f"\n$ deblur-{name} {' '.join(arguments)}", flush=True)
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise common.UsageError(f"deblur-{name} ended with exit code {code}")
+
+
+def main(argv: Sequence[str]) -> int:
+    del argv
+    from PIL import Image
+
+    from deblur_tf.data import photos
+    from deblur_tf.evaluation.evaluator import centre_crop, picture_sheet
+
+    output = pathlib.Path(_OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+
+    print("(a) held-out photographs with synthetic camera shake")
+    bundled = output / "photos"
+    bundled.mkdir(exist_ok=True)
+    for path in photos.bundled_photos():
+        (bundled / path.name).write_bytes(path.read_bytes())
+    settings = [f"--steps={_STEPS.value}", f"-n={_N_SAMPLES.value}"]
+    _program(
+        "evaluate",
+        f"--photos={bundled}",
+        f"--crop={_CROP.value}",
+        *settings,
+        "-o",
+        str(output / "synthetic"),
+    )
+
+    print("\n(b) a genuinely motion-blurred photograph")
+    clock = photos.motion_blurred_photo()
+    _program("restore", "-i", str(clock), "-o", str(output / "real"), *settings, "--overwrite")
+
+    print("\n(c) training from start to checkpoint, and restoring with the result")
+    run_dir = output / "run"
+    _program("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}")
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
+    losses = [r["loss"] for r in records if "loss" in r]
+    print(f"loss {losses[0]:.4f} at the first progress line, {losses[-1]:.4f} at the last")
+    if not losses[-1] < losses[0]:
+        raise common.UsageError("the loss of the training run did not fall")
+    trained = output / "trained"
+    _program(
+        "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite",
+        f"--steps={_STEPS.value}",
+    )  # fmt: skip
+
+    side = 256
+    clocks = [
+        centre_crop(photos.read_rgb(p), 0)
+        for p in (
+            clock,
+            output / "real" / f"{clock.stem}_s0_0{clock.suffix}",
+            output / "real" / clock.name,
+            trained / clock.name,
+        )
+    ]
+    titles = ["blurred photo", "one sample", f"mean of {_N_SAMPLES.value}", "trained above"]
+    top = Image.open(output / "synthetic" / "sheet.png")
+    bottom = picture_sheet([clocks], titles, side)
+    sheet = Image.new("RGB", (top.width, top.height + bottom.height), "white")
+    sheet.paste(top, (0, 0))
+    sheet.paste(bottom, (0, top.height))
+    sheet.save(output / "sheet.png")
+    print(f"\n{(output / 'synthetic' / 'table.md').read_text()}")
+    print(f"picture sheet: {output / 'sheet.png'}")
+    return common.OK
+
+
+def entry() -> None:
+    common.run(main, __doc__)
+
+
+if __name__ == "__main__":
+    entry()

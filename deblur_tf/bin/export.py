@@ -1,0 +1,48 @@
+r"""Writes a TensorFlow SavedModel of the whole sampler, for serving.
+
+  deblur-export -m runs/mine -o exported/
+
+Signature: image uint8 [B, H, W, 3], steps int32, seed int64 -> restored uint8
+[B, H, W, 3]. It runs on TensorFlow alone, without Keras and this package.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from absl import flags
+
+from deblur_tf.bin import common
+
+_MODEL = flags.DEFINE_string(
+    "model",
+    "tiny",
+    "Model in the package, run directory of deblur-train, or model folder.",
+    short_name="m",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write; new or empty.", short_name="o")
+
+
+def main(argv: Sequence[str]) -> int:
+    del argv
+    if not _OUTPUT.value:
+        raise common.UsageError("-o/--output is missing")
+    if os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
+        raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
+
+    from deblur_tf import weights
+    from deblur_tf.inference.export import export
+
+    model, origin = weights.load_model(_MODEL.value)
+    export(model, _OUTPUT.value)
+    print(f"{origin} -> {_OUTPUT.value}")
+    return common.OK
+
+
+def entry() -> None:
+    common.run(main, __doc__)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,185 @@
+"""Restores pairs with known sharp images and measures the result."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import pathlib
+from typing import Any, Callable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from deblur_tf.data import blur
+from deblur_tf.data.pairs import MARGIN
+from deblur_tf.data.photos import DataError, PhotoSet, list_images, read_rgb
+from deblur_tf.evaluation.metrics import psnr, ssim, ssim_matlab
+from deblur_tf.image_ops import to_uint8_array
+
+BLURRY_FOLDERS = ("blur", "input", "LQ")
+SHARP_FOLDERS = ("sharp", "target", "GT")
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "psnr": psnr,
+    "ssim": ssim,
+    "ssim_matlab": ssim_matlab,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A blurry image with its sharp one, uint8 [H, W, 3] each."""
+
+    name: str
+    blurry: np.ndarray
+    sharp: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One restored pair.
+
+    Attributes:
+      pair: input and truth.
+      sample: the first sample, uint8 [H, W, 3].
+      mean: the mean of all samples, uint8 [H, W, 3].
+      figures: {"blurry" | "sample" | "mean": {metric: value}}.
+    """
+
+    pair: Pair
+    sample: np.ndarray
+    mean: np.ndarray
+    figures: dict[str, dict[str, float]]
+
+
+def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle `size` x `size` pixels, or what there is; 0: all."""
+    if not size:
+        return image
+    height, width = image.shape[:2]
+    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
+    return image[top : top + size, left : left + size]
+
+
+def synthetic_pairs(photos: PhotoSet, crop: int, seed: int = 0) -> Iterator[Pair]:
+    """Photos blurred by random camera shake (DvSR app. C), one pair each.
+
+    Args:
+      photos: sharp photographs.
+      crop: side of the central crop in pixels; 0 takes whole photos.
+      seed: the blur of photo i depends on (seed, i) alone.
+    """
+    for i, path in enumerate(photos.paths):
+        rng = np.random.default_rng((seed, i))
+        window = centre_crop(photos[i], crop and crop + 2 * MARGIN)
+        if min(window.shape[:2]) <= 2 * MARGIN:
+            raise DataError(f"{path}: smaller than {2 * MARGIN + 1} pixels")
+        sharp = window[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        yield Pair(path.stem, blur.degrade(window, rng), sharp)
+
+
+def folder_pairs(root: str | os.PathLike[str], crop: int) -> Iterator[Pair]:
+    """Pairs of `<scene>/blur/x.png` and `<scene>/sharp/x.png` below a folder.
+
+    The names input/target and LQ/GT are understood too; no scenes are needed.
+
+    Raises:
+      DataError: if there are no pairs, or a partner is missing or of another
+        size.
+    """
+    root = pathlib.Path(root)
+    found = [p for p in list_images(root) if p.parent.name in BLURRY_FOLDERS]
+    if not found:
+        raise DataError(f"{root}: no folder called {' or '.join(BLURRY_FOLDERS)} in it")
+    partners = []
+    for path in found:
+        folder = SHARP_FOLDERS[BLURRY_FOLDERS.index(path.parent.name)]
+        partners.append(path.parent.parent / folder / path.name)
+    missing = [str(p) for p in partners if not p.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} sharp images are missing: {', '.join(missing[:5])}")
+    return (
+        _read_pair("-".join([*p.relative_to(root).parts[:-2], p.stem]), p, q, crop)
+        for p, q in zip(found, partners, strict=True)
+    )
+
+
+def _read_pair(
+    name: str, blurry_path: pathlib.Path, sharp_path: pathlib.Path, crop: int
+) -> Pair:
+    blurry, sharp = read_rgb(blurry_path), read_rgb(sharp_path)
+    if blurry.shape != sharp.shape:
+        raise DataError(f"{blurry_path} and {sharp_path} differ in size")
+    return Pair(name, centre_crop(blurry, crop), centre_crop(sharp, crop))
+
+
+def evaluate(deblurrer: Any, pair: Pair, **settings: Any) -> Result:
+    """Restores one pair; `settings` are those of `Deblurrer.samples`."""
+    samples = deblurrer.samples(pair.blurry, **settings)
+    images = {
+        "blurry": pair.blurry,
+        "sample": to_uint8_array(samples[0]),
+        "mean": to_uint8_array(samples.mean(axis=0)),
+    }
+    figures = {
+        kind: {name: metric(image, pair.sharp) for name, metric in METRICS.items()}
+        for kind, image in images.items()
+    }
+    return Result(pair, images["sample"], images["mean"], figures)
+
+
+def averages(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Means over images of the figures of `Result`."""
+    return {
+        kind: {
+            name: float(np.mean([r.figures[kind][name] for r in results]))
+            for name in METRICS
+        }
+        for kind in ("blurry", "sample", "mean")
+    }
+
+
+def table(results: Sequence[Result], n_samples: int) -> str:
+    """A Markdown table of the averages."""
+    labels = {
+        "blurry": "blurry input",
+        "sample": "one sample",
+        "mean": f"mean of {n_samples} samples",
+    }
+    lines = [
+        f"| {len(results)} images | PSNR (dB) | SSIM | SSIM (MATLAB 3-D) |",
+        "|---|---|---|---|",
+    ]
+    for kind, row in averages(results).items():
+        lines.append(
+            f"| {labels[kind]} | {row['psnr']:.2f} | {row['ssim']:.4f} | "
+            f"{row['ssim_matlab']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def write_csv(path: str | os.PathLike[str], results: Sequence[Result]) -> None:
+    """Every figure of every image."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "kind", *METRICS])
+        for result in results:
+            for kind, row in result.figures.items():
+                writer.writerow([result.pair.name, kind, *(f"{v:.4f}" for v in row.values())])
+
+
+def picture_sheet(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side: int = 256
+) -> Image.Image:
+    """Rows of images under column titles, each fitted into `side` pixels."""
+    bar = 18
+    sheet = Image.new("RGB", (side * len(titles), bar + side * len(rows)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, title in enumerate(titles):
+        draw.text((side * i + 4, 3), title, fill="black")
+    for y, row in enumerate(rows):
+        for x, pixels in enumerate(row):
+            image = Image.fromarray(pixels)
+            image.thumbnail((side - 2, side - 2), Image.Resampling.LANCZOS)
+            sheet.paste(image, (x * side + 1, bar + y * side + 1))
+    return sheet

@@ -1,0 +1,145 @@
+"""Restores photographs of any size with a trained model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from deblur_tf import image_ops
+from deblur_tf.data.photos import read_rgb
+from deblur_tf.sampling import Sampler, sample_keys
+from deblur_tf.schedules import inference_schedule
+from deblur_tf.weights import DEFAULT_MODEL, load_model
+
+DEFAULT_STEPS = 20
+
+
+class Deblurrer:
+    """A trained model, ready to restore.
+
+    >>> deblurrer = Deblurrer.from_pretrained("tiny")
+    >>> sharp = deblurrer.restore("photo.jpg", n_samples=4, seed=1)
+
+    Args:
+      model: see `deblur_tf.sampling`.
+      origin: where its weights are from, for messages.
+    """
+
+    def __init__(self, model: keras.Model, origin: str = ""):
+        self.model = model
+        self.origin = origin
+        self._sampler = Sampler(model)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Deblurrer:
+        """Loads a model of the package by name, or a run or model folder.
+
+        Raises:
+          ModelError: if it cannot be loaded.
+        """
+        return cls(*load_model(name_or_path))
+
+    def samples(
+        self,
+        blurry: np.ndarray,
+        steps: int = DEFAULT_STEPS,
+        beta_max: float | None = None,
+        seed: int = 0,
+        n_samples: int = 1,
+        on_step: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Several samples of one image; the guidance is computed once.
+
+        Sample i depends on the image, `seed` and i alone.
+
+        Args:
+          blurry: uint8 [H, W, 3].
+          steps: sampling steps, one network evaluation each.
+          beta_max: largest noise variance of a step; None: fitted to `steps`.
+          seed: any 64-bit integer.
+          n_samples: how many.
+          on_step: called after each step with the number of steps done, which
+            reaches n_samples * steps.
+
+        Returns:
+          float32 [n_samples, H, W, 3] in [-1, 1].
+
+        Raises:
+          ValueError: for an image of another type, or impossible settings.
+        """
+        blurry = np.asarray(blurry)
+        if blurry.dtype != np.uint8 or blurry.ndim != 3 or blurry.shape[-1] != 3:
+            raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
+        if n_samples < 1:
+            raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
+        schedule = inference_schedule(steps, beta_max)
+        condition = self._sampler.condition(
+            image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
+        )
+        result = []
+        for i in range(n_samples):
+
+            def progress(done: int, before: int = i * steps) -> None:
+                if on_step is not None:
+                    on_step(before + done)
+
+            sample = self._sampler.sample(
+                condition, sample_keys(seed, [i]), schedule, progress
+            )
+            result.append(ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0)))
+        return np.stack(result)
+
+    def restore(
+        self,
+        image: str | os.PathLike[str] | Image.Image | np.ndarray,
+        steps: int = DEFAULT_STEPS,
+        beta_max: float | None = None,
+        seed: int = 0,
+        n_samples: int = 1,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Any:
+        """A sharp picture: one sample, or the mean of several.
+
+        Args:
+          image: a path, a PIL image, or an array: uint8 [0, 255] or float
+            [0, 1], [H, W, 3] or [B, H, W, 3].
+          steps, beta_max, seed, n_samples, on_step: see `samples`.
+
+        Returns:
+          The same kind and size: a PIL image for a path or PIL image, else an
+          array of the same dtype.
+
+        Raises:
+          ValueError: for an array of another shape or dtype.
+          DataError: if a file cannot be read.
+        """
+
+        def one(pixels: np.ndarray) -> np.ndarray:
+            found = self.samples(pixels, steps, beta_max, seed, n_samples, on_step)
+            return mean_image(found)
+
+        if isinstance(image, Image.Image):
+            return Image.fromarray(one(np.asarray(image.convert("RGB"))))
+        if isinstance(image, (str, os.PathLike)):
+            return Image.fromarray(one(read_rgb(image)))
+        if image.ndim == 4:
+            return np.stack([
+                self.restore(i, steps, beta_max, seed, n_samples, on_step) for i in image
+            ])
+        if np.issubdtype(image.dtype, np.floating):
+            pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+            return (one(pixels) / 255.0).astype(image.dtype)
+        return one(image)
+
+
+def mean_image(samples: np.ndarray) -> np.ndarray:
+    """The float mean of samples, rounded once (sample averaging, DvSR sec. 4.1).
+
+    float32 [N, H, W, 3] in [-1, 1] -> uint8 [H, W, 3].
+    """
+    return image_ops.to_uint8_array(samples.mean(axis=0))

@@ -1,0 +1,178 @@
+"""Every layer keeps the Keras contract: sizes, configs, names, dtypes."""
+
+import keras
+import numpy as np
+import pytest
+
+from deblur_tf import layers
+from deblur_tf.models import guidance
+from tests.conftest import images, randomize
+
+EMBEDDING = images(9, 2, 16)
+X = images(1, 2, 8, 8, 4)
+
+# layer, build arguments, call arguments, output shape, number of parameters
+CASES = {
+    "NoiseLevelEmbedding": (
+        lambda **k: layers.NoiseLevelEmbedding(16, **k),
+        ((None,),),
+        (np.array([0.1, 0.9], "float32"),),
+        (2, 16),
+        64 * 16 + 16 + 16 * 16 + 16,
+    ),
+    "ResidualBlock": (
+        lambda **k: layers.ResidualBlock(6, **k),
+        ((None, None, None, 4), (None, 16)),
+        (X, EMBEDDING),
+        (2, 8, 8, 6),
+        9 * 4 * 6 + 6 + 9 * 36 + 6 + 16 * 6 + 6 + 4 * 6 + 6,
+    ),
+    "ResidualBlock/down": (
+        lambda **k: layers.ResidualBlock(4, "down", use_embedding=False, **k),
+        ((None, None, None, 4),),
+        (X,),
+        (2, 4, 4, 4),
+        2 * (9 * 16 + 4),
+    ),
+    "ResidualBlock/up": (
+        lambda **k: layers.ResidualBlock(4, "up", use_embedding=False, **k),
+        ((None, None, None, 4),),
+        (X,),
+        (2, 16, 16, 4),
+        2 * (9 * 16 + 4),
+    ),
+    "GuidedResidualBlock": (
+        lambda **k: layers.GuidedResidualBlock(4, **k),
+        ((None, None, None, 4), (None, None, None, 3), (None, 16)),
+        (X, images(2, 2, 8, 8, 3), EMBEDDING),
+        (2, 8, 8, 4),
+        2 * (9 * 16 + 4) + 16 * 4 + 4 + 3 * 4 + 4,
+    ),
+    "GuidanceTransform": (
+        lambda **k: guidance.GuidanceTransform(1, **k),
+        ((None, None, None, 3),),
+        (images(3, 2, 8, 8, 3),),
+        (2, 4, 4, 1),
+        0,
+    ),
+    "GuidanceNetwork": (
+        lambda **k: guidance.GuidanceNetwork(2, num_res_blocks=1, num_middle_blocks=1, **k),
+        ((None, None, None, 1),),
+        (images(3, 2, 8, 8, 1),),
+        (2, 8, 8, 2),
+        None,
+    ),
+    "MultiscaleGuidance": (
+        lambda **k: guidance.MultiscaleGuidance(2, num_res_blocks=1, num_middle_blocks=1, **k),
+        ((None, None, None, 3),),
+        (images(3, 2, 16, 16, 3),),
+        (2, 8, 8, 2),
+        None,
+    ),
+}
+
+
+def first(output):
+    """The first tensor of a possibly nested output."""
+    while isinstance(output, tuple):
+        output = output[0]
+    return output
+
+
+def made(case, **kwargs):
+    make, shapes = CASES[case][:2]
+    layer = make(**kwargs)
+    layer.build(*shapes)
+    return randomize(layer)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shape_and_parameters(case):
+    layer = made(case)
+    arguments, shape, parameters = CASES[case][2:]
+    assert first(layer(*arguments)).shape == shape
+    if parameters is not None:
+        assert layer.count_params() == parameters
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_config_round_trip_gives_the_same_layer(case):
+    layer = made(case)
+    copy = type(layer).from_config(layer.get_config())
+    copy.build(*CASES[case][1])
+    assert [v.path for v in copy.variables] == [v.path for v in layer.variables]
+    copy.set_weights(layer.get_weights())
+    arguments = CASES[case][2]
+    np.testing.assert_array_equal(first(copy(*arguments)), first(layer(*arguments)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names_do_not_depend_on_what_was_made_before(case):
+    assert [v.path for v in made(case).variables] == [v.path for v in made(case).variables]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mixed_bfloat16_keeps_float32_variables_and_close_results(case):
+    full, mixed = made(case), made(case, dtype="mixed_bfloat16")
+    assert all(v.dtype == "float32" for v in mixed.variables)
+    arguments = CASES[case][2]
+    a = np.array(first(full(*arguments)), "float32")
+    b = np.array(keras.ops.cast(first(mixed(*arguments)), "float32"))
+    assert np.abs(a - b).max() < 0.03 * np.abs(a).max() + 0.01
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_serialization_is_registered(case):
+    layer = made(case)
+    config = keras.saving.serialize_keras_object(layer)
+    assert config["registered_name"].startswith("deblur_tf>")
+    assert type(keras.saving.deserialize_keras_object(config)) is type(layer)
+
+
+def test_a_new_block_is_its_skip():
+    block = layers.ResidualBlock(4, use_embedding=False)
+    np.testing.assert_array_equal(block(X), X)
+
+
+def test_residual_block_matches_a_numpy_twin():
+    block = made("ResidualBlock/down")
+    w = {v.path.split("/", 1)[1]: np.array(v.value) for v in block.variables}
+
+    def swish(x):
+        return x / (1 + np.exp(-x))
+
+    def pool(x):
+        return x.reshape(2, 4, 2, 4, 2, 4).mean((2, 4))
+
+    def conv(x, name):
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        total = w[f"{name}/bias"]
+        for i in range(3):
+            for j in range(3):
+                total = total + padded[:, i : i + 4, j : j + 4] @ w[f"{name}/kernel"][i, j]
+        return total
+
+    want = pool(X) + conv(swish(conv(pool(swish(X)), "conv_1")), "conv_2")
+    np.testing.assert_allclose(block(X), want, atol=1e-5)
+
+
+def test_guidance_enters_through_the_projection():
+    block = made("GuidedResidualBlock")
+    x, feature, embedding = CASES["GuidedResidualBlock"][2]
+    with_guidance = np.array(block(x, feature, embedding))
+    for variable in block.project.variables:
+        variable.assign(np.zeros(variable.shape, "float32"))
+    plain = np.array(block(x, feature, embedding))
+    assert np.abs(with_guidance - plain).max() > 1e-3
+    np.testing.assert_allclose(plain, block(x, 0 * feature, embedding), atol=1e-6)
+
+
+def test_embedding_tells_the_smallest_noise_levels_apart():
+    layer = made("NoiseLevelEmbedding")
+    a, b = np.array(layer(np.array([1 - 5e-7, 1 - 1e-4], "float32")))
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_unknown_resampling_is_refused():
+    with pytest.raises(ValueError, match="resample"):
+        layers.ResidualBlock(4, "sideways")

@@ -1,0 +1,153 @@
+import keras
+import numpy as np
+import pytest
+
+from deblur_tf import image_ops
+from deblur_tf.models.guidance import MultiscaleGuidance, structure
+from deblur_tf.models.icdpm import GuidedDiffusion
+from deblur_tf.models.unet import UNet
+from tests.conftest import images, randomize, small_model
+
+
+def inputs(height=16, width=24, batch=2):
+    levels = np.linspace(0.2, 0.9, batch).astype("float32")
+    return images(1, batch, height, width, 3), levels, images(2, batch, height, width, 3)
+
+
+def guidance_noise(height, width, batch=2):
+    return tuple(images(k, batch, height // 2**k, width // 2**k, 1) for k in (1, 2, 3))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (13, 9), (1, 1), (8, 33), (3, 50)])
+def test_any_size(model, size):
+    noisy, level, blurry = inputs(*size)
+    output = model(noisy, level, blurry)
+    assert output["noise"].shape == (2, *size, 3)
+    padded = [-(-n // 8) * 8 for n in size]
+    shapes = [tuple(g.shape) for g in output["gray"]]
+    assert shapes == [(2, padded[0] // 2**k, padded[1] // 2**k, 1) for k in (1, 2, 3)]
+
+
+def test_odd_sizes_equal_padding_by_hand(model):
+    noisy, level, blurry = inputs(13, 9)
+    padded = [image_ops.pad_to_multiple(x, 8) for x in (noisy, blurry)]
+    whole = model(padded[0], level, padded[1])["noise"]
+    np.testing.assert_allclose(
+        model(noisy, level, blurry)["noise"], whole[:, :13, :9], atol=1e-5
+    )
+
+
+def test_call_is_guide_then_denoise(model):
+    noisy, level, blurry = inputs()
+    noise = guidance_noise(16, 24)
+    output = model(noisy, level, blurry, noise)
+    guidance = model.guide(blurry, noise)
+    np.testing.assert_array_equal(output["noise"], model.denoise(noisy, level, blurry, guidance))
+    for a, b in zip(output["gray"], guidance.predictions, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_input_and_every_scale_matters(model):
+    noisy, level, blurry = inputs()
+    base = np.array(model(noisy, level, blurry)["noise"])
+    for changed in (
+        (noisy + 0.1, level, blurry),
+        (noisy, level * 0.5, blurry),
+        (noisy, level, blurry * 0.5),
+    ):
+        assert np.abs(np.array(model(*changed)["noise"]) - base).max() > 1e-4
+    guidance = model.guide(blurry)
+    for k in range(3):
+        features = list(guidance.features)
+        features[k] = features[k] + 1.0
+        moved = model.denoise(noisy, level, blurry, guidance._replace(features=tuple(features)))
+        assert np.abs(np.array(moved) - base).max() > 1e-5
+
+
+def test_results_do_not_depend_on_the_batch(model):
+    noisy, level, blurry = inputs(batch=3)
+    together = np.array(model(noisy, level, blurry)["noise"])
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = np.array(model(noisy[one], level[one], blurry[one])["noise"])
+        np.testing.assert_allclose(together[one], alone, atol=1e-5)
+
+
+def test_transform_is_gray_area_mean_plus_scaled_noise():
+    guidance = MultiscaleGuidance(2, noise_stddev=0.05)
+    blurry, noise = images(0, 1, 16, 16, 3), images(1, 1, 4, 4, 1)
+    gray = blurry @ np.array([[0.299], [0.587], [0.114]], "float32")
+    mean = gray.reshape(1, 4, 4, 4, 4, 1).mean((2, 4))
+    np.testing.assert_allclose(structure(blurry, 2), mean, atol=1e-6)
+    np.testing.assert_allclose(
+        guidance.transforms[1](blurry, noise), mean + 0.05 * noise, atol=1e-6
+    )
+
+
+def test_velocity_output_is_the_same_noise_by_another_name():
+    """A zero network in velocity form predicts sigma * noisy."""
+    built = small_model(output="velocity")
+    noisy, level, blurry = inputs()
+    sigma = np.sqrt(1 - level**2)[:, None, None, None]
+    np.testing.assert_allclose(built(noisy, level, blurry)["noise"], sigma * noisy, atol=1e-6)
+    # With the true velocity in place of the network, the noise comes back.
+    sharp, noise = images(5, 2, 16, 24, 3), images(6, 2, 16, 24, 3)
+    signal = level[:, None, None, None]
+    velocity = signal * noise - sigma * sharp
+    np.testing.assert_allclose(
+        sigma * (signal * sharp + sigma * noise) + signal * velocity, noise, atol=1e-6
+    )
+
+
+def test_unguided_model_has_no_predictions():
+    built = randomize(small_model(guided=False))
+    noisy, level, blurry = inputs()
+    output = built(noisy, level, blurry)
+    assert output["gray"] == ()
+    assert output["noise"].shape == noisy.shape
+
+
+def test_config_and_file_round_trip(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(copy, GuidedDiffusion)
+    assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+    arguments = inputs()
+    np.testing.assert_array_equal(copy(*arguments)["noise"], model(*arguments)["noise"])
+
+
+def test_unet_saves_alone(tmp_path):
+    unet = UNet(4, num_res_blocks=1, num_middle_blocks=1, use_noise_level=False)
+    x = images(0, 1, 8, 8, 3)
+    unet(x)
+    randomize(unet)
+    unet.save(tmp_path / "unet.keras")
+    copy = keras.saving.load_model(tmp_path / "unet.keras")
+    np.testing.assert_array_equal(copy(x), unet(x))
+
+
+def test_mixed_precision_outputs_float32():
+    mixed = small_model(dtype="mixed_bfloat16")
+    mixed.build()
+    full = small_model()
+    full.build()
+    randomize(full), randomize(mixed)
+    arguments = inputs()
+    output = mixed(*arguments)
+    assert output["noise"].dtype == "float32"
+    assert all(g.dtype == "float32" for g in output["gray"])
+    assert all(v.dtype == "float32" for v in mixed.variables)
+    reference = np.array(full(*arguments)["noise"])
+    error = np.abs(np.array(output["noise"]) - reference)
+    assert 0 < error.max() < 0.05 * np.abs(reference).max()
+
+
+def test_wrong_wiring_is_refused():
+    with pytest.raises(ValueError, match="guidance is missing"):
+        GuidedDiffusion(UNet(4, guided=True))
+    with pytest.raises(ValueError, match="guidance is given"):
+        GuidedDiffusion(UNet(4), MultiscaleGuidance(4))
+    with pytest.raises(ValueError, match="output"):
+        GuidedDiffusion(UNet(4), output="picture")
+    with pytest.raises(ValueError, match="needs 3 guidance features, got 0"):
+        UNet(4, guided=True).build((None, None, None, 6))
