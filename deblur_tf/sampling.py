@@ -29,7 +29,7 @@ def compile_for(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(fn, reduce_retracing=True)
+        return tf.function(fn, autograph=False, reduce_retracing=True)
     if backend == "jax":
         import jax
 

@@ -45,6 +45,7 @@ class ExportedSampler(tf.Module):
         self._sampler = Sampler(model)
 
     @tf.function(
+        autograph=False,
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.uint8, name="image"),
             tf.TensorSpec([], tf.int32, name="steps"),

@@ -38,8 +38,11 @@ class EMA:
             raise ValueError(f"the EMA decay must be in [0, 1), got {decay}")
         self.decay = decay
         self._weights = named_variables(model, trainable_only=True)
+        # Through NumPy: a keras.Variable made from a tf.Variable shares it.
         self.variables = {
-            name: keras.Variable(v.value, trainable=False, dtype=v.dtype, name=v.name)
+            name: keras.Variable(
+                ops.convert_to_numpy(v.value), trainable=False, dtype=v.dtype, name=v.name
+            )
             for name, v in self._weights.items()
         }
 

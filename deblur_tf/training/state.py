@@ -128,10 +128,11 @@ class Checkpoints:
         return paths[-1] if paths else None
 
     def save(self, state: Mapping[str, np.ndarray]) -> pathlib.Path:
-        """Writes a checkpoint, then deletes those beyond `keep`."""
+        """Writes a checkpoint, then deletes what is not to be kept."""
         path = self.folder / f"step_{int(state['step']):08d}.npz"
         write_npz(path, state)
-        for old in self.all()[: -self.keep]:
+        leftovers = self.folder.glob("*.partial")  # of a run that was killed
+        for old in [*self.all()[: -self.keep], *leftovers]:
             old.unlink()
         return path
 

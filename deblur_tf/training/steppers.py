@@ -128,8 +128,10 @@ class TensorFlowStepper(_Base):
             super().__init__(
                 build_model, build_optimizer, objective, batch_size, ema_decay
             )
-        self.replica_step = tf.function(self._replica_step, jit_compile=jit_compile)
-        self._distributed = tf.function(self._distributed_step)
+        self.replica_step = tf.function(
+            self._replica_step, autograph=False, jit_compile=jit_compile
+        )
+        self._distributed = tf.function(self._distributed_step, autograph=False)
 
     def batches(self, make_pair: Callable, first_step: int) -> Iterator[Any]:
         from deblur_tf.data import pipeline

@@ -1,0 +1,68 @@
+"""Runs on the JAX backend, in a process where TensorFlow cannot be imported.
+
+  python -m tests.jax_side forward IN.npz OUT.npz
+  python -m tests.jax_side gradients IN.npz OUT.npz
+  python -m tests.jax_side train RUN_DIR STEPS
+"""
+
+import os
+import sys
+
+os.environ["KERAS_BACKEND"] = "jax"
+sys.modules["tensorflow"] = None  # any import of it raises ImportError
+
+import keras
+import numpy as np
+
+from deblur_tf.training import loop, steppers
+from deblur_tf.training.objective import Draws, batch_loss
+from deblur_tf.training.state import assign_named, named_variables, select
+from tests.conftest import small_model
+from tests.training_case import recipe
+
+
+def load(path):
+    arrays = dict(np.load(path))
+    model = small_model(output=str(arrays["output"]))
+    model.build()
+    assign_named(named_variables(model), select(arrays, "model"), path)
+    noise = tuple(arrays[f"guidance_noise_{k}"] for k in (1, 2, 3))
+    return model, arrays, noise
+
+
+def forward(source, target):
+    model, arrays, noise = load(source)
+    out = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
+    np.savez(target, noise=out["noise"], **{f"gray_{k}": g for k, g in enumerate(out["gray"])})
+
+
+def gradients(source, target):
+    import jax
+
+    model, arrays, noise = load(source)
+    draws = Draws(arrays["noise"], arrays["noise_level"], noise)
+
+    def loss(weights):
+        mapping = list(zip(model.trainable_variables, weights, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            parts = batch_loss(model, arrays["blurry"], arrays["sharp"], draws, 30, 60)
+        return keras.ops.mean(parts["loss"])
+
+    value, grads = jax.value_and_grad(loss)([v.value for v in model.trainable_variables])
+    names = named_variables(model, trainable_only=True)
+    np.savez(target, loss=value, **dict(zip(names, grads, strict=True)))
+
+
+def train(run_dir, steps):
+    made = recipe(total_steps=int(steps))
+    keras.utils.set_random_seed(made.seed)
+    one = steppers.make_stepper(
+        made.model, made.optimizer, made.objective, made.batch_size, made.ema_decay
+    )
+    assert isinstance(one, steppers.JaxStepper)
+    assert loop.train(made, one, run_dir) == 0
+
+
+if __name__ == "__main__":
+    {"forward": forward, "gradients": gradients, "train": train}[sys.argv[1]](*sys.argv[2:])
+    assert sys.modules["tensorflow"] is None

@@ -1,0 +1,95 @@
+"""The same model, loss and training on JAX, where TensorFlow is not importable."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deblur_tf.training import loop
+from deblur_tf.training.objective import Draws, batch_loss
+from deblur_tf.training.state import Checkpoints, named_variables, read_npz
+from tests.conftest import images, randomize, small_model
+from tests.training_case import recipe, stepper
+
+pytest.importorskip("jax")
+
+
+def on_jax(*arguments):
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.jax_side", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def case(path, output):
+    model = small_model(output=output)
+    model.build()
+    randomize(model)
+    arrays = {
+        "output": output,
+        "sharp": images(0, 2, 16, 24, 3),
+        "blurry": images(1, 2, 16, 24, 3),
+        "noise": images(2, 2, 16, 24, 3),
+        "noise_level": np.array([0.3, 0.8], "float32"),
+    }
+    noise = tuple(images(k, 2, 16 // 2**k, 24 // 2**k, 1) for k in (1, 2, 3))
+    weights = {f"model/{n}": np.array(v.value) for n, v in named_variables(model).items()}
+    named = {f"guidance_noise_{k}": n for k, n in enumerate(noise, 1)}
+    np.savez(path, **arrays, **weights, **named)
+    return model, arrays, noise
+
+
+@pytest.mark.parametrize("output", ["noise", "velocity"])
+def test_same_weights_same_forward(tmp_path, output):
+    model, arrays, noise = case(tmp_path / "in.npz", output)
+    on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
+    got = np.load(tmp_path / "out.npz")
+    want = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
+    np.testing.assert_allclose(got["noise"], want["noise"], atol=1e-5)
+    for k, gray in enumerate(want["gray"]):
+        np.testing.assert_allclose(got[f"gray_{k}"], gray, atol=1e-5)
+
+
+def test_same_loss_and_gradients(tmp_path):
+    model, arrays, noise = case(tmp_path / "in.npz", "noise")
+    on_jax("gradients", tmp_path / "in.npz", tmp_path / "out.npz")
+    got = np.load(tmp_path / "out.npz")
+    draws = Draws(arrays["noise"], arrays["noise_level"], noise)
+    with tf.GradientTape() as tape:
+        parts = batch_loss(model, arrays["blurry"], arrays["sharp"], draws, 30, 60)
+        loss = tf.reduce_mean(parts["loss"])
+    assert float(got["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    named = named_variables(model, trainable_only=True)
+    for name, gradient in zip(
+        named, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        scale = np.abs(gradient).max()
+        assert scale > 0, name
+        np.testing.assert_allclose(got[name], gradient, atol=1e-4 * scale, err_msg=name)
+
+
+def test_checkpoints_move_between_backends(tmp_path):
+    """TensorFlow trains 2 steps, JAX 2 more, TensorFlow 2 more: as TensorFlow alone."""
+
+    def on_tensorflow(run_dir, steps):
+        made = recipe(total_steps=steps)
+        assert loop.train(made, stepper(made), run_dir) == 0
+
+    on_tensorflow(tmp_path / "alone", 6)
+    on_tensorflow(tmp_path / "mixed", 2)
+    on_jax("train", tmp_path / "mixed", 4)
+    state = read_npz(Checkpoints(tmp_path / "mixed").latest())
+    assert int(state["step"]) == 4
+    assert int(state["optimizer/iterations"]) == 4
+    on_tensorflow(tmp_path / "mixed", 6)
+    alone, mixed = (
+        read_npz(Checkpoints(tmp_path / name).latest()) for name in ("alone", "mixed")
+    )
+    assert alone.keys() == mixed.keys()
+    for name in alone:
+        np.testing.assert_allclose(mixed[name], alone[name], atol=2e-4, err_msg=name)

@@ -1,0 +1,235 @@
+"""The training loop and its steps: exact resume, compilation, faults, signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from deblur_tf.training import loop
+from deblur_tf.training.objective import Objective
+from deblur_tf.training.state import Checkpoints, read_npz
+from tests.conftest import small_model
+from tests.training_case import recipe, stepper
+
+
+def train(made, run_dir, **kwargs):
+    one = stepper(made)
+    assert loop.train(made, one, run_dir, **kwargs) == 0
+    return one
+
+
+def newest(run_dir):
+    return read_npz(Checkpoints(run_dir).latest())
+
+
+def assert_same_state(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_resuming_is_exact_to_the_bit(tmp_path):
+    train(recipe(), tmp_path / "whole")
+    train(recipe(total_steps=3), tmp_path / "parts")
+    assert int(newest(tmp_path / "parts")["step"]) == 3
+    train(recipe(), tmp_path / "parts")
+    state = newest(tmp_path / "whole")
+    assert int(state["step"]) == 6
+    assert int(state["optimizer/iterations"]) == 6
+    assert_same_state(state, newest(tmp_path / "parts"))
+
+
+def test_the_state_changes_and_the_ema_differs(tmp_path):
+    train(recipe(total_steps=3), tmp_path)
+    first = read_npz(Checkpoints(tmp_path).latest())
+    train(recipe(total_steps=6), tmp_path)
+    last = newest(tmp_path)
+    name = "unet/conv_in/kernel"
+    assert np.abs(first[f"model/{name}"] - last[f"model/{name}"]).max() > 0
+    assert np.abs(last[f"model/{name}"] - last[f"ema/{name}"]).max() > 0
+
+
+def test_a_finished_run_is_left_alone(tmp_path, capsys):
+    train(recipe(total_steps=2), tmp_path)
+    train(recipe(total_steps=2), tmp_path)
+    assert "nothing to do: 2 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_whole_step_compiles_with_xla(dtype):
+    made = recipe(model=lambda: small_model(dtype=dtype, output="velocity"))
+    plain, compiled = stepper(made), stepper(made, jit_compile=True)
+    batch = {
+        "blurry": np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8),
+        "sharp": np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8),
+        "item": np.arange(4, dtype=np.int32),
+    }
+    for step in range(2):
+        a = {k: float(v) for k, v in plain(batch, step).items()}
+        b = {k: float(v) for k, v in compiled(batch, step).items()}
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-4 if dtype == "float32" else 0.05)
+
+
+def test_training_lowers_the_loss():
+    made = recipe(objective=Objective(warm_start_steps=0, weighting="velocity"))
+    one = stepper(made)
+    batch = next(one.batches(made.pairs, 0))
+    losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+
+
+def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
+    made = recipe(checkpoint_every=1, total_steps=10)
+    one = stepper(made)
+
+    def exploding(batch, step, inner=one.__call__):
+        if step == 4:
+            first = one.model.trainable_variables[0]
+            first.assign(np.full(first.shape, np.inf, "float32"))
+        return inner(batch, step)
+
+    class Wrapper:
+        batches, state, restore = one.batches, one.state, one.restore
+        averages, learning_rate = one.averages, one.learning_rate
+        __call__ = staticmethod(exploding)
+
+    with pytest.raises(loop.NonFiniteLossError, match=r"step 5: the loss is not finite"):
+        loop.train(made, Wrapper(), tmp_path)
+    state = newest(tmp_path)
+    assert int(state["step"]) == 4
+    assert all(np.isfinite(a).all() for a in state.values())
+
+
+def test_progress_and_validation_are_recorded(tmp_path, capsys):
+    seen = []
+
+    def validate(weights):
+        seen.append(weights)
+        return {"psnr_restored": 20.0}, np.zeros((8, 24, 3), np.uint8)
+
+    train(recipe(validate_every=4), tmp_path, validate=validate)
+    out = capsys.readouterr().out
+    for word in ("step 2/6", "loss", "denoising", "regression", "learning_rate", "steps/s", "ETA"):
+        assert word in out
+    assert len(seen) == 2
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        "step_00000004.png",
+        "step_00000006.png",
+    ]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [e.step for e in events.Scalars("loss")] == [2, 4, 6]
+    assert [e.step for e in events.Images("validation")] == [4, 6]
+
+
+def test_real_validation_restores_the_grid(tmp_path):
+    from deblur_tf.evaluation.validation import Validation
+
+    made = recipe(validation_images=2, validation_steps=2)
+    one = stepper(made)
+    figures, grid = Validation(made)(one.averages())
+    assert grid.shape == (2 * 16, 3 * 16, 3)
+    assert set(figures) == {"psnr_blurry", "psnr_restored"}
+    np.testing.assert_array_equal(grid[:16, 32:], made.pairs(2**62)[1])
+
+
+def test_mirrored_replicas_give_what_one_device_gives():
+    """Two logical CPUs, in a process of its own."""
+    code = """
+import tensorflow as tf, numpy as np
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.training_case import recipe, stepper
+made = recipe()
+results = []
+for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    one = stepper(made, strategy=strategy)
+    batches = one.batches(made.pairs, 0)
+    losses = [float(one(next(batches), step)["loss"]) for step in range(3)]
+    results.append((one.state(3), losses))
+(a, x), (b, y) = results
+worst = max(np.abs(a[n] - b[n]).max() for n in a if n.startswith(("model", "ema")))
+print("worst", worst, x, y)
+assert worst < 2e-6 and np.allclose(x, y, rtol=1e-5)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_batch_that_cannot_be_split_names_the_nearest_that_can():
+    class TwoReplicas:
+        num_replicas_in_sync = 3
+
+    made = recipe(batch_size=4)
+    with pytest.raises(ValueError, match="nearest that can is 3"):
+        stepper(made, strategy=TwoReplicas())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_same_command_continues(tmp_path, number, code):
+    command = [
+        sys.executable,
+        "-m",
+        "deblur_tf.bin.train",
+        "--gin_file=smoke.gin",
+        f"--run_dir={tmp_path}",
+        "--gin_param=TOTAL_STEPS = 40",
+        "--gin_param=Recipe.log_every = 1",
+        "--gin_param=Recipe.validate_every = 1000",
+        "--gin_param=Recipe.validation_steps = 2",
+        "--gin_param=CROP_SIZE = 16",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("step  5/40"):
+            process.send_signal(number)
+            break
+    lines += process.stdout.readlines()
+    assert process.wait(60) == code, "".join(lines)
+    assert "Traceback" not in "".join(lines)
+    step = int(newest(tmp_path)["step"])
+    assert 5 <= step < 40
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert f"at step {step}" in again.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert int(newest(tmp_path)["step"]) == 40
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
+    def command(name):
+        return [
+            sys.executable,
+            "-m",
+            "deblur_tf.bin.train",
+            "--gin_file=smoke.gin",
+            f"--run_dir={tmp_path / name}",
+            "--gin_param=TOTAL_STEPS = 12",
+            "--gin_param=Recipe.checkpoint_every = 2",
+            "--gin_param=Recipe.validation_steps = 2",
+            "--gin_param=CROP_SIZE = 16",
+        ]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = Checkpoints(tmp_path / "killed")
+    deadline = time.monotonic() + 120
+    while checkpoints.latest() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 2 <= int(newest(tmp_path / "killed")["step"])
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "killed"))
