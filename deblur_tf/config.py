@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from importlib import resources
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import gin
 from absl import logging
@@ -60,16 +61,25 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
         logging.set_verbosity(verbosity)
 
 
-def build(name: str) -> Any:
-    """Constructs the registered class or function `name` as configured.
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Within, an error of construction is one of the configuration.
 
     Raises:
       ConfigError: if a value has the wrong type, is missing or is refused.
     """
     try:
-        return gin.get_configurable(name)()
+        yield
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"bad configuration: {error}") from error
+        # Without gin's list of the calls that led there.
+        message = str(error).split("\n  In call to configurable")[0]
+        raise ConfigError(f"bad configuration: {message}") from error
+
+
+def build(name: str) -> Any:
+    """Constructs the registered class or function `name` as configured."""
+    with errors():
+        return gin.get_configurable(name)()
 
 
 def operative() -> str:

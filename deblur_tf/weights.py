@@ -48,21 +48,17 @@ def save_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> Non
     path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def release(
-    model_dir: str | os.PathLike[str], output: str | os.PathLike[str], dtype: str = "float16"
-) -> pathlib.Path:
-    """Writes the averaged weights of a run as a small folder of their own.
+def save_model(
+    model: keras.Model, folder: str | os.PathLike[str], dtype: str = "float16"
+) -> None:
+    """Writes a model as `model.json` and `weights.npz`.
 
     Args:
-      model_dir: run directory.
-      output: folder to write `model.json` and `weights.npz` to.
+      model: built, with the weights to store.
+      folder: made if missing.
       dtype: of the stored weights; float16 halves the file.
-
-    Returns:
-      The path of the weights.
     """
-    model, _ = load_model(model_dir)
-    folder = pathlib.Path(output)
+    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_model_config(model, folder)
     weights = {
@@ -70,7 +66,6 @@ def release(
         for name, v in named_variables(model).items()
     }
     write_npz(folder / WEIGHTS_FILE, weights)
-    return folder / WEIGHTS_FILE
 
 
 def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:

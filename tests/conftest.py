@@ -22,6 +22,20 @@ def small_model(guided=True, output="noise", dtype="float32", base=8, guide=4):
     )
 
 
+def micro_model(output="velocity", dtype="float32"):
+    """Two depths and one scale: for tests that compile a whole training step."""
+    from deblur_tf.models.guidance import MultiscaleGuidance
+    from deblur_tf.models.icdpm import GuidedDiffusion
+    from deblur_tf.models.unet import UNet
+
+    shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
+    return GuidedDiffusion(
+        UNet(4, (1, 2), guided=True, **shallow),
+        MultiscaleGuidance(2, num_scales=1, **shallow),
+        output=output,
+    )
+
+
 def randomize(model, seed=0, scale=0.1):
     """Gives every weight a random value: zero-initialised convs hide mistakes."""
     rng = np.random.default_rng(seed)

@@ -85,7 +85,7 @@ def test_checkpoints_move_between_backends(tmp_path):
     on_jax("train", tmp_path / "mixed", 4)
     state = read_npz(Checkpoints(tmp_path / "mixed").latest())
     assert int(state["step"]) == 4
-    assert int(state["optimizer/iterations"]) == 4
+    assert int(state["optimizer/iteration"]) == 4
     on_tensorflow(tmp_path / "mixed", 6)
     alone, mixed = (
         read_npz(Checkpoints(tmp_path / name).latest()) for name in ("alone", "mixed")

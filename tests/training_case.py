@@ -7,12 +7,12 @@ from deblur_tf.training import steppers
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.optimizer import adam
 from deblur_tf.training.recipe import Recipe
-from tests.conftest import small_model
+from tests.conftest import micro_model
 
 
 def recipe(**changes):
     settings = {
-        "model": lambda: small_model(output="velocity"),
+        "model": micro_model,
         "pairs": PairGenerator(crop_size=16),
         "optimizer": lambda: adam(1e-3, warmup_steps=2),
         "objective": Objective(warm_start_steps=2),

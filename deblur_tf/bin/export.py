@@ -1,9 +1,13 @@
-r"""Writes a TensorFlow SavedModel of the whole sampler, for serving.
+r"""Writes a model for serving, or as a small folder to pass on.
 
   deblur-export -m runs/mine -o exported/
+  deblur-export -m runs/mine -o mine/ --format=weights
 
-Signature: image uint8 [B, H, W, 3], steps int32, seed int64 -> restored uint8
-[B, H, W, 3]. It runs on TensorFlow alone, without Keras and this package.
+saved_model: a TensorFlow SavedModel of the whole sampler, with the signature
+image uint8 [B, H, W, 3], steps int32, seed int64 -> restored uint8 [B, H, W, 3].
+It runs on TensorFlow alone, without Keras and this package.
+weights: model.json and the averaged weights in half precision; give the folder
+to the other programs as --model.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ _MODEL = flags.DEFINE_string(
     short_name="m",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write; new or empty.", short_name="o")
+_FORMAT = flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model", "weights"], "What to write; see above."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,10 +39,14 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
     from deblur_tf import weights
-    from deblur_tf.inference.export import export
 
     model, origin = weights.load_model(_MODEL.value)
-    export(model, _OUTPUT.value)
+    if _FORMAT.value == "weights":
+        weights.save_model(model, _OUTPUT.value)
+    else:
+        from deblur_tf.inference.export import export
+
+        export(model, _OUTPUT.value)
     print(f"{origin} -> {_OUTPUT.value}")
     return common.OK
 

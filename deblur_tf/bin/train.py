@@ -56,15 +56,16 @@ def main(argv: Sequence[str]) -> int:
     recipe = config.build("Recipe")
     keras.utils.set_random_seed(recipe.seed)
     strategy = distribution.choose()
-    stepper = steppers.make_stepper(
-        recipe.model,
-        recipe.optimizer,
-        recipe.objective,
-        recipe.batch_size,
-        recipe.ema_decay,
-        jit_compile=recipe.jit_compile,
-        strategy=strategy,
-    )
+    with config.errors():
+        stepper = steppers.make_stepper(
+            recipe.model,
+            recipe.optimizer,
+            recipe.objective,
+            recipe.batch_size,
+            recipe.ema_decay,
+            jit_compile=recipe.jit_compile,
+            strategy=strategy,
+        )
     if _DRY_RUN.value:
         print(config.operative())
         return common.OK

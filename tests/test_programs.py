@@ -1,0 +1,172 @@
+"""The programs as a user calls them."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo")
+
+
+def run(program, *arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", f"deblur_tf.bin.{program}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def photo(path, seed=0, size=(24, 20)):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_printed_without_loading_tensorflow(program):
+    code = f"""
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+sys.argv = ["{program}", "--help"]
+from deblur_tf.bin import {program}
+{program}.entry()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "flags:" in result.stdout or program == "summary"
+    assert len(result.stdout) > 150
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "message"),
+    [
+        ("restore", ["--bogus=1"], "bogus"),
+        ("restore", ["-i", "x.jpg"], "--output is missing"),
+        ("restore", ["-i", "nowhere.jpg", "-o", "out"], "nowhere.jpg"),
+        ("restore", ["-i", "x.jpg", "-o", "out", "--steps=0"], "steps"),
+        ("restore", ["-i", "x.jpg", "-o", "out", "stray"], "stray"),
+        ("train", [], "--gin_file is missing"),
+        ("train", ["--gin_file=smoke.gin"], "--run_dir is missing"),
+        ("export", [], "--output is missing"),
+        ("evaluate", ["-o", "x"], "--photos or --pairs"),
+    ],
+)
+def test_usage_errors_are_one_line(program, arguments, message):
+    result = run(program, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_bad_configurations_are_one_line(tmp_path):
+    for arguments, message in (
+        (["--gin_file=nothing.gin"], "smoke.gin"),
+        (["--gin_file=smoke.gin", "--gin_param=UNet.base_chanels = 3"], "base_chanels"),
+        (["--gin_file=smoke.gin", f"--photos={tmp_path}/none"], "none: no such folder"),
+    ):
+        result = run("train", *arguments, f"--run_dir={tmp_path}/run")
+        assert result.returncode == 2, result.stderr
+        assert message in result.stderr.splitlines()[-1]
+        assert "Traceback" not in result.stderr
+        assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_prints_the_configuration_and_writes_nothing(tmp_path):
+    result = run("train", "--gin_file=smoke.gin", "--gin_param=CH = 4", "--dry_run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "CH = 4" in result.stdout
+    assert "UNet.base_channels = %CH" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_model_has_its_own_exit_code(tmp_path):
+    photo(tmp_path / "a.png")
+    result = run("restore", "-i", tmp_path / "a.png", "-o", tmp_path / "out", "-m", "nothing")
+    assert result.returncode == 3
+    assert "no model 'nothing'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_with_a_bad_file_is_restored_all_the_same(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    photo(source / "a.png", 1)
+    photo(source / "B.JPG", 2, (17, 31))
+    (source / "bad.png").write_bytes(b"broken")
+    arguments = ("-i", source, "-o", out, "--steps=2", "-n", "2", "--seed=5")
+    result = run("restore", *arguments)
+    assert result.returncode == 1, result.stderr
+    assert "bad.png" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert sorted(p.name for p in out.iterdir()) == [
+        "B.JPG", "B_s5_0.JPG", "B_s5_1.JPG", "a.png", "a_s5_0.png", "a_s5_1.png",
+    ]  # fmt: skip
+    with Image.open(out / "B.JPG") as image:
+        assert image.size == (31, 17)
+    again = run("restore", *arguments)
+    assert "2 already there, skipped" in again.stdout
+    assert again.returncode == 1
+
+
+def test_clashing_outputs_stop_before_any_work(tmp_path):
+    source = tmp_path / "in"
+    photo(source / "a.png")
+    photo(source / "a.bmp")
+    result = run("restore", "-i", source, "-o", tmp_path / "out", "--ext=png")
+    assert result.returncode == 2
+    assert "both be written" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = run("restore", "-i", source / "a.png", "-o", source)
+    assert result.returncode == 2
+    assert "overwrite its input" in result.stderr
+
+
+def test_summary_as_csv():
+    result = run("summary", "--csv")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert len(rows) == 9
+    assert [r["params (M)"] for r in rows[:3]] == ["1.633", "6.521", "26.065"]
+
+
+@pytest.mark.slow
+def test_train_evaluate_restore_export_end_to_end(tmp_path):
+    run_dir = tmp_path / "run"
+    result = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=TOTAL_STEPS = 60")
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines() if "  loss " in line]
+    losses = [float(line[line.index("loss") + 1]) for line in lines]
+    assert losses[-1] < losses[0]
+    for name in ("config.gin", "model.json", "metrics.jsonl", "samples", "checkpoints"):
+        assert (run_dir / name).exists()
+    photo(tmp_path / "photos" / "a.png", size=(90, 100))
+    result = run(
+        "evaluate", f"--photos={tmp_path / 'photos'}", "--crop=48", "-m", run_dir,
+        "--steps=2", "-n", 2, "-o", tmp_path / "figures",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "| mean of 2 samples |" in (tmp_path / "figures" / "table.md").read_text()
+    assert Image.open(tmp_path / "figures" / "sheet.png").size == (1024, 18 + 256)
+    result = run("export", "-m", run_dir, "-o", tmp_path / "saved")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "saved" / "saved_model.pb").is_file()
+    assert run("export", "-m", run_dir, "-o", tmp_path / "saved").returncode == 2
+    result = run("export", "-m", run_dir, "-o", tmp_path / "folder", "--format=weights")
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["model.json", "weights.npz"]
+
+
+def test_shared_genuine_pairs_are_readable():
+    """Uses the genuine sample where it is present; the layout is tested elsewhere."""
+    root = pathlib.Path(os.environ.get("DEBLUR_TF_GOPRO", "../shared/data/gopro/test"))
+    if not root.is_dir():
+        pytest.skip("no genuine pairs on this machine")
+    from deblur_tf.evaluation import evaluator
+
+    pair = next(iter(evaluator.folder_pairs(root, 0)))
+    assert pair.blurry.shape == (720, 1280, 3)

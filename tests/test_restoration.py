@@ -1,0 +1,219 @@
+"""Photos in and out, the Python interface, and the exported sampler."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from deblur_tf import weights
+from deblur_tf.data.photos import DataError
+from deblur_tf.diffusion.samplers import ddpm_table
+from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.photo_io import read_photo, write_photo
+from deblur_tf.schedules import inference_schedule
+from deblur_tf.training.state import Checkpoints, named_variables
+
+
+@pytest.fixture(scope="module")
+def deblurrer(model):
+    return Deblurrer(model)
+
+
+def picture(height=21, width=18, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_the_kind_and_size_of_the_input_come_back(deblurrer, tmp_path):
+    pixels = picture()
+    result = deblurrer.restore(pixels, steps=2)
+    assert result.shape == pixels.shape
+    assert result.dtype == np.uint8
+    floats = deblurrer.restore((pixels / 255).astype("float32"), steps=2)
+    assert floats.dtype == np.float32
+    np.testing.assert_allclose(floats, result / 255, atol=1e-6)
+    batch = deblurrer.restore(np.stack([picture(seed=1), pixels]), steps=2)
+    np.testing.assert_array_equal(batch[1], result)
+    image = deblurrer.restore(Image.fromarray(pixels), steps=2)
+    np.testing.assert_array_equal(np.asarray(image), result)
+    image.close()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(np.asarray(deblurrer.restore(tmp_path / "a.png", steps=2)), result)
+
+
+def test_seeds_and_samples(deblurrer):
+    pixels = picture()
+    first = deblurrer.samples(pixels, steps=2, seed=1, n_samples=3)
+    np.testing.assert_array_equal(first, deblurrer.samples(pixels, steps=2, seed=1, n_samples=3))
+    assert np.any(first != deblurrer.samples(pixels, steps=2, seed=2, n_samples=3))
+    assert np.any(first[0] != first[1])
+    np.testing.assert_array_equal(first[:1], deblurrer.samples(pixels, steps=2, seed=1))
+    mean = np.round((first.mean(0) + 1) * 127.5)
+    assert np.abs(mean_image(first) - mean).max() <= 1
+
+
+def test_progress_counts_every_step(deblurrer):
+    done = []
+    deblurrer.samples(picture(), steps=3, n_samples=2, on_step=done.append)
+    assert done == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("image", "settings"),
+    [
+        (picture().astype("int32"), {}),
+        (picture()[..., :2], {}),
+        (picture(), {"n_samples": 0}),
+        (picture(), {"steps": 0}),
+        (picture(), {"beta_max": 2.0}),
+    ],
+)
+def test_impossible_requests_are_refused(deblurrer, image, settings):
+    with pytest.raises(ValueError, match="need|must"):
+        deblurrer.restore(image, **settings)
+
+
+def test_exif_profile_alpha_and_gray_survive(tmp_path):
+    pixels = picture(20, 30)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Camera"
+    Image.fromarray(pixels).save(tmp_path / "a.JPG", "jpeg", exif=exif, icc_profile=profile)
+    photo = read_photo(tmp_path / "a.JPG")
+    assert photo.pixels.shape == (30, 20, 3)
+    write_photo(tmp_path / "b.jpg", photo.pixels, photo)
+    with Image.open(tmp_path / "b.jpg") as out:
+        assert out.size == (20, 30)
+        assert out.getexif().get(0x010F) == "Camera"
+        assert out.getexif().get(0x0112) is None
+        assert out.info["icc_profile"] == profile
+
+    rgba = np.dstack([pixels, picture(20, 30, 1)[..., 0]])
+    Image.fromarray(rgba).save(tmp_path / "c.png")
+    photo = read_photo(tmp_path / "c.png")
+    write_photo(tmp_path / "d.png", photo.pixels, photo)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "d.png")), rgba)
+
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "e.png")
+    photo = read_photo(tmp_path / "e.png")
+    write_photo(tmp_path / "f.png", photo.pixels, photo)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "f.png")), pixels[..., 0])
+
+
+def test_unreadable_photos_are_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(DataError, match=r"a\.png"):
+        read_photo(tmp_path / "a.png")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match="16-bit"):
+        read_photo(tmp_path / "b.png")
+
+
+def save_run(folder, model, ema_scale):
+    """A run directory whose averaged weights are the weights times `ema_scale`."""
+    folder.mkdir()
+    weights.save_model_config(model, folder)
+    arrays = {name: np.array(v.value) for name, v in named_variables(model).items()}
+    state = {f"model/{n}": a for n, a in arrays.items()}
+    state |= {f"ema/{n}": a * np.float32(ema_scale) for n, a in arrays.items()}
+    Checkpoints(folder).save(state | {"step": np.int64(12)})
+
+
+def test_a_run_is_loaded_with_its_averaged_weights(tmp_path, model):
+    save_run(tmp_path / "run", model, 0.5)
+    loaded, origin = weights.load_model(tmp_path / "run")
+    assert "averaged weights of step 12" in origin
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, 0.5 * b)
+
+
+def test_a_saved_model_folder_is_small_and_close(tmp_path, model):
+    weights.save_model(model, tmp_path)
+    size = (tmp_path / "weights.npz").stat().st_size
+    assert size < 2 * model.count_params() + 150_000
+    loaded, origin = weights.load_model(tmp_path)
+    assert "weights.npz" in origin
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_models_that_cannot_be_loaded_are_explained(tmp_path, model):
+    with pytest.raises(weights.ModelError, match=r"no model 'nowhere'.*tiny"):
+        weights.load_model("nowhere")
+    weights.save_model_config(model, tmp_path)
+    with pytest.raises(weights.ModelError, match="no weights there yet"):
+        weights.load_model(tmp_path)
+    (tmp_path / "weights.npz").write_bytes(b"broken")
+    with pytest.raises(weights.ModelError, match=r"weights\.npz"):
+        weights.load_model(tmp_path)
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(weights.ModelError, match=r"model\.json"):
+        weights.load_model(tmp_path)
+
+
+def test_the_model_in_the_box():
+    assert "tiny" in weights.pretrained_names()
+    folder = weights.pretrained_dir("tiny")
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 10e6
+    card = (folder / "README.md").read_text()
+    for word in ("licence", "steps", "PSNR"):
+        assert word in card
+    loaded, _ = weights.load_model("tiny")
+    assert all(np.isfinite(w).all() for w in loaded.get_weights())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 20, 50])
+def test_the_graph_computes_the_same_schedule(steps):
+    import tensorflow as tf
+
+    from deblur_tf.inference.export import ddpm_table_in_graph
+
+    got = tf.function(ddpm_table_in_graph)(tf.constant(steps))
+    np.testing.assert_allclose(got, ddpm_table(inference_schedule(steps)), rtol=1e-6, atol=1e-12)
+
+
+def test_export_equals_python_without_keras_and_deblur_tf(deblurrer, model, tmp_path):
+    from deblur_tf.inference.export import export
+
+    export(model, tmp_path / "saved")
+    with pytest.raises(FileExistsError, match="not empty"):
+        export(model, tmp_path / "saved")
+    images = np.stack([picture(seed=1), picture(seed=2)])
+    np.save(tmp_path / "in.npy", images)
+    code = """
+        import sys
+        sys.modules["keras"] = sys.modules["deblur_tf"] = None
+        import numpy as np, tensorflow as tf
+        restore = tf.saved_model.load("saved").signatures["serving_default"]
+        for steps, seed in ((4, 7), (2, 2**40)):
+            out = restore(
+                image=tf.constant(np.load("in.npy")),
+                steps=tf.constant(steps),
+                seed=tf.constant(seed, tf.int64),
+            )
+            np.save(f"out_{steps}.npy", out["restored"])
+        small = restore(image=tf.zeros((1, 3, 1, 3), tf.uint8), steps=tf.constant(1), seed=tf.constant(0, tf.int64))
+        assert small["restored"].shape == (1, 3, 1, 3)
+        try:
+            restore(image=tf.zeros((1, 8, 8, 3), tf.uint8), steps=tf.constant(0), seed=tf.constant(0, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            assert "steps must be 1 or more" in str(error)
+        else:
+            raise AssertionError("0 steps were accepted")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    for steps, seed in ((4, 7), (2, 2**40)):
+        want = deblurrer.restore(images, steps=steps, seed=seed)
+        np.testing.assert_array_equal(np.load(tmp_path / f"out_{steps}.npy"), want)
