@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+from collections.abc import Iterator, Sequence
 from importlib import resources
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 import gin
 from absl import logging

@@ -72,9 +72,7 @@ def upsample_nearest(image: Tensor, factor: int = 2) -> Tensor:
         image[:, :, None, :, None, :],
         (shape[0], height, factor, width, factor, channels),
     )
-    return ops.reshape(
-        tiled, (shape[0], height * factor, width * factor, channels)
-    )
+    return ops.reshape(tiled, (shape[0], height * factor, width * factor, channels))
 
 
 def _reflected_indices(size: Tensor, padded: Tensor) -> Tensor:

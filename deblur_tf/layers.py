@@ -23,9 +23,7 @@ Shape = tuple[int | None, ...]
 
 def conv(filters: int, kernel_size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
     """A convolution that keeps height and width."""
-    return keras.layers.Conv2D(
-        filters, kernel_size, padding="same", name=name, **kwargs
-    )
+    return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 
 @gin.register
@@ -66,9 +64,7 @@ class NoiseLevelEmbedding(keras.layers.Layer):
 
     def call(self, noise_level: Tensor) -> Tensor:
         frequencies = np.geomspace(1.0, self.max_frequency, self.num_frequencies)
-        angles = noise_level[:, None] * ops.convert_to_tensor(
-            frequencies.astype("float32")
-        )
+        angles = noise_level[:, None] * ops.convert_to_tensor(frequencies.astype("float32"))
         waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
         return self.dense_2(self.dense_1(waves))
 
@@ -111,13 +107,9 @@ class ResidualBlock(keras.layers.Layer):
         self.use_embedding = use_embedding
         policy = self.dtype_policy
         self.conv_1 = conv(filters, 3, "conv_1", dtype=policy)
-        self.conv_2 = conv(
-            filters, 3, "conv_2", kernel_initializer="zeros", dtype=policy
-        )
+        self.conv_2 = conv(filters, 3, "conv_2", kernel_initializer="zeros", dtype=policy)
         self.embed = (
-            keras.layers.Dense(filters, name="embed", dtype=policy)
-            if use_embedding
-            else None
+            keras.layers.Dense(filters, name="embed", dtype=policy) if use_embedding else None
         )
         self.skip = None
 
@@ -191,8 +183,6 @@ class GuidedResidualBlock(ResidualBlock):
         super().build(inputs_shape, embedding_shape)
         self.project.build(guidance_shape)
 
-    def call(
-        self, inputs: Tensor, guidance: Tensor, embedding: Tensor | None = None
-    ) -> Tensor:
+    def call(self, inputs: Tensor, guidance: Tensor, embedding: Tensor | None = None) -> Tensor:
         """[B, H, W, C], [B, H, W, G], [B, E] -> [B, H, W, filters]."""
         return self._residual(inputs, embedding, self.project(guidance))

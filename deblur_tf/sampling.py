@@ -6,7 +6,8 @@ Backend-neutral: each part is compiled by the backend in use. A model is any
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -59,8 +60,7 @@ def guidance_noise(
     """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, 1] each."""
     stream = noise.fold_in(keys, GUIDANCE_STREAM)
     return tuple(
-        noise.normal(noise.fold_in(stream, k), height // 2**k, width // 2**k, 1)
-        for k in scales
+        noise.normal(noise.fold_in(stream, k), height // 2**k, width // 2**k, 1) for k in scales
     )
 
 
@@ -95,9 +95,7 @@ class Sampler:
         """The guidance of padded images; float32 [B, H, W, 3], uint32 [B, 2]."""
         shape = ops.shape(blurry)
         scales = self.model.guidance_scales
-        return self.model.guide(
-            blurry, guidance_noise(keys, scales, shape[1], shape[2])
-        )
+        return self.model.guide(blurry, guidance_noise(keys, scales, shape[1], shape[2]))
 
     def start(self, blurry: Tensor, keys: Tensor, steps: int | Tensor) -> Tensor:
         """x_T: pure noise, float32 [B, H, W, 3]."""
@@ -117,9 +115,7 @@ class Sampler:
         def denoise(noisy: Tensor, noise_level: Tensor) -> Tensor:
             return self.model.denoise(noisy, noise_level, blurry, guidance)
 
-        return samplers.ddpm_step(
-            denoise, noisy, row, self._noise(blurry, keys, t - 1)
-        )
+        return samplers.ddpm_step(denoise, noisy, row, self._noise(blurry, keys, t - 1))
 
     def _noise(self, like: Tensor, keys: Tensor, t: int | Tensor) -> Tensor:
         shape = ops.shape(like)
@@ -166,8 +162,6 @@ class Sampler:
                 on_step(schedule.steps - t + 1)
         return image_ops.crop(x, condition.height, condition.width)
 
-    def __call__(
-        self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule
-    ) -> Tensor:
+    def __call__(self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule) -> Tensor:
         """`sample` for `condition`: float32 [B, H, W, 3] for the same."""
         return self.sample(self.condition(blurry, keys), keys, schedule)

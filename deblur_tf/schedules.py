@@ -15,9 +15,7 @@ import numpy as np
 
 
 @gin.register
-def linear_betas(
-    steps: int = 2000, beta_min: float = 1e-6, beta_max: float = 0.01
-) -> np.ndarray:
+def linear_betas(steps: int = 2000, beta_min: float = 1e-6, beta_max: float = 0.01) -> np.ndarray:
     """beta_t, linear in t (DvSR app. D, "Specifying the noise schedule").
 
     A single step has beta_max, since it must span the whole schedule.
@@ -31,9 +29,7 @@ def linear_betas(
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
     if not 0.0 < beta_min <= beta_max < 1.0:
-        raise ValueError(
-            f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}"
-        )
+        raise ValueError(f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}")
     if steps == 1:
         beta_min = beta_max
     return np.linspace(beta_min, beta_max, steps, dtype=np.float64)

@@ -48,9 +48,7 @@ def save_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> Non
     path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def save_model(
-    model: keras.Model, folder: str | os.PathLike[str], dtype: str = "float16"
-) -> None:
+def save_model(model: keras.Model, folder: str | os.PathLike[str], dtype: str = "float16") -> None:
     """Writes a model as `model.json` and `weights.npz`.
 
     Args:
@@ -98,7 +96,9 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
         else:
             source = Checkpoints(folder).latest()
             if source is None:
-                raise ModelError(f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint")
+                raise ModelError(
+                    f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"
+                )
             state = read_npz(source)
             # Untrained variables, if any, are not averaged.
             weights = select(state, "model") | select(state, "ema")

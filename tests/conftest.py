@@ -36,6 +36,9 @@ def micro_model(output="velocity", dtype="float32"):
     )
 
 
+MODELS = {"small": small_model, "micro": micro_model}
+
+
 def randomize(model, seed=0, scale=0.1):
     """Gives every weight a random value: zero-initialised convs hide mistakes."""
     rng = np.random.default_rng(seed)

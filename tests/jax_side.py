@@ -1,8 +1,8 @@
 """Runs on the JAX backend, in a process where TensorFlow cannot be imported.
 
-  python -m tests.jax_side forward IN.npz OUT.npz
-  python -m tests.jax_side gradients IN.npz OUT.npz
-  python -m tests.jax_side train RUN_DIR STEPS
+python -m tests.jax_side forward IN.npz OUT.npz
+python -m tests.jax_side gradients IN.npz OUT.npz
+python -m tests.jax_side train RUN_DIR STEPS
 """
 
 import os
@@ -14,25 +14,27 @@ sys.modules["tensorflow"] = None  # any import of it raises ImportError
 import keras
 import numpy as np
 
+from deblur_tf.sampling import compile_for
 from deblur_tf.training import loop, steppers
 from deblur_tf.training.objective import Draws, batch_loss
 from deblur_tf.training.state import assign_named, named_variables, select
-from tests.conftest import small_model
+from tests.conftest import MODELS
 from tests.training_case import recipe
 
 
 def load(path):
     arrays = dict(np.load(path))
-    model = small_model(output=str(arrays["output"]))
+    model = MODELS[str(arrays["model_name"])]()
     model.build()
     assign_named(named_variables(model), select(arrays, "model"), path)
-    noise = tuple(arrays[f"guidance_noise_{k}"] for k in (1, 2, 3))
+    noise = tuple(arrays[f"guidance_noise_{k}"] for k in model.guidance_scales)
     return model, arrays, noise
 
 
 def forward(source, target):
     model, arrays, noise = load(source)
-    out = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
+    call = compile_for(model, model)
+    out = call(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
     np.savez(target, noise=out["noise"], **{f"gray_{k}": g for k, g in enumerate(out["gray"])})
 
 
@@ -48,7 +50,7 @@ def gradients(source, target):
             parts = batch_loss(model, arrays["blurry"], arrays["sharp"], draws, 30, 60)
         return keras.ops.mean(parts["loss"])
 
-    value, grads = jax.value_and_grad(loss)([v.value for v in model.trainable_variables])
+    value, grads = jax.jit(jax.value_and_grad(loss))([v.value for v in model.trainable_variables])
     names = named_variables(model, trainable_only=True)
     np.savez(target, loss=value, **dict(zip(names, grads, strict=True)))
 

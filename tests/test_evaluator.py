@@ -15,7 +15,9 @@ def picture(value, height=40, width=50):
     return np.full((height, width, 3), value, np.uint8)
 
 
-@pytest.mark.parametrize(("blurry", "sharp"), [("blur", "sharp"), ("input", "target"), ("LQ", "GT")])
+@pytest.mark.parametrize(
+    ("blurry", "sharp"), [("blur", "sharp"), ("input", "target"), ("LQ", "GT")]
+)
 def test_pairs_are_matched_by_name(tmp_path, blurry, sharp):
     for scene, value in (("a", 10), ("b", 20)):
         save(tmp_path / scene / blurry / "1.png", picture(value))
@@ -70,7 +72,7 @@ def test_figures_table_and_files(tmp_path):
 
 
 def test_sheet_has_a_cell_for_each_picture():
-    sheet = evaluator.picture_sheet([[picture(10), picture(200)]] * 3, ["a", "b"], side=64)
-    assert sheet.size == (128, 18 + 3 * 64)
-    assert sheet.getpixel((20, 40)) == (10, 10, 10)
-    assert sheet.getpixel((84, 40)) == (200, 200, 200)
+    sheet = evaluator.picture_sheet([[picture(10), picture(200)]] * 3, ["a", "b"], side=25)
+    assert sheet.size == (2 * (25 + 2), 18 + 3 * (20 + 2))
+    assert sheet.getpixel((10, 30)) == (10, 10, 10)
+    assert sheet.getpixel((37, 30)) == (200, 200, 200)

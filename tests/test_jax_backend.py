@@ -10,7 +10,7 @@ import tensorflow as tf
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Draws, batch_loss
 from deblur_tf.training.state import Checkpoints, named_variables, read_npz
-from tests.conftest import images, randomize, small_model
+from tests.conftest import MODELS, images, randomize
 from tests.training_case import recipe, stepper
 
 pytest.importorskip("jax")
@@ -26,27 +26,26 @@ def on_jax(*arguments):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def case(path, output):
-    model = small_model(output=output)
+def case(path, name):
+    model = MODELS[name]()
     model.build()
     randomize(model)
     arrays = {
-        "output": output,
+        "model_name": name,
         "sharp": images(0, 2, 16, 24, 3),
         "blurry": images(1, 2, 16, 24, 3),
         "noise": images(2, 2, 16, 24, 3),
         "noise_level": np.array([0.3, 0.8], "float32"),
     }
-    noise = tuple(images(k, 2, 16 // 2**k, 24 // 2**k, 1) for k in (1, 2, 3))
+    noise = tuple(images(k, 2, 16 // 2**k, 24 // 2**k, 1) for k in model.guidance_scales)
     weights = {f"model/{n}": np.array(v.value) for n, v in named_variables(model).items()}
     named = {f"guidance_noise_{k}": n for k, n in enumerate(noise, 1)}
     np.savez(path, **arrays, **weights, **named)
     return model, arrays, noise
 
 
-@pytest.mark.parametrize("output", ["noise", "velocity"])
-def test_same_weights_same_forward(tmp_path, output):
-    model, arrays, noise = case(tmp_path / "in.npz", output)
+def test_same_weights_same_forward(tmp_path):
+    model, arrays, noise = case(tmp_path / "in.npz", "small")
     on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
     want = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
@@ -56,7 +55,7 @@ def test_same_weights_same_forward(tmp_path, output):
 
 
 def test_same_loss_and_gradients(tmp_path):
-    model, arrays, noise = case(tmp_path / "in.npz", "noise")
+    model, arrays, noise = case(tmp_path / "in.npz", "micro")
     on_jax("gradients", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
     draws = Draws(arrays["noise"], arrays["noise_level"], noise)
@@ -65,9 +64,7 @@ def test_same_loss_and_gradients(tmp_path):
         loss = tf.reduce_mean(parts["loss"])
     assert float(got["loss"]) == pytest.approx(float(loss), rel=1e-5)
     named = named_variables(model, trainable_only=True)
-    for name, gradient in zip(
-        named, tape.gradient(loss, model.trainable_variables), strict=True
-    ):
+    for name, gradient in zip(named, tape.gradient(loss, model.trainable_variables), strict=True):
         scale = np.abs(gradient).max()
         assert scale > 0, name
         np.testing.assert_allclose(got[name], gradient, atol=1e-4 * scale, err_msg=name)
@@ -87,9 +84,7 @@ def test_checkpoints_move_between_backends(tmp_path):
     assert int(state["step"]) == 4
     assert int(state["optimizer/iteration"]) == 4
     on_tensorflow(tmp_path / "mixed", 6)
-    alone, mixed = (
-        read_npz(Checkpoints(tmp_path / name).latest()) for name in ("alone", "mixed")
-    )
+    alone, mixed = (read_npz(Checkpoints(tmp_path / name).latest()) for name in ("alone", "mixed"))
     assert alone.keys() == mixed.keys()
     for name in alone:
         np.testing.assert_allclose(mixed[name], alone[name], atol=2e-4, err_msg=name)

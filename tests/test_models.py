@@ -32,9 +32,7 @@ def test_odd_sizes_equal_padding_by_hand(model):
     noisy, level, blurry = inputs(13, 9)
     padded = [image_ops.pad_to_multiple(x, 8) for x in (noisy, blurry)]
     whole = model(padded[0], level, padded[1])["noise"]
-    np.testing.assert_allclose(
-        model(noisy, level, blurry)["noise"], whole[:, :13, :9], atol=1e-5
-    )
+    np.testing.assert_allclose(model(noisy, level, blurry)["noise"], whole[:, :13, :9], atol=1e-5)
 
 
 def test_call_is_guide_then_denoise(model):

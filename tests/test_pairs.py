@@ -35,7 +35,11 @@ def test_crops_come_from_the_photos_in_all_orientations():
     seen = set()
     views = [np.rot90(f, k) for f in (photo, photo[:, ::-1]) for k in range(4)]
     patches = [
-        {v[y : y + 10, x : x + 10].tobytes() for y in range(v.shape[0] - 9) for x in range(v.shape[1] - 9)}
+        {
+            v[y : y + 10, x : x + 10].tobytes()
+            for y in range(v.shape[0] - 9)
+            for x in range(v.shape[1] - 9)
+        }
         for v in views
     ]
     for i in range(60):

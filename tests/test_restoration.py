@@ -41,7 +41,9 @@ def test_the_kind_and_size_of_the_input_come_back(deblurrer, tmp_path):
     np.testing.assert_array_equal(np.asarray(image), result)
     image.close()
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(np.asarray(deblurrer.restore(tmp_path / "a.png", steps=2)), result)
+    np.testing.assert_array_equal(
+        np.asarray(deblurrer.restore(tmp_path / "a.png", steps=2)), result
+    )
 
 
 def test_seeds_and_samples(deblurrer):

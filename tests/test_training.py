@@ -32,8 +32,6 @@ def assert_same_state(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-
-
 def test_resuming_is_exact_to_the_bit(tmp_path, capsys):
     """3 steps, a restart and 3 steps equal 6 steps; after that, nothing is left to do."""
     train(recipe(), tmp_path / "whole")
@@ -76,8 +74,6 @@ def test_training_lowers_the_loss():
     batch = next(one.batches(made.pairs, 0))
     losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-
-
 
 
 def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
@@ -218,7 +214,9 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
         ]
 
     subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     checkpoints = Checkpoints(tmp_path / "killed")
     deadline = time.monotonic() + 120
     while checkpoints.latest() is None and time.monotonic() < deadline:

@@ -37,7 +37,12 @@ def draws(batch=2):
 
 @pytest.mark.parametrize("weighting", ["noise", "velocity"])
 def test_batch_loss_is_regression_plus_warm_denoising(weighting):
-    sharp, blurry, drawn, fixed = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3), draws(), FixedModel()
+    sharp, blurry, drawn, fixed = (
+        images(0, 2, 16, 16, 3),
+        images(1, 2, 16, 16, 3),
+        draws(),
+        FixedModel(),
+    )
     losses = batch_loss(fixed, blurry, sharp, drawn, 15, 60, weighting)
     level = drawn.noise_level[:, None, None, None]
     np.testing.assert_allclose(

@@ -14,7 +14,7 @@ import json
 import pathlib
 import subprocess
 import sys
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import flags
 

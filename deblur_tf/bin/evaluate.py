@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 import sys
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import flags
 

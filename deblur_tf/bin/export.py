@@ -13,7 +13,7 @@ to the other programs as --model.
 from __future__ import annotations
 
 import os
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import flags
 

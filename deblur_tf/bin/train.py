@@ -12,7 +12,7 @@ SIGTERM exits with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
 from __future__ import annotations
 
 import pathlib
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import flags
 

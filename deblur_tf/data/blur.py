@@ -64,9 +64,7 @@ def rasterize(path: np.ndarray, support: int = MAX_SUPPORT) -> np.ndarray:
     radius = (support - 1) / 2
     low, high = path.min(axis=0), path.max(axis=0)
     if np.any(high - low > support - 1):
-        raise ValueError(
-            f"the path spans {(high - low).max():.1f} px, more than {support - 1}"
-        )
+        raise ValueError(f"the path spans {(high - low).max():.1f} px, more than {support - 1}")
     offset = np.clip(-path.mean(axis=0), -radius - low, radius - high)
     position = np.clip(path + offset + radius, 0.0, support - 1)
     base = np.minimum(position.astype(np.int64), support - 2)
@@ -124,9 +122,7 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return full[rows - 1 : height, columns - 1 : width]
 
 
-def add_noise(
-    image: np.ndarray, rng: np.random.Generator, max_stddev: float = 15.0
-) -> np.ndarray:
+def add_noise(image: np.ndarray, rng: np.random.Generator, max_stddev: float = 15.0) -> np.ndarray:
     """Adds white Gaussian noise, its stddev uniform in [0, max_stddev] of 255."""
     stddev = rng.uniform(0.0, max_stddev)
     return image + stddev * rng.standard_normal(image.shape, dtype=np.float32)

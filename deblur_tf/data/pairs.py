@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-from typing import Iterator
+from collections.abc import Iterator
 
 import gin
 import numpy as np
@@ -19,9 +19,7 @@ from deblur_tf.data.photos import PhotoSet, open_photos
 MARGIN = (blur.MAX_SUPPORT - 1) // 2
 
 
-def random_crop(
-    photo: np.ndarray, size: int, margin: int, rng: np.random.Generator
-) -> np.ndarray:
+def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:
     """A random `size` x `size` window with `margin` pixels more on each side.
 
     The margin lies inside the photo where it can; small photos are extended by
@@ -84,9 +82,7 @@ class PairGenerator:
         return blurry, window[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def batch_of(
-    make_pair: PairGenerator, step: int, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def batch_of(make_pair: PairGenerator, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The batch of a training step: uint8 [B, crop, crop, 3], blurry and sharp."""
     pairs = [make_pair(step * batch_size + i) for i in range(batch_size)]
     blurry, sharp = zip(*pairs)
@@ -103,8 +99,7 @@ def batches(
     """Endless batches from `first_step` on, made ahead by threads, in order."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         futures = [
-            pool.submit(batch_of, make_pair, first_step + i, batch_size)
-            for i in range(prefetch)
+            pool.submit(batch_of, make_pair, first_step + i, batch_size) for i in range(prefetch)
         ]
         step = first_step + prefetch
         try:

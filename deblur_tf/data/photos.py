@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import threading
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -29,9 +29,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    paths = sorted(
-        p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file()
-    )
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
     if not paths:
         raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in this folder")
     return paths
@@ -69,9 +67,7 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
 class PhotoSet:
     """Photos by index, kept decoded in memory up to a limit. Thread-safe."""
 
-    def __init__(
-        self, paths: Sequence[str | os.PathLike[str]], cache_bytes: int = 2 << 30
-    ):
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], cache_bytes: int = 2 << 30):
         if not paths:
             raise DataError("no photos given")
         self.paths = [pathlib.Path(p) for p in paths]

@@ -8,9 +8,7 @@ import tensorflow as tf
 from deblur_tf.data.pairs import PairGenerator
 
 
-def pair_dataset(
-    make_pair: PairGenerator, batch_size: int, first_step: int = 0
-) -> tf.data.Dataset:
+def pair_dataset(make_pair: PairGenerator, batch_size: int, first_step: int = 0) -> tf.data.Dataset:
     """Endless batches of pairs from a training step on.
 
     Batch b holds pairs b * batch_size ... (b + 1) * batch_size - 1, so that a

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
@@ -18,9 +19,7 @@ def denoising_l1(predicted: Tensor, noise: Tensor) -> Tensor:
     return ops.mean(ops.abs(error), axis=(1, 2, 3))
 
 
-def multiscale_regression(
-    predictions: Sequence[Tensor], targets: Sequence[Tensor]
-) -> Tensor:
+def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """MSE of the predicted sharp structure, mean over scales (sec. 3.3, eq. 2).
 
     Args:

@@ -41,9 +41,7 @@ def predict_noise(noisy: Tensor, sharp: Tensor, noise_level: Tensor) -> Tensor:
     return (noisy - signal * sharp) / sigma
 
 
-def sample_noise_level(
-    schedule_levels: Tensor, choice: Tensor, fraction: Tensor
-) -> Tensor:
+def sample_noise_level(schedule_levels: Tensor, choice: Tensor, fraction: Tensor) -> Tensor:
     """Continuous noise level from a piecewise uniform density (DvSR app. D).
 
     Picks interval i in 1 ... T, then a level uniform in [l_i, l_{i-1}].
@@ -63,9 +61,7 @@ def sample_noise_level(
     return lower + fraction * (upper - lower)
 
 
-def posterior(
-    noisy: Tensor, sharp: Tensor, schedule: Schedule, step: int
-) -> tuple[Tensor, float]:
+def posterior(noisy: Tensor, sharp: Tensor, schedule: Schedule, step: int) -> tuple[Tensor, float]:
     """Mean and variance of x_{t-1} given x_t and x_0 (DvSR app. D).
 
     Args:

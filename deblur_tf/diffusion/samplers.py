@@ -8,7 +8,8 @@ returns the predicted noise, [B, H, W, C] and [B] -> [B, H, W, C], and
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import ops

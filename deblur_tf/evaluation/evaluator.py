@@ -6,7 +6,8 @@ import csv
 import dataclasses
 import os
 import pathlib
-from typing import Any, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -104,9 +105,7 @@ def folder_pairs(root: str | os.PathLike[str], crop: int) -> Iterator[Pair]:
     )
 
 
-def _read_pair(
-    name: str, blurry_path: pathlib.Path, sharp_path: pathlib.Path, crop: int
-) -> Pair:
+def _read_pair(name: str, blurry_path: pathlib.Path, sharp_path: pathlib.Path, crop: int) -> Pair:
     blurry, sharp = read_rgb(blurry_path), read_rgb(sharp_path)
     if blurry.shape != sharp.shape:
         raise DataError(f"{blurry_path} and {sharp_path} differ in size")
@@ -131,10 +130,7 @@ def evaluate(deblurrer: Any, pair: Pair, **settings: Any) -> Result:
 def averages(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Means over images of the figures of `Result`."""
     return {
-        kind: {
-            name: float(np.mean([r.figures[kind][name] for r in results]))
-            for name in METRICS
-        }
+        kind: {name: float(np.mean([r.figures[kind][name] for r in results])) for name in METRICS}
         for kind in ("blurry", "sample", "mean")
     }
 
@@ -152,8 +148,7 @@ def table(results: Sequence[Result], n_samples: int) -> str:
     ]
     for kind, row in averages(results).items():
         lines.append(
-            f"| {labels[kind]} | {row['psnr']:.2f} | {row['ssim']:.4f} | "
-            f"{row['ssim_matlab']:.4f} |"
+            f"| {labels[kind]} | {row['psnr']:.2f} | {row['ssim']:.4f} | {row['ssim_matlab']:.4f} |"
         )
     return "\n".join(lines)
 
@@ -172,14 +167,21 @@ def picture_sheet(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], side: int = 256
 ) -> Image.Image:
     """Rows of images under column titles, each fitted into `side` pixels."""
-    bar = 18
-    sheet = Image.new("RGB", (side * len(titles), bar + side * len(rows)), "white")
+    bar, gap = 18, 2
+    cells = []
+    for row in rows:
+        cells.append([Image.fromarray(pixels) for pixels in row])
+        for image in cells[-1]:
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    width = max(image.width for row in cells for image in row) + gap
+    heights = [max(image.height for image in row) + gap for row in cells]
+    sheet = Image.new("RGB", (width * len(titles), bar + sum(heights)), "white")
     draw = ImageDraw.Draw(sheet)
     for i, title in enumerate(titles):
-        draw.text((side * i + 4, 3), title, fill="black")
-    for y, row in enumerate(rows):
-        for x, pixels in enumerate(row):
-            image = Image.fromarray(pixels)
-            image.thumbnail((side - 2, side - 2), Image.Resampling.LANCZOS)
-            sheet.paste(image, (x * side + 1, bar + y * side + 1))
+        draw.text((width * i + 4, 3), title, fill="black")
+    top = bar
+    for row, height in zip(cells, heights, strict=True):
+        for i, image in enumerate(row):
+            sheet.paste(image, (width * i, top))
+        top += height
     return sheet

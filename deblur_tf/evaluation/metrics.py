@@ -10,9 +10,7 @@ from scipy import ndimage
 def _check(a: np.ndarray, b: np.ndarray) -> None:
     for image in (a, b):
         if image.dtype != np.uint8 or image.ndim != 3:
-            raise ValueError(
-                f"need uint8 [H, W, C] images, got {image.dtype} {image.shape}"
-            )
+            raise ValueError(f"need uint8 [H, W, C] images, got {image.dtype} {image.shape}")
     if a.shape != b.shape:
         raise ValueError(f"images differ in shape: {a.shape} and {b.shape}")
 

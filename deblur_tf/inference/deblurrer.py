@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,9 +89,7 @@ class Deblurrer:
                 if on_step is not None:
                     on_step(before + done)
 
-            sample = self._sampler.sample(
-                condition, sample_keys(seed, [i]), schedule, progress
-            )
+            sample = self._sampler.sample(condition, sample_keys(seed, [i]), schedule, progress)
             result.append(ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0)))
         return np.stack(result)
 
@@ -128,9 +127,9 @@ class Deblurrer:
         if isinstance(image, (str, os.PathLike)):
             return Image.fromarray(one(read_rgb(image)))
         if image.ndim == 4:
-            return np.stack([
-                self.restore(i, steps, beta_max, seed, n_samples, on_step) for i in image
-            ])
+            return np.stack(
+                [self.restore(i, steps, beta_max, seed, n_samples, on_step) for i in image]
+            )
         if np.issubdtype(image.dtype, np.floating):
             pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
             return (one(pixels) / 255.0).astype(image.dtype)

@@ -50,11 +50,9 @@ class ExportedSampler(tf.Module):
             tf.TensorSpec([None, None, None, 3], tf.uint8, name="image"),
             tf.TensorSpec([], tf.int32, name="steps"),
             tf.TensorSpec([], tf.int64, name="seed"),
-        ]
+        ],
     )
-    def restore(
-        self, image: tf.Tensor, steps: tf.Tensor, seed: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def restore(self, image: tf.Tensor, steps: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """One sample per image, the same as `Deblurrer.restore` gives.
 
         Args:
@@ -77,9 +75,7 @@ class ExportedSampler(tf.Module):
         table = ddpm_table_in_graph(steps)
 
         def step(t: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return t - 1, self._sampler.step(
-                x, table[t - 1], t, blurry, guidance, keys
-            )
+            return t - 1, self._sampler.step(x, table[t - 1], t, blurry, guidance, keys)
 
         _, x = tf.while_loop(
             lambda t, x: t > 0,
@@ -104,6 +100,4 @@ def export(model: keras.Model, folder: str | os.PathLike[str]) -> None:
     if os.path.isdir(folder) and os.listdir(folder):
         raise FileExistsError(f"{folder}: not empty; give a new folder")
     module = ExportedSampler(model)
-    tf.saved_model.save(
-        module, str(folder), signatures={"serving_default": module.restore}
-    )
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.restore})

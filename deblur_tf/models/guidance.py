@@ -8,7 +8,8 @@ the sharp image's structure at that scale.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gin
 import keras
@@ -221,12 +222,8 @@ class MultiscaleGuidance(keras.layers.Layer):
           noise: standard normal [B, H / 2^k, W / 2^k, 1] per scale, or None.
         """
         features, predictions = [], []
-        for i, (transform, network) in enumerate(
-            zip(self.transforms, self.networks, strict=True)
-        ):
-            feature, prediction = network(
-                transform(blurry, None if noise is None else noise[i])
-            )
+        for i, (transform, network) in enumerate(zip(self.transforms, self.networks, strict=True)):
+            feature, prediction = network(transform(blurry, None if noise is None else noise[i]))
             features.append(feature)
             predictions.append(prediction)
         return Guidance(tuple(features), tuple(predictions))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import gin
 import keras
@@ -87,9 +88,7 @@ class GuidedDiffusion(keras.Model):
         channels = self.unet.out_channels + input_shape[-1]
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
-    def guide(
-        self, blurry: Tensor, noise: Sequence[Tensor] | None = None
-    ) -> Guidance:
+    def guide(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guidance:
         """The guidance of a blurry image: once per image (eq. 1-2).
 
         Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import gin
 import keras
@@ -71,24 +72,17 @@ class UNet(keras.Model):
         widths = [base_channels * m for m in self.channel_multipliers]
         last = len(widths) - 1
         common = {"use_embedding": use_noise_level, "dtype": self.dtype_policy}
-        self.embedding = (
-            NoiseLevelEmbedding(4 * base_channels) if use_noise_level else None
-        )
+        self.embedding = NoiseLevelEmbedding(4 * base_channels) if use_noise_level else None
         self.conv_in = conv(base_channels, 3, "conv_in", dtype=self.dtype_policy)
         self.encoder = []
         self.downs = []
         for depth, width in enumerate(widths):
             block = GuidedResidualBlock if guided and depth > 0 else ResidualBlock
             self.encoder.append(
-                [
-                    block(width, name=f"encoder_{depth}_{i}", **common)
-                    for i in range(num_res_blocks)
-                ]
+                [block(width, name=f"encoder_{depth}_{i}", **common) for i in range(num_res_blocks)]
             )
             if depth < last:
-                self.downs.append(
-                    ResidualBlock(width, "down", name=f"down_{depth}", **common)
-                )
+                self.downs.append(ResidualBlock(width, "down", name=f"down_{depth}", **common))
         self.middle = [
             ResidualBlock(widths[-1], name=f"middle_{i}", **common)
             for i in range(num_middle_blocks)
@@ -103,9 +97,7 @@ class UNet(keras.Model):
                 ]
             )
             if depth > 0:
-                self.ups.append(
-                    ResidualBlock(width, "up", name=f"up_{depth}", **common)
-                )
+                self.ups.append(ResidualBlock(width, "up", name=f"up_{depth}", **common))
         self.conv_out = conv(
             out_channels, 3, "conv_out", kernel_initializer="zeros", dtype="float32"
         )

@@ -6,7 +6,8 @@ import contextlib
 import math
 import pathlib
 import signal
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 

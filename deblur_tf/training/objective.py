@@ -100,9 +100,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.weighting not in ("noise", "velocity"):
-            raise ValueError(
-                f"weighting must be 'noise' or 'velocity', got {self.weighting!r}"
-            )
+            raise ValueError(f"weighting must be 'noise' or 'velocity', got {self.weighting!r}")
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
         """Random numbers of one step, keyed by (seed, step, item).
@@ -136,6 +134,4 @@ class Objective:
         blurry = image_ops.to_model_range(blurry)
         sharp = image_ops.to_model_range(sharp)
         draws = self.draw(model, ops.shape(sharp), step, items)
-        return batch_loss(
-            model, blurry, sharp, draws, step, self.warm_start_steps, self.weighting
-        )
+        return batch_loss(model, blurry, sharp, draws, step, self.warm_start_steps, self.weighting)

@@ -7,7 +7,7 @@ import json
 import pathlib
 import sys
 import time
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -54,8 +54,7 @@ class Report:
         )
         width = len(str(self.total_steps))
         print(
-            f"step {step:{width}d}/{self.total_steps}  {terms}  "
-            f"{rate:.2f} steps/s  ETA {left}",
+            f"step {step:{width}d}/{self.total_steps}  {terms}  {rate:.2f} steps/s  ETA {left}",
             flush=True,
         )
         record = {"step": step, **metrics, "steps_per_second": rate}

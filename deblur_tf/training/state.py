@@ -12,7 +12,7 @@ import pathlib
 import re
 import tempfile
 import zipfile
-from typing import Mapping
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -66,9 +66,7 @@ def assign_named(
         if names
     ]
     if problems:
-        raise CheckpointError(
-            f"{source}: weights do not fit the model; " + "; ".join(problems)
-        )
+        raise CheckpointError(f"{source}: weights do not fit the model; " + "; ".join(problems))
     for name, variable in variables.items():
         variable.assign(state[name])
 

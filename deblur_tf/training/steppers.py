@@ -7,7 +7,8 @@ they minimise is the same backend-neutral function.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -125,9 +126,7 @@ class TensorFlowStepper(_Base):
                 f"the nearest that can is {max(round(batch_size / replicas), 1) * replicas}"
             )
         with self.strategy.scope():
-            super().__init__(
-                build_model, build_optimizer, objective, batch_size, ema_decay
-            )
+            super().__init__(build_model, build_optimizer, objective, batch_size, ema_decay)
         self.replica_step = tf.function(
             self._replica_step, autograph=False, jit_compile=jit_compile
         )
@@ -197,8 +196,7 @@ class JaxStepper(_Base):
         with keras.StatelessScope(state_mapping=mapping):
             per_example = self.objective(self.model, blurry, sharp, step, items)
         parts = {
-            name: keras.ops.sum(values) / self.batch_size
-            for name, values in per_example.items()
+            name: keras.ops.sum(values) / self.batch_size for name, values in per_example.items()
         }
         return parts["loss"], parts
 
@@ -207,16 +205,10 @@ class JaxStepper(_Base):
     ) -> Any:
         import jax
 
-        gradients, parts = jax.grad(self.loss, has_aux=True)(
-            weights, blurry, sharp, step
-        )
-        weights, optimizer = self.optimizer.stateless_apply(
-            optimizer, gradients, weights
-        )
+        gradients, parts = jax.grad(self.loss, has_aux=True)(weights, blurry, sharp, step)
+        weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
         decay = ema_decay(step, self.ema.decay)
-        average = [
-            ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)
-        ]
+        average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
         return weights, optimizer, average, parts
 
     def __call__(self, batch: Iterable[Any], step: int) -> Metrics:
