@@ -36,7 +36,8 @@ setup(
     },
     install_requires=[
         f"tensorflow>={TENSORFLOW}",
-        "keras>=3.15.1",
+        'keras>=3.15.1; python_version >= "3.11"',
+        'keras>=3.12; python_version < "3.11"',  # the last for Python 3.10
         "numpy>=2.1",
         "scipy>=1.15",
         "scikit-image>=0.25",
@@ -50,7 +51,9 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]>={TENSORFLOW}"],
-        "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.11"],
+        # tensorflow-tpu brings TensorFlow itself; install it with
+        # `pip install --no-deps deblur-tf` where the newer tensorflow is not wanted.
+        "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.10"],
         "test": [
             "pytest>=8.4",
             "pytest-xdist>=3.8",

@@ -41,11 +41,20 @@ def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
     return pathlib.Path(str(resources.files("deblur_tf") / "pretrained" / name))
 
 
+def _config_text(model: keras.Model) -> str:
+    return json.dumps(keras.saving.serialize_keras_object(model), indent=1) + "\n"
+
+
 def save_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> None:
     """Writes the model's configuration to `folder`/model.json."""
-    config = keras.saving.serialize_keras_object(model)
     path = pathlib.Path(folder) / CONFIG_FILE
-    path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    path.write_text(_config_text(model), encoding="utf-8")
+
+
+def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> bool:
+    """Whether `folder` has no model yet, or one with this configuration."""
+    path = pathlib.Path(folder) / CONFIG_FILE
+    return not path.exists() or path.read_text(encoding="utf-8") == _config_text(model)
 
 
 def save_model(model: keras.Model, folder: str | os.PathLike[str], dtype: str = "float16") -> None:

@@ -143,6 +143,9 @@ def test_train_evaluate_restore_export_end_to_end(tmp_path):
         "train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=TOTAL_STEPS = 60"
     )
     assert result.returncode == 0, result.stderr
+    other = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=CH = 4")
+    assert other.returncode == 2
+    assert "run of another model" in other.stderr
     lines = [line.split() for line in result.stdout.splitlines() if "  loss " in line]
     losses = [float(line[line.index("loss") + 1]) for line in lines]
     assert losses[-1] < losses[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def _program(name: str, *arguments: str) -> None:
     print(f"\n$ deblur-{name} {' '.join(arguments)}", flush=True)
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise common.UsageError(f"deblur-{name} ended with exit code {code}")
+        sys.exit(common.fail(f"deblur-{name} ended with exit code {code}", common.SOME_FAILED))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     from PIL import Image
 
     from deblur_tf.data import photos
-    from deblur_tf.evaluation.evaluator import centre_crop, picture_sheet
+    from deblur_tf.evaluation.evaluator import picture_sheet
 
     output = pathlib.Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -66,32 +67,27 @@ def main(argv: Sequence[str]) -> int:
 
     print("\n(c) training from start to checkpoint, and restoring with the result")
     run_dir = output / "run"
+    shutil.rmtree(run_dir, ignore_errors=True)  # a finished run would not train again
     _program("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}")
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     losses = [r["loss"] for r in records if "loss" in r]
     print(f"loss {losses[0]:.4f} at the first progress line, {losses[-1]:.4f} at the last")
     if not losses[-1] < losses[0]:
-        raise common.UsageError("the loss of the training run did not fall")
+        return common.fail("the loss of the training run did not fall", common.SOME_FAILED)
     trained = output / "trained"
     _program(
         "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite",
         f"--steps={_STEPS.value}",
     )  # fmt: skip
 
-    side = 256
-    clocks = [
-        centre_crop(photos.read_rgb(p), 0)
-        for p in (
-            clock,
-            output / "real" / f"{clock.stem}_s0_0{clock.suffix}",
-            output / "real" / clock.name,
-            trained / clock.name,
-        )
-    ]
+    first_sample = f"{clock.stem}_s0_0{clock.suffix}"
+    paths = [clock, output / "real" / first_sample, output / "real" / clock.name]
+    clocks = [photos.read_rgb(path) for path in [*paths, trained / clock.name]]
     titles = ["blurred photo", "one sample", f"mean of {_N_SAMPLES.value}", "trained above"]
     top = Image.open(output / "synthetic" / "sheet.png")
-    bottom = picture_sheet([clocks], titles, side)
-    sheet = Image.new("RGB", (top.width, top.height + bottom.height), "white")
+    bottom = picture_sheet([clocks], titles)
+    size = (max(top.width, bottom.width), top.height + bottom.height)
+    sheet = Image.new("RGB", size, "white")
     sheet.paste(top, (0, 0))
     sheet.paste(bottom, (0, top.height))
     sheet.save(output / "sheet.png")

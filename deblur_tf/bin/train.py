@@ -72,8 +72,13 @@ def main(argv: Sequence[str]) -> int:
 
     run_dir = pathlib.Path(_RUN_DIR.value)
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
+    if not weights.same_model_config(stepper.model, run_dir):
+        raise common.UsageError(
+            f"{run_dir} holds a run of another model; choose another --run_dir, or the "
+            f"settings in {run_dir / 'config.gin'}"
+        )
     weights.save_model_config(stepper.model, run_dir)
+    (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
     print(
         f"{keras.backend.backend()} backend, {distribution.describe(strategy)}; "
         f"{stepper.model.count_params() / 1e6:.3f} M parameters, "

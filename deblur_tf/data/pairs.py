@@ -85,7 +85,7 @@ class PairGenerator:
 def batch_of(make_pair: PairGenerator, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The batch of a training step: uint8 [B, crop, crop, 3], blurry and sharp."""
     pairs = [make_pair(step * batch_size + i) for i in range(batch_size)]
-    blurry, sharp = zip(*pairs)
+    blurry, sharp = zip(*pairs, strict=True)
     return np.stack(blurry), np.stack(sharp)
 
 

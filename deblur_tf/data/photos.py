@@ -91,5 +91,16 @@ class PhotoSet:
 
 
 def open_photos(folder: str | os.PathLike[str] | None) -> PhotoSet:
-    """The photos of a folder; with None or "", the bundled ones."""
-    return PhotoSet(list_images(folder) if folder else bundled_photos())
+    """The photos of a folder; with None or "", the bundled ones.
+
+    Raises:
+      DataError: if there are none, or one of them is not an image; only the
+        files' headers are read.
+    """
+    paths = list_images(folder) if folder else bundled_photos()
+    for path in paths:
+        try:
+            Image.open(path).close()
+        except (OSError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    return PhotoSet(paths)

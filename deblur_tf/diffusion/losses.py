@@ -39,7 +39,7 @@ def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tenso
         )
     per_scale = [
         ops.mean(ops.square(ops.cast(p, "float32") - t), axis=(1, 2, 3))
-        for p, t in zip(predictions, targets)
+        for p, t in zip(predictions, targets, strict=True)
     ]
     return sum(per_scale) / len(per_scale)
 

@@ -24,7 +24,7 @@ class Validation:
 
     def __init__(self, recipe: Recipe):
         pairs = [recipe.pairs(FIRST_PAIR + i) for i in range(recipe.validation_images)]
-        self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs))
+        self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs, strict=True))
         self.schedule = inference_schedule(recipe.validation_steps)
         self.seed = recipe.seed
         self.model = recipe.model()
@@ -45,7 +45,7 @@ class Validation:
         )
         restored = image_ops.to_uint8_array(sample)
         figures = {
-            name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp)]))
+            name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp, strict=True)]))
             for name, images in (
                 ("psnr_blurry", self.blurry),
                 ("psnr_restored", restored),
