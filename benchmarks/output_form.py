@@ -11,7 +11,7 @@ the less of the image the noisy input still shows.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from absl import app, flags
 

@@ -91,7 +91,9 @@ def main(argv: Sequence[str]) -> int:
     sheet.paste(top, (0, 0))
     sheet.paste(bottom, (0, top.height))
     sheet.save(output / "sheet.png")
-    print(f"\n{(output / 'synthetic' / 'table.md').read_text()}")
+    table = (output / "synthetic" / "table.md").read_text()
+    (output / "table.md").write_text(table)
+    print(f"\n{table}")
     print(f"picture sheet: {output / 'sheet.png'}")
     return common.OK
 

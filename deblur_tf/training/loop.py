@@ -134,17 +134,23 @@ def train(
     report = Report(run_dir, recipe.total_steps, step)
     window = _Window()
     batches = stepper.batches(recipe.pairs, step)
+    saved = step
     with StopRequest().watch() as stop, contextlib.closing(report):
         while step < recipe.total_steps and not stop.signal:
             window.add(step, stepper(next(batches), step))
             step += 1
-            last = step == recipe.total_steps or bool(stop.signal)
+            last = step == recipe.total_steps
             if step % recipe.log_every == 0 or last:
                 rate = {"learning_rate": stepper.learning_rate()}
                 report.progress(step, window.means() | rate)
             if step % recipe.checkpoint_every == 0 or last:
                 window.settle()
                 checkpoints.save(stepper.state(step))
-            if validate and not stop.signal and (step % recipe.validate_every == 0 or last):
+                saved = step
+            if validate and (step % recipe.validate_every == 0 or last):
                 report.validation(step, *validate(stepper.averages()))
+        # A signal may have come at any point above.
+        if saved < step:
+            window.settle()
+            checkpoints.save(stepper.state(step))
     return stop.signal if step < recipe.total_steps else 0

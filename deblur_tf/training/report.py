@@ -38,6 +38,7 @@ class Report:
         self._events = EventFileWriter(str(run_dir))
         self._last = (time.monotonic(), first_step)
         self._rate = 0.0
+        self._intervals = 0
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
         """Reports means over the steps since the last call."""
@@ -45,7 +46,8 @@ class Report:
         then, before = self._last
         rate = (step - before) / max(now - then, 1e-9)
         # The first interval contains compilation: replaced, not averaged.
-        self._rate = rate if before == 0 or not self._rate else (self._rate + rate) / 2
+        self._rate = rate if self._intervals < 2 else (self._rate + rate) / 2
+        self._intervals += 1
         self._last = (now, step)
         left = format_duration((self.total_steps - step) / self._rate)
         terms = "  ".join(
