@@ -18,7 +18,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",  # Keras 3.15 needs 3.11
     # Two top-level folders are installed inside the package: a top-level
     # `datasets` would shadow another well-known package.
     packages=[
@@ -36,8 +36,7 @@ setup(
     },
     install_requires=[
         f"tensorflow>={TENSORFLOW}",
-        'keras>=3.15.1; python_version >= "3.11"',
-        'keras>=3.12; python_version < "3.11"',  # the last for Python 3.10
+        "keras>=3.15.1",
         "numpy>=2.1",
         "scipy>=1.15",
         "scikit-image>=0.25",
