@@ -131,6 +131,8 @@ def _read_config(path: pathlib.Path) -> keras.Model:
         model = keras.saving.deserialize_keras_object(config)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{path}: not a model configuration")
     if not model.built:
         model.build()
     return model

@@ -137,28 +137,16 @@ def test_summary_as_csv():
 
 
 @pytest.mark.slow
-def test_train_evaluate_restore_export_end_to_end(tmp_path):
+def test_a_trained_run_is_exported_and_guarded(tmp_path):
     run_dir = tmp_path / "run"
-    result = run(
-        "train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=TOTAL_STEPS = 60"
-    )
+    settings = ("--gin_param=TOTAL_STEPS = 12", "--gin_param=Recipe.validation_steps = 2")
+    result = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", *settings)
     assert result.returncode == 0, result.stderr
+    for name in ("config.gin", "model.json", "metrics.jsonl", "samples", "checkpoints"):
+        assert (run_dir / name).exists()
     other = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=CH = 4")
     assert other.returncode == 2
     assert "run of another model" in other.stderr
-    lines = [line.split() for line in result.stdout.splitlines() if "  loss " in line]
-    losses = [float(line[line.index("loss") + 1]) for line in lines]
-    assert losses[-1] < losses[0]
-    for name in ("config.gin", "model.json", "metrics.jsonl", "samples", "checkpoints"):
-        assert (run_dir / name).exists()
-    photo(tmp_path / "photos" / "a.png", size=(90, 100))
-    result = run(
-        "evaluate", f"--photos={tmp_path / 'photos'}", "--crop=48", "-m", run_dir,
-        "--steps=2", "-n", 2, "-o", tmp_path / "figures",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "| mean of 2 samples |" in (tmp_path / "figures" / "table.md").read_text()
-    assert Image.open(tmp_path / "figures" / "sheet.png").size == (4 * 50, 18 + 50)
     result = run("export", "-m", run_dir, "-o", tmp_path / "saved")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "saved" / "saved_model.pb").is_file()

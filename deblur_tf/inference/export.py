@@ -41,8 +41,10 @@ class ExportedSampler(tf.Module):
 
     def __init__(self, model: keras.Model):
         super().__init__(name="deblur_sampler")
-        self._model = model
         self._sampler = Sampler(model)
+        # Only the variables are saved: a Keras model kept here would be traced
+        # by itself as well.
+        self._weights = [variable.value for variable in model.variables]
 
     @tf.function(
         autograph=False,
@@ -68,7 +70,7 @@ class ExportedSampler(tf.Module):
             steps = tf.identity(steps)
         shape = tf.shape(image)
         blurry = image_ops.pad_to_multiple(
-            image_ops.to_model_range(image), self._model.size_multiple
+            image_ops.to_model_range(image), self._sampler.model.size_multiple
         )
         keys = sample_keys(seed, tf.zeros([shape[0]], tf.int32))
         guidance = self._sampler.guide(blurry, keys)
