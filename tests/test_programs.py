@@ -129,11 +129,25 @@ def test_clashing_outputs_stop_before_any_work(tmp_path):
     assert "overwrite its input" in result.stderr
 
 
-def test_summary_as_csv():
-    result = run("summary", "--csv")
-    rows = list(csv.DictReader(result.stdout.splitlines()))
-    assert len(rows) == 9
-    assert [r["params (M)"] for r in rows[:3]] == ["1.633", "6.521", "26.065"]
+def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
+    """The three plain UNets; tests/test_architectures.py pins all nine."""
+    from absl import flags
+
+    from deblur_tf.bin import summary
+    from deblur_tf.models import architectures
+
+    rows = architectures.ARCHITECTURES[:3]
+    monkeypatch.setattr(architectures, "ARCHITECTURES", rows)
+    flags.FLAGS.mark_as_parsed()
+    summary.main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("network")
+    monkeypatch.setattr(flags.FLAGS["csv"], "value", True)
+    summary.main([])
+    found = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [r["params (M)"] for r in found] == ["1.633", "6.521", "26.065"]
+    assert [r["GFLOPs"] for r in found] == ["300.2", "1197.6", "4784.2"]
 
 
 @pytest.mark.slow
