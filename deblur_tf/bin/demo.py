@@ -22,8 +22,9 @@ from absl import flags
 from deblur_tf.bin import common
 
 _OUTPUT = flags.DEFINE_string("output", "demo", "Output folder, made if missing.", short_name="o")
-_CROP = flags.DEFINE_integer("crop", 192, "Side of the crops in (a), in pixels.", 32)
-_STEPS = flags.DEFINE_integer("steps", 20, "Sampling steps.", lower_bound=1)
+_CROP = flags.DEFINE_integer("crop", 256, "Side of the crops in (a), in pixels.", 32)
+_STEPS = flags.DEFINE_integer("steps", 3, "Sampling steps.", lower_bound=1)
+_BETA_MAX = flags.DEFINE_float("beta_max", 0.9, "Largest noise variance of a step.")
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "Samples to average.", 1, short_name="n")
 
 
@@ -51,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     bundled.mkdir(exist_ok=True)
     for path in photos.bundled_photos():
         (bundled / path.name).write_bytes(path.read_bytes())
-    settings = [f"--steps={_STEPS.value}", f"-n={_N_SAMPLES.value}"]
+    sampling = [f"--steps={_STEPS.value}", f"--beta_max={_BETA_MAX.value}"]
+    settings = [*sampling, f"-n={_N_SAMPLES.value}"]
     _program(
         "evaluate",
         f"--photos={bundled}",
@@ -77,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     trained = output / "trained"
     _program(
         "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite",
-        f"--steps={_STEPS.value}",
+        *sampling,
     )  # fmt: skip
 
     first_sample = f"{clock.stem}_s0_0{clock.suffix}"
