@@ -110,7 +110,7 @@ def torch_steps() -> dict[str, Callable[[], object]]:
         loss.backward()
         optimizer.step()
         torch._foreach_lerp_(average, [p.detach() for p in model.parameters()], 1e-4)
-        return float(loss)
+        return float(loss.detach())
 
     @torch.inference_mode()
     def infer() -> object:
