@@ -24,6 +24,7 @@ setup(
     packages=[
         *find_packages(include=["deblur_tf", "deblur_tf.*"]),
         "deblur_tf.datasets",
+        *(f"deblur_tf.datasets.{name}" for name in find_packages("datasets")),
         "deblur_tf.gin_configs",
     ],
     package_dir={
@@ -32,6 +33,7 @@ setup(
     },
     package_data={
         "deblur_tf": ["pretrained/*/*"],
+        "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
         "deblur_tf.gin_configs": ["*.gin", "*/*.gin", "*/*/*.gin", "README.md"],
     },
     install_requires=[
@@ -44,6 +46,7 @@ setup(
         "absl-py>=2.3",
         "gin-config>=0.5.0",
         "tensorflow-datasets>=4.9.10",
+        "array-record>=0.8.3",
         "importlib_resources>=6.0",  # imported by tensorflow-datasets
         "tensorboard>=2.20",
         "tqdm>=4.67",
@@ -58,6 +61,7 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "jax>=0.6.2",
+            "dill>=0.3.9",  # imported by tfds.testing
         ],
     },
     entry_points={
@@ -67,6 +71,7 @@ setup(
             "deblur-export=deblur_tf.bin.export:entry",
             "deblur-summary=deblur_tf.bin.summary:entry",
             "deblur-evaluate=deblur_tf.bin.evaluate:entry",
+            "deblur-data=deblur_tf.bin.data:entry",
         ]
     },
     classifiers=[

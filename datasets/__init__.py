@@ -1,1 +1,1 @@
-"""Data sets for training and evaluation, installed as `deblur_tf.datasets`."""
+"""TFDS builders of the deblurring data sets; installed as `deblur_tf.datasets`."""

@@ -1,10 +1,16 @@
+import concurrent.futures
 import itertools
+import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from deblur_tf.data import pairs, photos, pipeline
+from deblur_tf.data.cache import ImageCache
+from deblur_tf.data.order import CropOrder
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +103,66 @@ def test_orientation_is_applied(tmp_path):
     assert photos.read_rgb(tmp_path / "a.jpg").shape == (30, 20, 3)
 
 
-def test_the_cache_has_a_limit(tmp_path):
-    for name in "ab":
-        Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(tmp_path / f"{name}.png")
-    found = photos.PhotoSet(photos.list_images(tmp_path), cache_bytes=300)
-    assert found[0] is found[0]
-    assert found[1] is not found[1]
+def test_the_cache_forgets_the_least_recently_used():
+    loaded = []
+
+    def load(key):
+        loaded.append(key)
+        return np.zeros(100, np.uint8)
+
+    images = ImageCache(load, max_bytes=250)
+    for key in (0, 1, 0, 2, 0, 1):
+        images[key]
+    assert loaded == [0, 1, 2, 1]
+    huge = ImageCache(load, max_bytes=10)
+    assert huge[5].shape == huge[5].shape == (100,)
+    assert loaded[-2:] == [5, 5]
+
+
+def test_the_cache_loads_once_for_all_threads_and_forgets_failures():
+    started = []
+
+    def load(key):
+        started.append(key)
+        time.sleep(0.05)
+        if len(started) == 1:
+            raise photos.DataError("damaged")
+        return np.full(3, key)
+
+    images = ImageCache(load, max_bytes=1000)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        failed = [f.exception() for f in [pool.submit(images.__getitem__, 7) for _ in range(8)]]
+        assert all(isinstance(e, photos.DataError) for e in failed)
+        found = list(pool.map(images.__getitem__, [7] * 8))
+    assert started == [7, 7]
+    assert all(a is found[0] for a in found)
+
+
+@given(
+    images=st.integers(1, 40), crops=st.integers(1, 6), block=st.integers(1, 50), seed=st.integers(0, 9)
+)
+def test_every_epoch_takes_each_image_equally_often(images, crops, block, seed):
+    order = CropOrder(images, crops, block, seed)
+    for epoch in range(2):
+        start = epoch * order.epoch_crops
+        taken = [order(start + i) for i in range(order.epoch_crops)]
+        assert np.bincount(taken, minlength=images).tolist() == [crops] * images
+        # At most a block of images is in use at a time.
+        size = order.block_images * crops
+        for first in range(0, len(taken), size):
+            assert len(set(taken[first : first + size])) <= order.block_images
+
+
+def test_the_order_is_shuffled_seeded_and_known_without_history():
+    order = CropOrder(50, 4, 10, seed=1)
+    taken = [order(i) for i in range(400)]
+    assert [CropOrder(50, 4, 10, seed=1)(i) for i in (399, 0, 201)] == [taken[i] for i in (399, 0, 201)]
+    assert taken[:200] != taken[200:]
+    assert taken != [CropOrder(50, 4, 10, seed=2)(i) for i in range(400)]
+    repeats = np.mean(np.diff(taken) == 0)
+    assert repeats < 0.2
+    with pytest.raises(ValueError, match="block_images"):
+        CropOrder(5, block_images=0)
 
 
 def test_bad_folders_and_files_are_named(tmp_path):

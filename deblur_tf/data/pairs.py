@@ -15,8 +15,7 @@ import numpy as np
 
 from deblur_tf.data import blur
 from deblur_tf.data.photos import PhotoSet, open_photos
-
-MARGIN = (blur.MAX_SUPPORT - 1) // 2
+from deblur_tf.data.synthesis import MARGIN
 
 
 def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import threading
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from deblur_tf.data.cache import ImageCache
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -23,13 +24,22 @@ class DataError(ValueError):
 def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The image files below a folder, sorted; extensions in any case.
 
+    Hidden files and folders are passed over, as are those that macOS adds to
+    archives.
+
     Raises:
       DataError: if the folder is missing or has no images.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    paths = sorted(
+        p
+        for p in root.rglob("*")
+        if p.suffix.lower() in EXTENSIONS
+        and not any(part.startswith((".", "__MACOSX")) for part in p.relative_to(root).parts)
+        and p.is_file()
+    )
     if not paths:
         raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in this folder")
     return paths
@@ -71,23 +81,14 @@ class PhotoSet:
         if not paths:
             raise DataError("no photos given")
         self.paths = [pathlib.Path(p) for p in paths]
-        self._cache: dict[int, np.ndarray] = {}
-        self._free = cache_bytes
-        self._lock = threading.Lock()
+        self._cache = ImageCache(lambda index: read_rgb(self.paths[index]), cache_bytes)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """uint8 [H, W, 3]."""
-        image = self._cache.get(index)
-        if image is None:
-            image = read_rgb(self.paths[index])
-            with self._lock:
-                if index not in self._cache and image.nbytes <= self._free:
-                    self._cache[index] = image
-                    self._free -= image.nbytes
-        return image
+        return self._cache[index]
 
 
 def open_photos(folder: str | os.PathLike[str] | None) -> PhotoSet:

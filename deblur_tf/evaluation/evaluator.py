@@ -5,21 +5,18 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from deblur_tf.data import blur
-from deblur_tf.data.pairs import MARGIN
-from deblur_tf.data.photos import DataError, PhotoSet, list_images, read_rgb
+from deblur_tf.data.folders import find_pairs
+from deblur_tf.data.photos import PhotoSet
+from deblur_tf.data.synthesis import MARGIN, shaken
 from deblur_tf.evaluation.metrics import psnr, ssim, ssim_matlab
 from deblur_tf.image_ops import to_uint8_array
 
-BLURRY_FOLDERS = ("blur", "input", "LQ")
-SHARP_FOLDERS = ("sharp", "target", "GT")
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr": psnr,
     "ssim": ssim,
@@ -73,43 +70,24 @@ def synthetic_pairs(photos: PhotoSet, crop: int, seed: int = 0) -> Iterator[Pair
     for i, path in enumerate(photos.paths):
         rng = np.random.default_rng((seed, i))
         window = centre_crop(photos[i], crop and crop + 2 * MARGIN)
-        if min(window.shape[:2]) <= 2 * MARGIN:
-            raise DataError(f"{path}: smaller than {2 * MARGIN + 1} pixels")
-        sharp = window[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        yield Pair(path.stem, blur.degrade(window, rng), sharp)
+        yield Pair(path.stem, *shaken(window, rng, str(path)))
 
 
 def folder_pairs(root: str | os.PathLike[str], crop: int) -> Iterator[Pair]:
-    """Pairs of `<scene>/blur/x.png` and `<scene>/sharp/x.png` below a folder.
-
-    The names input/target and LQ/GT are understood too; no scenes are needed.
+    """The pairs of `folders.find_pairs`, read one by one.
 
     Raises:
-      DataError: if there are no pairs, or a partner is missing or of another
-        size.
+      DataError: at once, if there are no pairs or a partner is missing; later,
+        if a file cannot be read or the sizes of a pair differ.
     """
-    root = pathlib.Path(root)
-    found = [p for p in list_images(root) if p.parent.name in BLURRY_FOLDERS]
-    if not found:
-        raise DataError(f"{root}: no folder called {' or '.join(BLURRY_FOLDERS)} in it")
-    partners = []
-    for path in found:
-        folder = SHARP_FOLDERS[BLURRY_FOLDERS.index(path.parent.name)]
-        partners.append(path.parent.parent / folder / path.name)
-    missing = [str(p) for p in partners if not p.is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} sharp images are missing: {', '.join(missing[:5])}")
-    return (
-        _read_pair("-".join([*p.relative_to(root).parts[:-2], p.stem]), p, q, crop)
-        for p, q in zip(found, partners, strict=True)
-    )
+    found = find_pairs(root)
 
+    def read() -> Iterator[Pair]:
+        for pair in found:
+            blurry, sharp = pair.read()
+            yield Pair(pair.id, centre_crop(blurry, crop), centre_crop(sharp, crop))
 
-def _read_pair(name: str, blurry_path: pathlib.Path, sharp_path: pathlib.Path, crop: int) -> Pair:
-    blurry, sharp = read_rgb(blurry_path), read_rgb(sharp_path)
-    if blurry.shape != sharp.shape:
-        raise DataError(f"{blurry_path} and {sharp_path} differ in size")
-    return Pair(name, centre_crop(blurry, crop), centre_crop(sharp, crop))
+    return read()
 
 
 def evaluate(deblurrer: Any, pair: Pair, **settings: Any) -> Result:

@@ -1,0 +1,221 @@
+"""What the builders share: features, counts, layouts and progress."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import inspect
+import os
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow_datasets.public_api as tfds
+from etils import epath
+from tqdm import tqdm
+
+from deblur_tf.data.folders import PairFiles
+from deblur_tf.data.photos import DataError
+
+SUBSET = "subset"
+Splits = dict[str, list[PairFiles]]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class PairConfig(tfds.core.BuilderConfig):
+    """Which images, and whether all of them must be there.
+
+    Attributes:
+      blurry: which of a data set's blurry images; its own meaning there.
+      subset: accept a copy that is not complete. The name of the configuration
+        says so too, so that a subset never passes for the data set.
+    """
+
+    blurry: str = ""
+    subset: bool = False
+
+
+def configs(*variants: tuple[str, str]) -> list[PairConfig]:
+    """Of each (name, description) the complete configuration and its subset."""
+    return [
+        PairConfig(
+            name=f"{name}_{SUBSET}" if subset else name,
+            description=description + (" Any part of the data set is accepted." * subset),
+            blurry=name,
+            subset=subset,
+        )
+        for subset in (False, True)
+        for name, description in variants
+    ]
+
+
+class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A data set of blurry/sharp pairs.
+
+    Features: `blurry` and `sharp`, uint8 [H, W, 3]; `id`, a text unique in its
+    split. Examples are stored in order of their id, never shuffled.
+
+    Subclasses give `COUNTS` and `find`, and may give `EXTRA` and `extra`.
+
+    Attributes:
+      COUNTS: examples of each split of the complete data set.
+      SCENES: where known, examples of each scene of a split.
+      HOMEPAGE: where it is from.
+      EXTRA: further features.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    COUNTS: Mapping[str, int] = {}
+    SCENES: Mapping[str, Mapping[str, int]] = {}
+    HOMEPAGE = ""
+    EXTRA: Mapping[str, tfds.features.FeatureConnector] = {}
+
+    def __init_subclass__(cls, **kwargs: Any):
+        # TFDS guesses both from the module's name, which is wrong where the
+        # package is installed in place.
+        cls.code_path = epath.Path(inspect.getfile(cls))
+        cls.pkg_dir_path = cls.code_path.parent
+        super().__init_subclass__(**kwargs)
+
+    def find(self, dl_manager: tfds.download.DownloadManager) -> Splits:
+        """The pairs of each split; a split that is not there is left out."""
+        raise NotImplementedError
+
+    def extra(self, pair: PairFiles) -> dict[str, Any]:
+        """Values of the `EXTRA` features of a pair."""
+        del pair
+        return {}
+
+    def scene(self, pair: PairFiles) -> str:
+        """The scene of a pair: the unit in which truncated copies are reported."""
+        return pair.id.rsplit("-", 1)[0]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "blurry": tfds.features.Image(shape=(None, None, 3)),
+                    "sharp": tfds.features.Image(shape=(None, None, 3)),
+                    "id": tfds.features.Text(),
+                    **self.EXTRA,
+                }
+            ),
+            supervised_keys=("blurry", "sharp"),
+            homepage=self.HOMEPAGE or None,
+            metadata=tfds.core.MetadataDict(subset=self.builder_config.subset),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        splits = self.find(dl_manager)
+        self.check_counts(splits, str(_manual_dir(dl_manager) or ""))
+        return {name: self._generate_examples(name, pairs) for name, pairs in splits.items()}
+
+    def check_counts(self, splits: Splits, source: str) -> None:
+        """Refuses an incomplete copy, unless the configuration allows it.
+
+        Raises:
+          DataError: naming the count of each split, and of each scene of a
+            split that is not complete.
+        """
+        name = self.name
+        if not any(splits.values()):
+            instructions = self.MANUAL_DOWNLOAD_INSTRUCTIONS or ""
+            raise DataError(f"{source}: nothing of {name} found there. {instructions}")
+        if self.builder_config.subset:
+            return
+        problems = []
+        for split, want in self.COUNTS.items():
+            pairs = splits.get(split, [])
+            if len(pairs) != want:
+                found = Counter(map(self.scene, pairs))
+                known = self.SCENES.get(split, {})
+                scenes = ", ".join(
+                    f"{scene} {found[scene]}" + (f" of {known[scene]}" if scene in known else "")
+                    for scene in sorted({*found, *known})
+                )
+                problems.append(f"{split} has {len(pairs)} pairs of {want} ({scenes or 'none'})")
+        if problems:
+            raise DataError(
+                f"{source}: this copy of {name} is not complete: {'; '.join(problems)}. Get the "
+                f"missing files, or take the configuration {name}/{self.builder_config.name}_"
+                f"{SUBSET} (deblur-data prepare {name} --subset) for a part of the data set."
+            )
+
+    def _generate_examples(
+        self, split: str, pairs: Sequence[PairFiles]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, pair in enumerate(progress(checked(pairs), len(pairs), f"{self.name} {split}")):
+            yield i, {
+                "blurry": str(pair.blurry),
+                "sharp": str(pair.sharp),
+                "id": pair.id,
+                **self.extra(pair),
+            }
+
+
+def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:
+    """The pairs, each after both of its images have been decoded, by threads."""
+    workers = os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        waiting: list[tuple[PairFiles, concurrent.futures.Future[None]]] = []
+        try:
+            for pair in pairs:
+                waiting.append((pair, pool.submit(pair.check)))
+                if len(waiting) > 2 * workers:
+                    first, check = waiting.pop(0)
+                    check.result()
+                    yield first
+            for first, check in waiting:
+                check.result()
+                yield first
+        finally:
+            for _, check in waiting:
+                check.cancel()
+
+
+def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
+    """A progress bar on a terminal, a line at the end otherwise."""
+    bar = sys.stderr.isatty()
+    yield from tqdm(items, desc=label, total=total, unit="pair", disable=not bar, leave=True)
+    if not bar:
+        print(f"{label}: {total} pairs", flush=True)
+
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:
+    try:
+        return pathlib.Path(dl_manager.manual_dir)
+    except AssertionError:  # there is none, or it is empty
+        return None
+
+
+def roots(
+    dl_manager: tfds.download.DownloadManager, archives: Sequence[str] = ()
+) -> list[pathlib.Path]:
+    """Folders in which a data set may begin: those already extracted come first.
+
+    Args:
+      dl_manager: gives `manual_dir`, and extracts.
+      archives: names of archives to extract where they lie in `manual_dir`.
+
+    Raises:
+      AssertionError: by TFDS, with instructions, if there is no `manual_dir`.
+    """
+    manual = pathlib.Path(dl_manager.manual_dir)
+    found = [manual, *_folders(manual)]
+    for name in archives:
+        if (manual / name).is_file():
+            extracted = pathlib.Path(dl_manager.extract(manual / name))
+            found += [extracted, *_folders(extracted)]
+    return found
+
+
+def _folders(path: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def first_with(candidates: Sequence[pathlib.Path], relative: str) -> pathlib.Path | None:
+    """`relative` in the first of the folders that has it."""
+    return next((root / relative for root in candidates if (root / relative).exists()), None)

@@ -1,0 +1,64 @@
+"""Decoded images in memory, each loaded once however many threads ask."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+
+Arrays = TypeVar("Arrays", np.ndarray, tuple[np.ndarray, ...])
+
+
+class ImageCache(Generic[Arrays]):
+    """The most recently used results of `load`, up to a number of bytes.
+
+    A thread that asks for what another is loading waits for it. A failure is
+    raised to all who wait, and not remembered.
+
+    Args:
+      load: from key to an array or a tuple of arrays.
+      max_bytes: forget the least recently used beyond this.
+    """
+
+    def __init__(self, load: Callable[[int], Arrays], max_bytes: int):
+        self._load = load
+        self._free = max_bytes
+        self._entries: collections.OrderedDict[int, concurrent.futures.Future[Arrays]]
+        self._entries = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, key: int) -> Arrays:
+        with self._lock:
+            entry = self._entries.get(key)
+            mine = entry is None
+            if entry is None:
+                entry = self._entries[key] = concurrent.futures.Future()
+            self._entries.move_to_end(key)
+        if mine:
+            try:
+                value = self._load(key)
+            except BaseException as error:
+                with self._lock:
+                    del self._entries[key]
+                entry.set_exception(error)
+                raise
+            entry.set_result(value)
+            self._make_room(_nbytes(value))
+        return entry.result()
+
+    def _make_room(self, taken: int) -> None:
+        with self._lock:
+            self._free -= taken
+            for key in list(self._entries):
+                if self._free >= 0:
+                    break
+                if self._entries[key].done():
+                    self._free += _nbytes(self._entries.pop(key).result())
+
+
+def _nbytes(value: np.ndarray | tuple[np.ndarray, ...]) -> int:
+    return sum(a.nbytes for a in value) if isinstance(value, tuple) else value.nbytes
