@@ -24,7 +24,6 @@ LEVELS = (0.03, 0.1, 0.3, 0.6, 0.9)
 
 def main(argv: Sequence[str]) -> None:
     del argv
-    import keras
     import numpy as np
 
     from deblur_tf import config, image_ops
@@ -41,18 +40,16 @@ def main(argv: Sequence[str]) -> None:
                 f"Objective.weighting = '{form}'",
                 f"LEARNING_RATE = {_RATE.value}",
                 f"PHOTOS = {_PHOTOS.value!r}",
+                "Recipe.ema_decay = 0.99",
             ],
         )
         recipe = config.build("Recipe")
-        keras.utils.set_random_seed(0)
-        stepper = make_stepper(
-            recipe.model, recipe.optimizer, recipe.objective, recipe.batch_size, 0.99
-        )
-        batches = stepper.batches(recipe.pairs, 0)
+        stepper, pairs = make_stepper(recipe), recipe.pairs()
+        batches = stepper.batches(pairs, 0)
         for step in range(_STEPS.value):
             stepper(next(batches), step)
 
-        unseen = [image_ops.to_model_range(x) for x in batch_of(recipe.pairs, 10**6, 32)]
+        unseen = [image_ops.to_model_range(x) for x in batch_of(pairs, 10**6, 32)]
         blurry, sharp = unseen
         noise = np.random.default_rng(0).standard_normal(sharp.shape, np.float32)
         row = []

@@ -46,12 +46,12 @@ def our_steps() -> tuple[dict[str, Callable[[], object]], int]:
     import numpy as np
     import tensorflow as tf
 
+    from deblur_tf.data.pairs import PairGenerator
     from deblur_tf.models.flops import count_flops
     from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
     from deblur_tf.models.unet import UNet
-    from deblur_tf.training.objective import Objective
-    from deblur_tf.training.optimizer import adam
+    from deblur_tf.training.recipe import Recipe
     from deblur_tf.training.steppers import TensorFlowStepper
 
     guided = bool(_GUIDE_CH.value)
@@ -62,9 +62,13 @@ def our_steps() -> tuple[dict[str, Callable[[], object]], int]:
             MultiscaleGuidance(_GUIDE_CH.value) if guided else None,
         )
 
-    stepper = TensorFlowStepper(
-        build, adam, Objective(), _BATCH.value, 0.9999, jit_compile=_JIT.value
+    recipe = Recipe(
+        model=build,
+        pairs=PairGenerator,
+        batch_size=_BATCH.value,
+        jit_compile=_JIT.value,
     )
+    stepper = TensorFlowStepper(recipe)
     rng = np.random.default_rng(0)
     shape = (_BATCH.value, _SIZE.value, _SIZE.value, 3)
     batch = {

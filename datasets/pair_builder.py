@@ -181,7 +181,7 @@ def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
     bar = sys.stderr.isatty()
     yield from tqdm(items, desc=label, total=total, unit="pair", disable=not bar, leave=True)
     if not bar:
-        print(f"{label}: {total} pairs", flush=True)
+        print(f"{label}: {total} pairs", file=sys.stderr, flush=True)
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | None:

@@ -83,6 +83,23 @@ def build(name: str) -> Any:
         return gin.get_configurable(name)()
 
 
+def reference(parameter: str) -> str:
+    """Name of what a parameter is bound to, e.g. "PairGenerator".
+
+    Raises:
+      ConfigError: if it is not bound to a configurable.
+    """
+    try:
+        return gin.query_parameter(parameter).selector.rsplit(".", 1)[-1]
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{parameter} is not set in the gin file, or not to an @name") from error
+
+
+def bindings() -> str:
+    """All bindings of files and overrides, used or not, as gin text."""
+    return gin.config_str()
+
+
 def operative() -> str:
     """All bindings that have been used so far, as gin text."""
     return gin.operative_config_str()
@@ -91,6 +108,6 @@ def operative() -> str:
 def _register() -> None:
     """Imports every module that gin files may name."""
     from deblur_tf import layers, schedules  # noqa: F401
-    from deblur_tf.data import pairs  # noqa: F401
+    from deblur_tf.data import pairs, tfds_pairs  # noqa: F401
     from deblur_tf.models import guidance, icdpm, unet  # noqa: F401
     from deblur_tf.training import objective, optimizer, recipe  # noqa: F401

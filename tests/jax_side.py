@@ -57,12 +57,9 @@ def gradients(source, target):
 
 def train(run_dir, steps):
     made = recipe(total_steps=int(steps))
-    keras.utils.set_random_seed(made.seed)
-    one = steppers.make_stepper(
-        made.model, made.optimizer, made.objective, made.batch_size, made.ema_decay
-    )
+    one = steppers.make_stepper(made)
     assert isinstance(one, steppers.JaxStepper)
-    assert loop.train(made, one, run_dir) == 0
+    assert loop.train(made, one, made.pairs(), run_dir) == 0
 
 
 if __name__ == "__main__":

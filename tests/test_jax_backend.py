@@ -10,8 +10,9 @@ import tensorflow as tf
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Draws, batch_loss
 from deblur_tf.training.state import Checkpoints, named_variables, read_npz
+from deblur_tf.training.steppers import make_stepper
 from tests.conftest import MODELS, images, randomize
-from tests.training_case import recipe, stepper
+from tests.training_case import recipe
 
 pytest.importorskip("jax")
 
@@ -75,7 +76,7 @@ def test_checkpoints_move_between_backends(tmp_path):
 
     def on_tensorflow(run_dir, steps):
         made = recipe(total_steps=steps)
-        assert loop.train(made, stepper(made), run_dir) == 0
+        assert loop.train(made, make_stepper(made), made.pairs(), run_dir) == 0
 
     on_tensorflow(tmp_path / "alone", 6)
     on_tensorflow(tmp_path / "mixed", 2)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from deblur_tf.data import pairs, photos, pipeline
+from deblur_tf.data import augment, pairs, photos, pipeline
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.order import CropOrder
 
@@ -50,7 +50,7 @@ def test_crops_come_from_the_photos_in_all_orientations():
     ]
     for i in range(60):
         rng = np.random.default_rng(i)
-        crop = pairs.random_dihedral(pairs.random_crop(photo, 10, 5, rng), rng)[5:-5, 5:-5]
+        crop = augment.random_dihedral(augment.random_crop(photo, 10, 5, rng), rng)[5:-5, 5:-5]
         found = [n for n, p in enumerate(patches) if np.ascontiguousarray(crop).tobytes() in p]
         assert len(found) == 1
         seen.update(found)
@@ -59,7 +59,7 @@ def test_crops_come_from_the_photos_in_all_orientations():
 
 def test_small_photos_are_extended_by_reflection():
     photo = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
-    crop = pairs.random_crop(photo, 8, 3, np.random.default_rng(0))
+    crop = augment.random_crop(photo, 8, 3, np.random.default_rng(0))
     assert crop.shape == (14, 14, 3)
     assert set(crop.ravel()) <= set(photo.ravel())
 

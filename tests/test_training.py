@@ -1,5 +1,6 @@
 """The training loop and its steps: exact resume, compilation, faults, signals."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,13 +13,14 @@ import pytest
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.state import Checkpoints, read_npz
+from deblur_tf.training.steppers import make_stepper
 from tests.conftest import micro_model
-from tests.training_case import recipe, stepper
+from tests.training_case import recipe
 
 
 def train(made, run_dir, **kwargs):
-    one = stepper(made)
-    assert loop.train(made, one, run_dir, **kwargs) == 0
+    one = make_stepper(made)
+    assert loop.train(made, one, made.pairs(), run_dir, **kwargs) == 0
     return one
 
 
@@ -52,10 +54,13 @@ def test_resuming_is_exact_to_the_bit(tmp_path, capsys):
     assert_same_state(state, newest(tmp_path / "parts"))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_whole_step_compiles_with_xla(dtype):
-    made = recipe(model=lambda: micro_model(dtype=dtype))
-    plain, compiled = stepper(made), stepper(made, jit_compile=True)
+@pytest.mark.parametrize(
+    ("dtype", "accumulate"), [("float32", 1), ("mixed_bfloat16", 1), ("float32", 2)]
+)
+def test_the_whole_step_compiles_with_xla(dtype, accumulate):
+    made = recipe(model=lambda: micro_model(dtype=dtype), accumulate=accumulate)
+    plain = make_stepper(made)
+    compiled = make_stepper(dataclasses.replace(made, jit_compile=True))
     batch = {
         "blurry": np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8),
         "sharp": np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8),
@@ -70,15 +75,15 @@ def test_the_whole_step_compiles_with_xla(dtype):
 
 def test_training_lowers_the_loss():
     made = recipe(objective=Objective(warm_start_steps=0, weighting="velocity"))
-    one = stepper(made)
-    batch = next(one.batches(made.pairs, 0))
+    one = make_stepper(made)
+    batch = next(one.batches(made.pairs(), 0))
     losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
 def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
     made = recipe(checkpoint_every=1, total_steps=10)
-    one = stepper(made)
+    one = make_stepper(made)
 
     def exploding(batch, step, inner=one.__call__):
         if step == 4:
@@ -89,10 +94,11 @@ def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
     class Wrapper:
         batches, state, restore = one.batches, one.state, one.restore
         averages, learning_rate = one.averages, one.learning_rate
+        sum_over_workers, workers, chief = one.sum_over_workers, 1, True
         __call__ = staticmethod(exploding)
 
     with pytest.raises(loop.NonFiniteLossError, match=r"step 5: the loss is not finite"):
-        loop.train(made, Wrapper(), tmp_path)
+        loop.train(made, Wrapper(), made.pairs(), tmp_path)
     state = newest(tmp_path)
     assert int(state["step"]) == 4
     assert all(np.isfinite(a).all() for a in state.values())
@@ -126,43 +132,11 @@ def test_real_validation_restores_the_grid(tmp_path):
     from deblur_tf.evaluation.validation import Validation
 
     made = recipe(validation_images=2, validation_steps=2)
-    one = stepper(made)
-    figures, grid = Validation(made)(one.averages())
+    one = make_stepper(made)
+    figures, grid = Validation(made, made.pairs())(one.averages())
     assert grid.shape == (2 * 16, 3 * 16, 3)
     assert set(figures) == {"psnr_blurry", "psnr_restored"}
-    np.testing.assert_array_equal(grid[:16, 32:], made.pairs(2**62)[1])
-
-
-def test_mirrored_replicas_give_what_one_device_gives():
-    """Two logical CPUs, in a process of its own."""
-    code = """
-import tensorflow as tf, numpy as np
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.training_case import recipe, stepper
-made = recipe()
-results = []
-for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
-    one = stepper(made, strategy=strategy)
-    batches = one.batches(made.pairs, 0)
-    losses = [float(one(next(batches), step)["loss"]) for step in range(3)]
-    results.append((one.state(3), losses))
-(a, x), (b, y) = results
-worst = max(np.abs(a[n] - b[n]).max() for n in a if n.startswith(("model", "ema")))
-print("worst", worst, x, y)
-assert worst < 2e-6 and np.allclose(x, y, rtol=1e-5)
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_a_batch_that_cannot_be_split_names_the_nearest_that_can():
-    class TwoReplicas:
-        num_replicas_in_sync = 3
-
-    made = recipe(batch_size=4)
-    with pytest.raises(ValueError, match="nearest that can is 3"):
-        stepper(made, strategy=TwoReplicas())
+    np.testing.assert_array_equal(grid[:16, 32:], made.pairs()(2**62)[1])
 
 
 @pytest.mark.slow

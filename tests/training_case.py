@@ -1,9 +1,6 @@
 """A training recipe that runs in seconds."""
 
-import keras
-
 from deblur_tf.data.pairs import PairGenerator
-from deblur_tf.training import steppers
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.optimizer import adam
 from deblur_tf.training.recipe import Recipe
@@ -13,7 +10,7 @@ from tests.conftest import micro_model
 def recipe(**changes):
     settings = {
         "model": micro_model,
-        "pairs": PairGenerator(crop_size=16),
+        "pairs": lambda: PairGenerator(crop_size=16),
         "optimizer": lambda: adam(1e-3, warmup_steps=2),
         "objective": Objective(warm_start_steps=2),
         "batch_size": 4,
@@ -23,10 +20,3 @@ def recipe(**changes):
         "checkpoint_every": 3,
     }
     return Recipe(**(settings | changes))
-
-
-def stepper(made, **kwargs):
-    keras.utils.set_random_seed(made.seed)
-    return steppers.make_stepper(
-        made.model, made.optimizer, made.objective, made.batch_size, made.ema_decay, **kwargs
-    )

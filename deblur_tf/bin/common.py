@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 # Exit codes.
 OK, SOME_FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,7 +22,9 @@ def fail(message: object, code: int) -> int:
     return code
 
 
-def run(main: Callable[[Sequence[str]], int], usage: str | None) -> None:
+def run(
+    main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0
+) -> None:
     """Parses flags and runs `main`, turning known errors into exit codes.
 
     `main` imports what it needs: `--help` must not wait for TensorFlow.
@@ -30,6 +32,7 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None) -> None:
     Args:
       main: takes the arguments left by flag parsing, returns an exit code.
       usage: what `--help` says above the flags.
+      max_arguments: how many arguments that are no flags may be given.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
@@ -37,8 +40,10 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None) -> None:
         sys.exit(OK)
 
     def guarded(argv: Sequence[str]) -> int:
-        if len(argv) > 1:
-            return fail(f"unexpected argument {argv[1]!r}; see --help", USAGE)
+        if len(argv) > 1 + max_arguments:
+            unexpected = argv[1 + max_arguments]
+            return fail(f"unexpected argument {unexpected!r}; see --help", USAGE)
+        logging.set_verbosity(logging.ERROR)  # libraries tell too much
         try:
             return main(argv)
         except UsageError as error:
@@ -80,5 +85,8 @@ def _exit_code(error: Exception) -> int | None:
         "ModelError": NO_MODEL,
         "CheckpointError": NO_MODEL,
         "NonFiniteLossError": SOME_FAILED,
+        "SaveError": SOME_FAILED,
+        "StrategyError": USAGE,
+        "WorkerError": SOME_FAILED,
     }
     return codes.get(type(error).__name__)

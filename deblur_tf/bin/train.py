@@ -4,9 +4,14 @@ r"""Trains a model as a gin file says; the same command again resumes.
   deblur-train --gin_file=tiny.gin --photos=my_photos --run_dir=runs/mine \
       --gin_param="TOTAL_STEPS = 20000"
 
+  deblur-train --gin_file=smoke_gopro.gin --data_dir=data --run_dir=runs/gopro
+
 The run directory gets config.gin (what was used), model.json, checkpoints/,
 samples/, metrics.jsonl and TensorBoard events. Ctrl-C or SIGTERM saves first;
 SIGTERM exits with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
+
+Several machines: the same command on each, with TF_CONFIG set and one shared
+--run_dir.
 """
 
 from __future__ import annotations
@@ -31,6 +36,25 @@ _PHOTOS = flags.DEFINE_string(
     "Folder of sharp photos to learn from. Default: the file's PHOTOS, or the "
     "photographs that come with scikit-image.",
 )
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Where deblur-data prepared the data set that the gin file names. Default: the file's "
+    "DATA_DIR, $TFDS_DATA_DIR or ~/tensorflow_datasets.",
+)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    ["auto", "tpu", "mirrored", "multiworker", "one"],
+    "Devices to train on. auto: a TPU where there is one, else the processes of TF_CONFIG, else "
+    "all GPUs, else one device.",
+)
+_ACCUMULATE = flags.DEFINE_integer(
+    "accumulate",
+    None,
+    "Do each device's share of a batch in this many parts: the same result in less memory.",
+    lower_bound=1,
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the configuration that would be used, and exit."
 )
@@ -43,53 +67,74 @@ def main(argv: Sequence[str]) -> int:
     if not _RUN_DIR.value and not _DRY_RUN.value:
         raise common.UsageError("--run_dir is missing: where should the run be kept?")
 
+    from deblur_tf.training import distribution
+
+    distribution.prepare(_STRATEGY.value)
     import keras
 
     from deblur_tf import config, weights
     from deblur_tf.evaluation.validation import Validation
-    from deblur_tf.training import distribution, loop, steppers
+    from deblur_tf.training import loop, steppers
 
-    overrides = list(_GIN_PARAM.value)
-    if _PHOTOS.value:
-        overrides.append(f"PHOTOS = {_PHOTOS.value!r}")
-    config.load(_GIN_FILE.value, overrides)
+    placement = distribution.choose(_STRATEGY.value)
+    config.load(_GIN_FILE.value, _overrides())
+    _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")
-    keras.utils.set_random_seed(recipe.seed)
-    strategy = distribution.choose()
     with config.errors():
-        stepper = steppers.make_stepper(
-            recipe.model,
-            recipe.optimizer,
-            recipe.objective,
-            recipe.batch_size,
-            recipe.ema_decay,
-            jit_compile=recipe.jit_compile,
-            strategy=strategy,
-        )
+        stepper = steppers.make_stepper(recipe, placement)
     if _DRY_RUN.value:
-        print(config.operative())
+        print(config.bindings())
         return common.OK
+    with config.errors():
+        pairs = recipe.pairs()
+        held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
 
     run_dir = pathlib.Path(_RUN_DIR.value)
-    run_dir.mkdir(parents=True, exist_ok=True)
     if not weights.same_model_config(stepper.model, run_dir):
         raise common.UsageError(
             f"{run_dir} holds a run of another model; choose another --run_dir, or the "
             f"settings in {run_dir / 'config.gin'}"
         )
-    weights.save_model_config(stepper.model, run_dir)
-    (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
-    print(
-        f"{keras.backend.backend()} backend, {distribution.describe(strategy)}; "
-        f"{stepper.model.count_params() / 1e6:.3f} M parameters, "
-        f"{len(recipe.pairs.photos)} photos, batch {recipe.batch_size}, "
-        f"{recipe.total_steps} steps; run directory {run_dir}",
-        flush=True,
-    )
-    signal_number = loop.train(recipe, stepper, run_dir, Validation(recipe))
+    validation = None
+    if stepper.chief:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        weights.save_model_config(stepper.model, run_dir)
+        (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
+        validation = Validation(recipe, held_out)
+        parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"
+        print(
+            f"{keras.backend.backend()} backend, {placement}; "
+            f"{stepper.model.count_params() / 1e6:.3f} M parameters, {pairs.describe()}, "
+            f"batch {recipe.batch_size}{parts}, {recipe.total_steps} steps; "
+            f"run directory {run_dir}",
+            flush=True,
+        )
+    with distribution.worker_errors(placement):
+        signal_number = loop.train(recipe, stepper, pairs, run_dir, validation)
     if signal_number:
         print("stopped; the same command continues the run")
     return common.INTERRUPTED if signal_number == 2 else common.OK
+
+
+def _overrides() -> list[str]:
+    """Bindings of --gin_param, and of the flags that stand for one."""
+    overrides = list(_GIN_PARAM.value)
+    for name, flag in (("PHOTOS", _PHOTOS), ("DATA_DIR", _DATA_DIR)):
+        if flag.value:
+            overrides.append(f"{name} = {flag.value!r}")
+    if _ACCUMULATE.value:
+        overrides.append(f"Recipe.accumulate = {_ACCUMULATE.value}")
+    return overrides
+
+
+def _refuse_wrong_data_flag(source: str) -> None:
+    if _PHOTOS.value and source != "PairGenerator":
+        raise common.UsageError(f"--photos: this gin file learns from {source}; see --data_dir")
+    if _DATA_DIR.value and source != "TfdsPairs":
+        raise common.UsageError(
+            "--data_dir: this gin file learns from photos (--photos); add one of a data set, "
+            "for example --gin_file=data/gopro.gin"
+        )
 
 
 def entry() -> None:

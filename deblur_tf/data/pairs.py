@@ -9,36 +9,31 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Iterator
+from typing import Protocol
 
 import gin
 import numpy as np
 
 from deblur_tf.data import blur
+from deblur_tf.data.augment import random_crop, random_dihedral
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN
 
 
-def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:
-    """A random `size` x `size` window with `margin` pixels more on each side.
+class PairSource(Protocol):
+    """Training pairs by number; what the input pipelines need.
 
-    The margin lies inside the photo where it can; small photos are extended by
-    reflection. uint8 [H, W, 3] -> uint8 [size + 2 margin, size + 2 margin, 3].
+    Attributes:
+      crop_size: side of a pair in pixels.
     """
-    side = size + 2 * margin
-    short = [max(side - n, 0) for n in photo.shape[:2]]
-    if any(short):
-        pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
-        photo = np.pad(photo, pads, mode="symmetric")
-    top, left = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
-    return photo[top : top + side, left : left + side]
 
+    crop_size: int
 
-def random_dihedral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of the eight flips and 90-degree rotations (DvSR sec. 5.2)."""
-    code = int(rng.integers(8))
-    if code >= 4:
-        image = image[:, ::-1]
-    return np.rot90(image, code % 4)
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
+
+    def describe(self) -> str:
+        """One phrase that says what the pairs are made of."""
 
 
 @gin.register
@@ -67,6 +62,10 @@ class PairGenerator:
         self.max_stddev = max_stddev
         self.seed = seed
 
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        return f"{len(self.photos)} photos with synthetic blur"
+
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each.
 
@@ -81,7 +80,7 @@ class PairGenerator:
         return blurry, window[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def batch_of(make_pair: PairGenerator, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def batch_of(make_pair: PairSource, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """The batch of a training step: uint8 [B, crop, crop, 3], blurry and sharp."""
     pairs = [make_pair(step * batch_size + i) for i in range(batch_size)]
     blurry, sharp = zip(*pairs, strict=True)
@@ -89,7 +88,7 @@ def batch_of(make_pair: PairGenerator, step: int, batch_size: int) -> tuple[np.n
 
 
 def batches(
-    make_pair: PairGenerator,
+    make_pair: PairSource,
     batch_size: int,
     first_step: int = 0,
     workers: int = 2,

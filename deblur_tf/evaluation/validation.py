@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deblur_tf import image_ops
+from deblur_tf.data.pairs import PairSource
 from deblur_tf.evaluation.metrics import psnr
 from deblur_tf.sampling import Sampler, sample_keys
 from deblur_tf.schedules import inference_schedule
@@ -18,12 +19,16 @@ FIRST_PAIR = 2**62
 class Validation:
     """Restores a few fixed pairs with the averaged weights.
 
-    The pairs come from the photos of the recipe, with blur that training does
-    not see. A second model holds the averages; training weights stay as is.
+    A second model holds the averages; training weights stay as is.
+
+    Args:
+      recipe: gives the model and the settings.
+      source: gives the pairs, from number `FIRST_PAIR` on: with the source of
+        the training, crops and blur that training does not see.
     """
 
-    def __init__(self, recipe: Recipe):
-        pairs = [recipe.pairs(FIRST_PAIR + i) for i in range(recipe.validation_images)]
+    def __init__(self, recipe: Recipe, source: PairSource):
+        pairs = [source(FIRST_PAIR + i) for i in range(recipe.validation_images)]
         self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs, strict=True))
         self.schedule = inference_schedule(recipe.validation_steps)
         self.seed = recipe.seed

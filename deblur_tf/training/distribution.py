@@ -1,27 +1,213 @@
-"""Which devices a TensorFlow training run uses."""
+"""Which devices and processes a training run uses, and why."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
-import keras
+STRATEGIES = ("auto", "tpu", "mirrored", "multiworker", "one")
+
+# What TensorFlow needs to be told before it is imported to find a TPU.
+TPU_ENVIRONMENT = {
+    "PJRT_DEVICE": "TPU",
+    "NEXT_PLUGGABLE_DEVICE_USE_C_API": "true",
+    "TF_XLA_FLAGS": (
+        "--tf_mlir_enable_mlir_bridge=true "
+        "--tf_mlir_enable_convert_control_to_data_outputs_pass=true "
+        "--tf_mlir_enable_merge_control_flow_pass=true"
+    ),
+}
 
 
-def choose() -> Any:
-    """MirroredStrategy on several GPUs, else one device; None on JAX."""
+class StrategyError(ValueError):
+    """The strategy asked for cannot be had; the message says what is missing."""
+
+
+class WorkerError(RuntimeError):
+    """Another process of the run stopped answering."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a run trains.
+
+    Attributes:
+      strategy: a tf.distribute strategy; None on JAX.
+      reason: why this one, in a few words.
+      workers: processes that train together.
+      chief: whether this process writes checkpoints and reports.
+    """
+
+    strategy: Any = None
+    reason: str = "one device"
+    workers: int = 1
+    chief: bool = True
+
+    @property
+    def strategy_name(self) -> str:
+        """As TensorFlow's users know it."""
+        # MultiWorkerMirroredStrategy gives its class another name.
+        return "MultiWorkerMirroredStrategy" if self.workers > 1 else type(self.strategy).__name__
+
+    @property
+    def replicas(self) -> int:
+        """Devices that share each batch."""
+        return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
+
+    def __str__(self) -> str:
+        name = "one device" if self.replicas == 1 else self.strategy_name
+        count = "" if self.replicas == 1 else f", {self.replicas} replicas"
+        count += "" if self.workers == 1 else f" in {self.workers} processes"
+        return f"{name}{count} ({self.reason})"
+
+
+def tpu_attached() -> bool:
+    """Whether this host seems to have a TPU; does not need TensorFlow."""
+    return bool(os.environ.get("TPU_NAME")) or any(pathlib.Path("/dev").glob("accel*"))
+
+
+def prepare(name: str = "auto") -> None:
+    """Sets the environment for `choose`; call it before importing TensorFlow."""
+    if name == "tpu" or (name == "auto" and tpu_attached()):
+        for key, value in TPU_ENVIRONMENT.items():
+            os.environ.setdefault(key, value)
+        with contextlib.suppress(ImportError):
+            import libtpu
+
+            os.environ.setdefault("TF_PLUGGABLE_DEVICE_LIBRARY_PATH", libtpu.get_library_path())
+
+
+def cluster_of(text: str) -> tuple[int, bool]:
+    """Number of training processes and whether this one is chief, of TF_CONFIG.
+
+    Raises:
+      StrategyError: saying what is wrong with it.
+    """
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        jobs = {job: list(cluster.get(job, [])) for job in ("chief", "worker")}
+        address = jobs[task["type"]][int(task["index"])]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise StrategyError(
+            f"TF_CONFIG cannot be used ({type(error).__name__}: {error}); it must look like "
+            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}'
+        ) from error
+    first = (jobs["chief"] or jobs["worker"])[0]
+    return len(jobs["chief"]) + len(jobs["worker"]), address == first
+
+
+def choose(name: str = "auto") -> Placement:
+    """The devices to train on.
+
+    "auto" takes a TPU where there is one, else the processes of TF_CONFIG, else
+    all GPUs, else one device. Call it before anything else uses TensorFlow.
+
+    Args:
+      name: one of `STRATEGIES`.
+
+    Raises:
+      StrategyError: if what was asked for by name is not there.
+    """
+    import keras
+
+    if name not in STRATEGIES:
+        raise StrategyError(f"unknown strategy {name!r}; one of {', '.join(STRATEGIES)}")
     if keras.backend.backend() != "tensorflow":
-        return None
+        if name not in ("auto", "one"):
+            raise StrategyError(f"--strategy={name} needs KERAS_BACKEND=tensorflow")
+        return Placement()
+    if name == "tpu" or (name == "auto" and tpu_attached()):
+        try:
+            return _tpu("asked for" if name == "tpu" else "a TPU is attached")
+        except StrategyError as error:
+            if name == "tpu":
+                raise
+            print(f"no TPU after all: {error}", flush=True)
+    text = os.environ.get("TF_CONFIG")
+    if name == "multiworker" or (name == "auto" and text):
+        if not text:
+            raise StrategyError(
+                "--strategy=multiworker needs the environment variable TF_CONFIG in each process"
+            )
+        return _multiworker(text)
+    return _local(name)
+
+
+def _tpu(reason: str) -> Placement:
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            tpu=os.environ.get("TPU_NAME", "local")
+        )
+        if resolver.master():  # a TPU elsewhere
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        first_line = str(error).splitlines()[0]
+        raise StrategyError(f"no TPU can be initialised on this host ({first_line})") from error
+    return Placement(tf.distribute.TPUStrategy(resolver), reason)
+
+
+def _multiworker(text: str) -> Placement:
+    import tensorflow as tf
+
+    workers, chief = cluster_of(text)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    return Placement(strategy, "TF_CONFIG is set", workers, chief)
+
+
+def _local(name: str) -> Placement:
     import tensorflow as tf
 
     gpus = tf.config.list_logical_devices("GPU")
-    if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus])
-    return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if name == "mirrored" and len(devices) < 2:
+        raise StrategyError(
+            f"--strategy=mirrored needs two or more GPUs; this host has {len(gpus)}. "
+            "Use --strategy=one"
+        )
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        reason = f"{len(devices)} {devices[0].device_type}s"
+        return Placement(tf.distribute.MirroredStrategy([d.name for d in devices]), reason)
+    kind = devices[0].device_type
+    reason = "asked for" if name == "one" else f"one {kind}, no TPU, no TF_CONFIG"
+    return Placement(tf.distribute.get_strategy(), f"{kind}; {reason}")
 
 
-def describe(strategy: Any) -> str:
-    """One phrase for the first line of a run."""
-    if strategy is None:
-        return "one device"
-    count = strategy.num_replicas_in_sync
-    return "one device" if count == 1 else f"{type(strategy).__name__}, {count} replicas"
+@contextlib.contextmanager
+def worker_errors(placement: Placement) -> Iterator[None]:
+    """Within, an error of communication says that another process stopped.
+
+    Raises:
+      WorkerError: with what to do.
+    """
+    if placement.workers == 1:
+        yield
+        return
+    import tensorflow as tf
+
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    )
+    try:
+        yield
+    except lost as error:
+        peer = re.search(r"/job:\w+(?:/replica:\d+)?/task:\d+", str(error))
+        raise WorkerError(
+            f"another process of the run stopped: no answer from "
+            f"{peer.group() if peer else 'one of them'} ({type(error).__name__}). Start all "
+            "processes again with the same command: the run continues from its newest checkpoint"
+        ) from error

@@ -11,13 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.photos import DataError
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.report import Report
-from deblur_tf.training.state import Checkpoints, State, read_npz
+from deblur_tf.training.report import Report, SilentReport
+from deblur_tf.training.state import CheckpointError, Checkpoints, State, read_npz
 from deblur_tf.training.steppers import Stepper
 
 # Given the averaged weights by name: figures, and a picture uint8 [H, W, 3].
 Validate = Callable[[State], tuple[dict[str, float], np.ndarray]]
+
+# The validation figure that the best checkpoint is chosen by.
+SCORE = "psnr_restored"
 
 
 class NonFiniteLossError(RuntimeError):
@@ -97,6 +102,7 @@ class _Window:
 def train(
     recipe: Recipe,
     stepper: Stepper,
+    pairs: PairSource,
     run_dir: str | pathlib.Path,
     validate: Validate | None = None,
 ) -> int:
@@ -104,14 +110,17 @@ def train(
 
     A run can be killed at any moment; the same call continues it, and its
     result is that of an uninterrupted run, bit for bit. On SIGTERM or Ctrl-C
-    the current step is finished and saved.
+    the current step is finished and saved. Where several processes train, only
+    the chief writes, and a signal to one of them stops all.
 
     Args:
       recipe: what to train.
       stepper: does the optimizer steps.
+      pairs: gives the training pairs.
       run_dir: gets `checkpoints/`, `samples/`, `metrics.jsonl` and TensorBoard
-        events.
+        events. All processes of a run must see the same one.
       validate: called with the averaged weights every `validate_every` steps.
+        The state with the highest `SCORE` is kept as `checkpoints/best.npz`.
 
     Returns:
       0 when the run is complete, otherwise the number of the signal that
@@ -120,37 +129,66 @@ def train(
     Raises:
       NonFiniteLossError: at the first loss that is NaN or infinite.
       CheckpointError: if the newest checkpoint cannot be read or does not fit.
+      SaveError: if a checkpoint cannot be written.
+      DataError: if a training pair cannot be made; what was learned is saved.
     """
-    run_dir = pathlib.Path(run_dir)
     checkpoints = Checkpoints(run_dir, recipe.keep_checkpoints)
-    step = 0
-    if (newest := checkpoints.latest()) is not None:
-        step = stepper.restore(read_npz(newest), str(newest))
-        print(f"resuming from {newest} at step {step}", flush=True)
+    step = _resume(stepper, checkpoints)
     if step >= recipe.total_steps:
         print(f"nothing to do: {step} of {recipe.total_steps} steps are done")
         return 0
 
-    report = Report(run_dir, recipe.total_steps, step)
+    report = Report(run_dir, recipe.total_steps, step) if stepper.chief else SilentReport()
     window = _Window()
-    batches = stepper.batches(recipe.pairs, step)
+    batches = stepper.batches(pairs, step)
     saved = step
-    with StopRequest().watch() as stop, contextlib.closing(report):
-        while step < recipe.total_steps and not stop.signal:
-            window.add(step, stepper(next(batches), step))
-            step += 1
-            last = step == recipe.total_steps
-            if step % recipe.log_every == 0 or last:
-                rate = {"learning_rate": stepper.learning_rate()}
-                report.progress(step, window.means() | rate)
-            if step % recipe.checkpoint_every == 0 or last:
-                window.settle()
-                checkpoints.save(stepper.state(step))
-                saved = step
-            if validate and (step % recipe.validate_every == 0 or last):
-                report.validation(step, *validate(stepper.averages()))
-        # A signal may have come at any point above.
-        if saved < step:
-            window.settle()
+    stopped = 0.0
+
+    def save() -> None:
+        nonlocal saved
+        window.settle()
+        if stepper.chief and saved < step:
             checkpoints.save(stepper.state(step))
-    return stop.signal if step < recipe.total_steps else 0
+        saved = step
+
+    with StopRequest().watch() as stop, contextlib.closing(report):
+        try:
+            while step < recipe.total_steps:
+                if stopped := stepper.sum_over_workers(stop.signal):
+                    break
+                window.add(step, stepper(next(batches), step))
+                step += 1
+                last = step == recipe.total_steps
+                if step % recipe.log_every == 0 or last:
+                    rate = {"learning_rate": stepper.learning_rate()}
+                    report.progress(step, window.means() | rate)
+                # Before the checkpoint: a run that is killed in between does both again.
+                if validate and stepper.chief and (step % recipe.validate_every == 0 or last):
+                    window.settle()
+                    figures, picture = validate(stepper.averages())
+                    report.validation(step, figures, picture)
+                    if SCORE in figures:
+                        checkpoints.save_best(stepper.state(step), figures[SCORE])
+                if step % recipe.checkpoint_every == 0 or last:
+                    save()
+        except DataError:
+            save()  # the batch could not be made: the weights are those of the step before
+            raise
+        save()
+    # Where another process got the signal, this one knows no number.
+    return (stop.signal or int(signal.SIGTERM)) if stopped else 0
+
+
+def _resume(stepper: Stepper, checkpoints: Checkpoints) -> int:
+    """Restores the newest checkpoint, if any; returns the step to go on from."""
+    step = 0
+    if (newest := checkpoints.latest()) is not None:
+        step = stepper.restore(read_npz(newest), str(newest))
+        if stepper.chief:
+            print(f"resuming from {newest} at step {step}", flush=True)
+    if stepper.sum_over_workers(step) != step * stepper.workers:
+        raise CheckpointError(
+            f"{checkpoints.folder}: the processes of this run find different checkpoints there; "
+            "--run_dir must be a folder that all of them share"
+        )
+    return step

@@ -102,6 +102,10 @@ class Objective:
         if self.weighting not in ("noise", "velocity"):
             raise ValueError(f"weighting must be 'noise' or 'velocity', got {self.weighting!r}")
 
+    def terms(self, model: Any) -> tuple[str, ...]:
+        """Names of what `__call__` returns for a model."""
+        return ("loss", "denoising", *(("regression",) if model.guidance_scales else ()))
+
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
         """Random numbers of one step, keyed by (seed, step, item).
 

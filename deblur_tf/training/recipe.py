@@ -8,7 +8,7 @@ from typing import Any
 
 import gin
 
-from deblur_tf.data.pairs import PairGenerator
+from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.optimizer import adam
 
@@ -20,10 +20,14 @@ class Recipe:
 
     Attributes:
       model: builds the model; the run's seed is set before it is called.
-      pairs: makes training pairs.
+      pairs: builds what makes the training pairs; called when training starts.
+      validation_pairs: the same for the validation grid; None: `pairs`, whose
+        numbers beyond those that training reaches are taken.
       optimizer: builds the optimizer.
       objective: the loss and its randomness.
       batch_size: global batch size; 256 in the papers.
+      accumulate: parts in which each device does its share of a batch, one
+        after the other, with the same result in less memory.
       total_steps: length of the run.
       ema_decay: of the weight average used for evaluation; 0.9999 in DvSR.
       seed: of the initial weights.
@@ -32,15 +36,17 @@ class Recipe:
       validation_images: pictures on the validation grid.
       validation_steps: sampling steps for it.
       checkpoint_every: steps between checkpoints.
-      keep_checkpoints: how many of the newest to keep.
+      keep_checkpoints: how many of the newest to keep, beside the best.
       jit_compile: compile the step with XLA (TensorFlow only; JAX always does).
     """
 
     model: Callable[[], Any]
-    pairs: PairGenerator
+    pairs: Callable[[], PairSource]
+    validation_pairs: Callable[[], PairSource] | None = None
     optimizer: Callable[[], Any] = adam
     objective: Objective = Objective()
     batch_size: int = 256
+    accumulate: int = 1
     total_steps: int = 1_000_000
     ema_decay: float = 0.9999
     seed: int = 0
@@ -55,6 +61,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in (
             "batch_size",
+            "accumulate",
             "total_steps",
             "log_every",
             "validate_every",

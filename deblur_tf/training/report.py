@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from PIL import Image
@@ -23,19 +25,39 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
+class SilentReport:
+    """Reports nothing: for the processes of a run that are not its chief."""
+
+    def progress(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See `Report`."""
+
+    def validation(self, step: int, metrics: Mapping[str, float], grid: np.ndarray) -> None:
+        """See `Report`."""
+
+    def close(self) -> None:
+        """See `Report`."""
+
+
 class Report:
     """Writes progress to the terminal, `metrics.jsonl` and TensorBoard files.
+
+    A record that cannot be written, for instance on a full disk, is a warning:
+    checkpoints are what a run must not lose.
 
     Args:
       run_dir: the run directory.
       total_steps: for the estimate of the time left.
-      first_step: steps that were done before this process.
+      first_step: steps that were done before this process; records of later
+        ones, by a process that was killed, are dropped.
     """
 
-    def __init__(self, run_dir: pathlib.Path, total_steps: int, first_step: int):
-        self.run_dir = run_dir
+    def __init__(self, run_dir: str | os.PathLike[str], total_steps: int, first_step: int):
+        self.run_dir = pathlib.Path(run_dir)
         self.total_steps = total_steps
+        self._metrics = self.run_dir / "metrics.jsonl"
         self._events = EventFileWriter(str(run_dir))
+        with self._warn():
+            self._forget_after(first_step)
         self._last = (time.monotonic(), first_step)
         self._rate = 0.0
         self._intervals = 0
@@ -65,11 +87,12 @@ class Report:
 
     def validation(self, step: int, metrics: Mapping[str, float], grid: np.ndarray) -> None:
         """Reports validation figures and a picture, uint8 [H, W, 3]."""
-        folder = self.run_dir / "samples"
-        folder.mkdir(exist_ok=True)
         buffer = io.BytesIO()
         Image.fromarray(grid).save(buffer, "png")
-        (folder / f"step_{step:08d}.png").write_bytes(buffer.getvalue())
+        with self._warn():
+            folder = self.run_dir / "samples"
+            folder.mkdir(exist_ok=True)
+            (folder / f"step_{step:08d}.png").write_bytes(buffer.getvalue())
         terms = "  ".join(f"{name} {value:.2f}" for name, value in metrics.items())
         print(f"step {step}: validation  {terms}", flush=True)
         self._record({"step": step, **metrics})
@@ -90,12 +113,33 @@ class Report:
 
     def _write(self, step: int, values: list) -> None:
         event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
-        self._events.add_event(event)
+        with self._warn():
+            self._events.add_event(event)
 
     def _record(self, record: Mapping[str, float]) -> None:
-        with open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with self._warn(), open(self._metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def _forget_after(self, step: int) -> None:
+        if not self._metrics.exists():
+            return
+        kept = []
+        for line in self._metrics.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # a line cut short by a kill
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+        partial = self._metrics.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        os.replace(partial, self._metrics)
+
+    @contextlib.contextmanager
+    def _warn(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            print(f"warning: {self.run_dir}: not recorded ({error})", file=sys.stderr, flush=True)
+
     def close(self) -> None:
-        self._events.close()
+        with self._warn():
+            self._events.close()
         sys.stdout.flush()

@@ -25,6 +25,10 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be read or does not fit the model."""
 
 
+class SaveError(RuntimeError):
+    """A checkpoint could not be written; those before it are complete."""
+
+
 def named_variables(
     layer: keras.layers.Layer, trainable_only: bool = False
 ) -> dict[str, keras.Variable]:
@@ -102,21 +106,23 @@ def read_npz(path: str | os.PathLike[str]) -> State:
 
 
 class Checkpoints:
-    """The newest checkpoints of a run, in `<run_dir>/checkpoints`.
+    """The newest checkpoints of a run and its best, in `<run_dir>/checkpoints`.
 
     Args:
       run_dir: the run directory.
-      keep: how many checkpoints to keep, at least 1.
+      keep: how many of the newest to keep, at least 1.
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], keep: int = 3):
         if keep < 1:
             raise ValueError(f"keep must be 1 or more, got {keep}")
         self.folder = pathlib.Path(run_dir) / "checkpoints"
+        self.best = self.folder / "best.npz"
         self.keep = keep
+        self._best_score: float | None = None
 
     def all(self) -> list[pathlib.Path]:
-        """Paths, oldest first."""
+        """Paths of the newest, oldest first."""
         if not self.folder.is_dir():
             return []
         return sorted(p for p in self.folder.iterdir() if _FILE.fullmatch(p.name))
@@ -126,13 +132,43 @@ class Checkpoints:
         return paths[-1] if paths else None
 
     def save(self, state: Mapping[str, np.ndarray]) -> pathlib.Path:
-        """Writes a checkpoint, then deletes what is not to be kept."""
+        """Writes a checkpoint, then deletes what is not to be kept.
+
+        Raises:
+          SaveError: if it cannot be written, for instance on a full disk.
+        """
         path = self.folder / f"step_{int(state['step']):08d}.npz"
-        write_npz(path, state)
+        self._write(path, state)
         leftovers = self.folder.glob("*.partial")  # of a run that was killed
         for old in [*self.all()[: -self.keep], *leftovers]:
             old.unlink()
         return path
+
+    def save_best(self, state: Mapping[str, np.ndarray], score: float) -> bool:
+        """Writes `best.npz` if the score is higher than the one stored there.
+
+        Raises:
+          SaveError: see `save`.
+        """
+        if self._best_score is None:
+            stored = read_npz(self.best) if self.best.exists() else {}
+            self._best_score = float(stored.get("score", -np.inf))
+        if not score > self._best_score:
+            return False
+        self._write(self.best, {**state, "score": np.float64(score)})
+        self._best_score = score
+        return True
+
+    def _write(self, path: pathlib.Path, state: Mapping[str, np.ndarray]) -> None:
+        try:
+            write_npz(path, state)
+        except OSError as error:
+            newest = self.latest()
+            raise SaveError(
+                f"{path}: could not be written ({error.strerror or error}). "
+                + (f"The newest complete checkpoint is {newest}. " if newest else "")
+                + "Make room and give the same command again"
+            ) from error
 
 
 def select(state: Mapping[str, np.ndarray], prefix: str) -> State:

@@ -7,26 +7,34 @@ they minimise is the same backend-neutral function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
-from deblur_tf.training.objective import Objective
+from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.state import State, assign_named, named_variables, select
 
 Metrics = dict[str, Any]
-Builder = Callable[[], keras.Model]
 
 
 class Stepper(Protocol):
-    """What the training loop needs of a backend."""
+    """What the training loop needs of a backend.
+
+    Attributes:
+      workers: processes that train together.
+      chief: whether this one writes checkpoints and reports.
+    """
 
     model: keras.Model
+    workers: int
+    chief: bool
 
-    def batches(self, make_pair: Callable, first_step: int) -> Iterator[Any]:
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
         """Endless batches for `__call__`, from a step on."""
 
     def __call__(self, batch: Any, step: int) -> Metrics:
@@ -44,26 +52,27 @@ class Stepper(Protocol):
     def learning_rate(self) -> float:
         """That of the next step."""
 
+    def sum_over_workers(self, value: float) -> float:
+        """The sum of a number over all processes; each of them must ask."""
+
 
 class _Base:
     """Construction and state, shared by both backends."""
 
-    def __init__(
-        self,
-        build_model: Builder,
-        build_optimizer: Callable[[], keras.optimizers.Optimizer],
-        objective: Objective,
-        batch_size: int,
-        ema_decay: float,
-    ):
-        self.objective = objective
-        self.batch_size = batch_size
-        self.model = build_model()
+    def __init__(self, recipe: Recipe, placement: Placement):
+        self.objective = recipe.objective
+        self.batch_size = recipe.batch_size
+        self.accumulate = recipe.accumulate
+        self.workers = placement.workers
+        self.chief = placement.chief
+        check_split(recipe.batch_size, placement.replicas, recipe.accumulate)
+        keras.utils.set_random_seed(recipe.seed)
+        self.model = recipe.model()
         if not self.model.built:
             self.model.build()
-        self.optimizer = build_optimizer()
+        self.optimizer = recipe.optimizer()
         self.optimizer.build(self.model.trainable_variables)
-        self.ema = EMA(self.model, ema_decay)
+        self.ema = EMA(self.model, recipe.ema_decay)
 
     def _named(self) -> dict[str, dict[str, keras.Variable]]:
         optimizer = {v.path.split("/", 1)[1]: v for v in self.optimizer.variables}
@@ -98,49 +107,109 @@ class _Base:
         return float(self.optimizer.learning_rate)
 
 
+def check_split(batch_size: int, replicas: int, accumulate: int) -> None:
+    """Refuses a global batch that cannot be shared out evenly.
+
+    Raises:
+      ValueError: naming the nearest batch size that can.
+    """
+    parts = replicas * accumulate
+    if batch_size % parts:
+        ways = f"{replicas} replicas" if accumulate == 1 else f"{replicas} x {accumulate} parts"
+        nearest = max(round(batch_size / parts), 1) * parts
+        raise ValueError(
+            f"batch_size {batch_size} cannot be split over {ways}"
+            f"{'' if accumulate == 1 else ' (replicas x accumulate)'}; "
+            f"the nearest that can is {nearest}"
+        )
+
+
 class TensorFlowStepper(_Base):
     """Training under a tf.distribute strategy.
 
-    The batch is split over replicas; each replica's loss is the sum over its
-    examples divided by the global batch, and the optimizer adds gradients up.
+    The batch is split over replicas, and a replica's share into `accumulate`
+    parts. A part's loss is the sum over its examples divided by the global
+    batch; gradients add up over parts here and over replicas in the optimizer.
     """
 
-    def __init__(
-        self,
-        build_model: Builder,
-        build_optimizer: Callable[[], keras.optimizers.Optimizer],
-        objective: Objective,
-        batch_size: int,
-        ema_decay: float,
-        jit_compile: bool = False,
-        strategy: Any = None,
-    ):
+    def __init__(self, recipe: Recipe, placement: Placement | None = None):
         import tensorflow as tf
 
         self._tf = tf
-        self.strategy = strategy or tf.distribute.get_strategy()
-        replicas = self.strategy.num_replicas_in_sync
-        if batch_size % replicas:
-            raise ValueError(
-                f"batch_size {batch_size} cannot be split over {replicas} replicas; "
-                f"the nearest that can is {max(round(batch_size / replicas), 1) * replicas}"
-            )
+        placement = placement or Placement(tf.distribute.get_strategy())
+        self.strategy = placement.strategy
         with self.strategy.scope():
-            super().__init__(build_model, build_optimizer, objective, batch_size, ema_decay)
+            super().__init__(recipe, placement)
         self.replica_step = tf.function(
-            self._replica_step, autograph=False, jit_compile=jit_compile
+            self._replica_step, autograph=False, jit_compile=recipe.jit_compile
         )
         self._distributed = tf.function(self._distributed_step, autograph=False)
+        self._summed = tf.function(self._sum, autograph=False)
 
-    def batches(self, make_pair: Callable, first_step: int) -> Iterator[Any]:
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
         from deblur_tf.data import pipeline
+        from deblur_tf.data.photos import DataError
 
-        dataset = pipeline.pair_dataset(make_pair, self.batch_size, first_step)
-        return iter(self.strategy.experimental_distribute_dataset(dataset))
+        tf = self._tf
+        failures: list[DataError] = []
+
+        def make(context: Any) -> Any:
+            count = self.batch_size // context.num_input_pipelines
+            first = context.input_pipeline_id * count
+            return pipeline.pair_dataset(
+                pairs,
+                self.batch_size,
+                first_step,
+                range(first, first + count),
+                context.get_per_replica_batch_size(self.batch_size),
+                failures,
+            )
+
+        iterator = iter(self.strategy.distribute_datasets_from_function(make))
+        while True:
+            try:
+                batch = next(iterator)
+            except tf.errors.OpError:
+                if failures:
+                    raise failures[0] from None
+                raise
+            yield batch
 
     def _replica_step(self, batch: Mapping[str, Any], step: Any) -> Metrics:
+        gradients, parts = self._gradients(batch, step)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self.ema.update(step)
+        return parts
+
+    def _gradients(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+        """Of a replica's share of the batch, in `accumulate` parts."""
         tf = self._tf
-        variables = self.model.trainable_variables
+        if self.accumulate == 1:
+            return self._gradients_at_once(batch, step)
+
+        def add(i: Any, gradients: list[Any], sums: Metrics) -> tuple[Any, list[Any], Metrics]:
+            part = {name: values[i] for name, values in parted.items()}
+            more, terms = self._gradients_at_once(part, step)
+            gradients = [a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)]
+            return i + 1, gradients, {name: sums[name] + terms[name] for name in sums}
+
+        parted = {
+            name: tf.reshape(values, [self.accumulate, -1, *values.shape[1:]])
+            for name, values in batch.items()
+        }
+        zeros = [tf.zeros(v.shape, v.dtype) for v in self.model.trainable_variables]
+        sums = {name: tf.zeros([]) for name in self.objective.terms(self.model)}
+        _, gradients, sums = tf.while_loop(
+            lambda i, *_: i < self.accumulate,
+            add,
+            (tf.constant(0), zeros, sums),
+            maximum_iterations=self.accumulate,
+            parallel_iterations=1,
+        )
+        return gradients, sums
+
+    def _gradients_at_once(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+        tf = self._tf
         with tf.GradientTape() as tape:
             per_example = self.objective(
                 self.model, batch["blurry"], batch["sharp"], step, batch["item"]
@@ -149,18 +218,26 @@ class TensorFlowStepper(_Base):
                 name: tf.reduce_sum(values) / self.batch_size
                 for name, values in per_example.items()
             }
-        gradients = tape.gradient(parts["loss"], variables)
-        self.optimizer.apply(gradients, variables)
-        self.ema.update(step)
-        return parts
+        return tape.gradient(parts["loss"], self.model.trainable_variables), parts
 
     def _distributed_step(self, batch: Any, step: Any) -> Metrics:
-        tf = self._tf
         parts = self.strategy.run(self.replica_step, args=(batch, step))
-        return {
-            name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-            for name, value in parts.items()
-        }
+        return {name: self._reduce(value) for name, value in parts.items()}
+
+    def _reduce(self, value: Any) -> Any:
+        return self.strategy.reduce(self._tf.distribute.ReduceOp.SUM, value, axis=None)
+
+    def _sum(self, value: Any) -> Any:
+        """Over all replicas, each of which has its process's value."""
+        return self._reduce(self.strategy.run(self._tf.identity, args=(value,)))
+
+    def sum_over_workers(self, value: float) -> float:
+        """The sum of a number over all processes; each of them must ask."""
+        if self.workers == 1:
+            return value
+        local_replicas = self.strategy.num_replicas_in_sync // self.workers
+        total = self._summed(self._tf.constant(float(value)))
+        return float(total) / local_replicas
 
     def __call__(self, batch: Any, step: int) -> Metrics:
         return self._distributed(batch, self._tf.constant(step, self._tf.int32))
@@ -169,29 +246,29 @@ class TensorFlowStepper(_Base):
 class JaxStepper(_Base):
     """Training on one JAX device, for machines without TensorFlow."""
 
-    def __init__(
-        self,
-        build_model: Builder,
-        build_optimizer: Callable[[], keras.optimizers.Optimizer],
-        objective: Objective,
-        batch_size: int,
-        ema_decay: float,
-        workers: int = 2,
-    ):
+    def __init__(self, recipe: Recipe, loader_threads: int = 2):
         import jax
 
-        super().__init__(build_model, build_optimizer, objective, batch_size, ema_decay)
-        self.workers = workers
+        super().__init__(recipe, Placement())
+        self.loader_threads = loader_threads
         self._jitted = jax.jit(self._step, donate_argnums=(0, 1, 2))
 
-    def batches(self, make_pair: Callable, first_step: int) -> Iterator[Any]:
-        from deblur_tf.data import pairs
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        from deblur_tf.data.pairs import batches
 
-        return pairs.batches(make_pair, self.batch_size, first_step, self.workers)
+        return batches(pairs, self.batch_size, first_step, self.loader_threads)
 
-    def loss(self, weights: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
-        """Mean loss of a batch and its parts, as a pure function of the weights."""
-        items = np.arange(self.batch_size, dtype=np.int32)
+    def sum_over_workers(self, value: float) -> float:
+        """There is one process."""
+        return value
+
+    def loss(
+        self, weights: Any, blurry: Any, sharp: Any, step: Any, items: Any
+    ) -> tuple[Any, Metrics]:
+        """Loss of a part of the batch and its terms: a pure function of the weights.
+
+        Sums over the examples divided by the global batch size.
+        """
         mapping = list(zip(self.model.trainable_variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             per_example = self.objective(self.model, blurry, sharp, step, items)
@@ -200,12 +277,30 @@ class JaxStepper(_Base):
         }
         return parts["loss"], parts
 
+    def _gradients(self, weights: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+        import jax
+
+        gradient = jax.grad(self.loss, has_aux=True)
+        items = np.arange(self.batch_size, dtype=np.int32)
+        if self.accumulate == 1:
+            return gradient(weights, blurry, sharp, step, items)
+
+        def add(total: Any, part: Any) -> tuple[Any, Metrics]:
+            blurry, sharp, items = part
+            more, terms = gradient(weights, blurry, sharp, step, items)
+            return jax.tree.map(lambda a, b: a + b, total, more), terms
+
+        parted = [
+            x.reshape(self.accumulate, -1, *x.shape[1:]) for x in (blurry, sharp, items)
+        ]
+        zeros = jax.tree.map(lambda w: 0.0 * w, weights)
+        total, terms = jax.lax.scan(add, zeros, parted)
+        return total, {name: values.sum() for name, values in terms.items()}
+
     def _step(
         self, weights: Any, optimizer: Any, average: Any, blurry: Any, sharp: Any, step: Any
     ) -> Any:
-        import jax
-
-        gradients, parts = jax.grad(self.loss, has_aux=True)(weights, blurry, sharp, step)
+        gradients, parts = self._gradients(weights, blurry, sharp, step)
         weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
         decay = ema_decay(step, self.ema.decay)
         average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
@@ -225,13 +320,13 @@ class JaxStepper(_Base):
         return parts
 
 
-def make_stepper(*args: Any, jit_compile: bool = False, strategy: Any = None) -> Stepper:
-    """The stepper of the Keras backend in use; arguments as of the steppers."""
+def make_stepper(recipe: Recipe, placement: Placement | None = None) -> Stepper:
+    """The stepper of the Keras backend in use, on the devices given."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        return TensorFlowStepper(*args, jit_compile=jit_compile, strategy=strategy)
+        return TensorFlowStepper(recipe, placement)
     if backend == "jax":
-        return JaxStepper(*args)
+        return JaxStepper(recipe)
     raise RuntimeError(
         f"training runs on the tensorflow or jax backend of Keras, not {backend!r}; "
         "set KERAS_BACKEND"

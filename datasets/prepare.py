@@ -1,0 +1,97 @@
+"""Prepares a data set without the `tfds build` command and its dependencies."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import os
+import pathlib
+import shutil
+
+import tensorflow_datasets as tfds
+
+from deblur_tf.data.photos import DataError
+from deblur_tf.data.tfds_pairs import default_data_dir
+
+NAMES = ("gopro", "hide", "realblur_j", "reds", "div2k_blur", "folder")
+
+
+def builder(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    subset: bool = False,
+) -> tfds.core.DatasetBuilder:
+    """The builder of a data set, not yet prepared.
+
+    Args:
+      name: one of `NAMES`.
+      data_dir: where to prepare it; None: TFDS's default.
+      config: its configuration; None: the first. For `folder`, any new name.
+      subset: accept an incomplete copy.
+
+    Raises:
+      DataError: naming what there is, if there is no such data set or
+        configuration.
+    """
+    if name not in NAMES:
+        raise DataError(f"no data set {name!r}; there are {', '.join(NAMES)}")
+    module = importlib.import_module(f"deblur_tf.datasets.{name}.{name}_dataset_builder")
+    cls = module.Builder
+    configs = {c.name: c for c in cls.BUILDER_CONFIGS}
+    chosen = config or next(iter(configs))
+    if name == "folder":
+        made = dataclasses.replace(cls.BUILDER_CONFIGS[0], name=chosen)
+        return cls(data_dir=data_dir, config=made)
+    if subset and not chosen.endswith("_subset"):
+        chosen += "_subset"
+    if chosen not in configs:
+        raise DataError(f"{name} has no configuration {chosen!r}; it has {', '.join(configs)}")
+    return cls(data_dir=data_dir, config=chosen)
+
+
+def prepare(
+    name: str,
+    manual_dir: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+    subset: bool = False,
+) -> tfds.core.DatasetBuilder:
+    """Prepares a data set, for reading by number; what is there is kept.
+
+    An interrupted preparation leaves no data set behind, and the next one
+    starts anew.
+
+    Args:
+      name, config, subset: see `builder`.
+      manual_dir: where archives or folders that were fetched by hand are.
+      data_dir: where to write; None: TFDS's default.
+
+    Raises:
+      DataError: if there is no such data set, or the copy is not complete or
+        cannot be read.
+    """
+    root = pathlib.Path(data_dir or default_data_dir()).expanduser()
+    made = builder(name, root, config, subset)
+    target = pathlib.Path(made.data_dir)
+    if not target.exists():
+        if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
+            raise DataError(f"{manual_dir}: no such folder")
+        for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        tfds.disable_progress_bar()  # the builders show their own
+        settings = tfds.download.DownloadConfig(
+            manual_dir=None if manual_dir is None else pathlib.Path(manual_dir).resolve()
+        )
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # "Downloading ... Unknown size"
+                made.download_and_prepare(download_config=settings, file_format="array_record")
+        except AssertionError as error:
+            if "anual directory" not in str(error):
+                raise
+            raise DataError(
+                f"--manual_dir is missing or empty. {made.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            ) from error
+    return tfds.builder_from_directory(target)

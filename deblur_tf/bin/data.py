@@ -1,0 +1,167 @@
+r"""Prepares, shows and makes data sets of blurry/sharp pairs.
+
+  deblur-data prepare gopro --manual_dir=downloads --data_dir=data
+  deblur-data prepare folder --manual_dir=my_pairs --config=mine --data_dir=data
+  deblur-data inspect gopro/blur --data_dir=data --output=sheet.png
+  deblur-data synth --photos=my_photos --output=my_pairs
+
+prepare: gopro, hide, realblur_j, reds, div2k_blur or folder, from archives or
+folders in --manual_dir; without it the instructions are printed. Counts are checked;
+--subset accepts a part, under a name that says so. It can be interrupted at any
+moment and started again.
+inspect: sizes of the pairs, and a contact sheet.
+synth: blurs sharp photos by random camera shake and noise, as DvSR does (app. C),
+into --output/blur and --output/sharp. What is there is kept.
+
+Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from deblur_tf.bin import common
+
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where prepared sets are. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
+)
+_MANUAL_DIR = flags.DEFINE_string(
+    "manual_dir", None, "prepare: folder with the archive, or what was extracted from it."
+)
+_CONFIG = flags.DEFINE_string(
+    "config", None, "prepare: configuration, e.g. blur_gamma; for `folder` any new name."
+)
+_SUBSET = flags.DEFINE_bool(
+    "subset", False, "prepare: accept an incomplete copy, as <configuration>_subset."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "inspect: file of the contact sheet; synth: folder.", short_name="o"
+)
+_PHOTOS = flags.DEFINE_string("photos", None, "synth: folder of sharp photos.")
+_SEED = flags.DEFINE_integer("seed", 0, "synth: seed of kernels and noise.")
+
+
+def _prepare(name: str) -> int:
+    from deblur_tf.datasets import prepare
+
+    builder = prepare.prepare(
+        name, _MANUAL_DIR.value, _DATA_DIR.value, _CONFIG.value, _SUBSET.value
+    )
+    info = builder.info
+    for split, about in info.splits.items():
+        print(f"{split}: {about.num_examples} pairs, {about.num_bytes / 1e6:.1f} MB")
+    print(f"{info.full_name} is ready in {builder.data_dir}")
+    return common.OK
+
+
+def _inspect(dataset: str) -> int:
+    import numpy as np
+
+    from deblur_tf.data import tfds_pairs
+    from deblur_tf.evaluation.evaluator import picture_sheet
+
+    info = tfds_pairs.open_prepared(dataset, _DATA_DIR.value).info
+    print(f"{info.full_name}; metadata {dict(info.metadata or {})}")
+    rows = []
+    for split in info.splits:
+        images = tfds_pairs.TfdsImages(dataset, _DATA_DIR.value, split)
+        # Evenly spread: a large set would take hours to read.
+        chosen = np.unique(np.linspace(0, len(images) - 1, 50).astype(int))
+        sizes: Counter[str] = Counter()
+        for i in chosen:
+            blurry, sharp = images[i]
+            sizes[f"{sharp.shape[1]}x{sharp.shape[0]}"] += 1
+            if i in chosen[:: max(len(chosen) // 3, 1)][:3]:
+                rows.append([blurry, sharp, _difference(blurry, sharp)])
+        found = ", ".join(f"{size} ({n})" for size, n in sizes.most_common(5))
+        more = " ..." if len(sizes) > 5 else ""
+        print(f"{split}: {len(images)} pairs; sizes of {len(chosen)} looked at: {found}{more}")
+        print(f"  first {images.id(0)}, last {images.id(len(images) - 1)}")
+    output = pathlib.Path(_OUTPUT.value or f"{dataset.replace('/', '_')}.png")
+    picture_sheet(rows, ["blurry", "sharp", "difference (x4)"], 320).save(output)
+    print(f"contact sheet: {output}")
+    return common.OK
+
+
+def _difference(a: Any, b: Any) -> Any:
+    import numpy as np
+
+    gap = np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16))
+    return np.minimum(4 * gap, 255).astype(np.uint8)
+
+
+def _synth() -> int:
+    import numpy as np
+    from PIL import Image
+    from tqdm import tqdm
+
+    from deblur_tf.data.photos import DataError, list_images, read_rgb
+    from deblur_tf.data.synthesis import shaken
+
+    root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
+    targets: dict[str, pathlib.Path] = {}
+    for path in list_images(root):
+        relative = path.relative_to(root).with_suffix("")
+        name = "-".join(relative.parts) + ".png"
+        if name in targets:
+            raise common.UsageError(f"{targets[name]} and {path} would both become {name}")
+        targets[name] = path
+    folders = [output / side for side in ("blur", "sharp")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    failed, kept = 0, 0
+    for name, path in tqdm(targets.items(), unit="photo", disable=not sys.stderr.isatty()):
+        if all((folder / name).exists() for folder in folders):
+            kept += 1
+            continue
+        # By name: more photos leave the pairs of these as they are.
+        rng = np.random.default_rng((_SEED.value, zlib.crc32(name.encode())))
+        try:
+            pair = shaken(read_rgb(path), rng, str(path))
+        except DataError as error:
+            failed += 1
+            common.fail(error, common.SOME_FAILED)
+            continue
+        for folder, pixels in zip(folders, pair, strict=True):
+            partial = folder / f".{name}.partial"
+            Image.fromarray(pixels).save(partial, "png")
+            os.replace(partial, folder / name)
+    done = len(targets) - failed - kept
+    print(f"{done} pairs written to {output}, {kept} already there, {failed} failed")
+    return common.SOME_FAILED if failed else common.OK
+
+
+def main(argv: Sequence[str]) -> int:
+    command, name = [*argv[1:], "", ""][:2]
+    if command in ("prepare", "inspect"):
+        if not name:
+            raise common.UsageError(f"deblur-data {command}: which data set? See --help")
+        return _prepare(name) if command == "prepare" else _inspect(name)
+    if command == "synth":
+        if name:
+            raise common.UsageError(f"unexpected argument {name!r}; see --help")
+        for flag in (_PHOTOS, _OUTPUT):
+            if not flag.value:
+                raise common.UsageError(f"deblur-data synth: --{flag.name} is missing")
+        return _synth()
+    raise common.UsageError(
+        f"unknown command {command!r}; one of prepare, inspect, synth"
+        if command
+        else "which command? One of prepare, inspect, synth; see --help"
+    )
+
+
+def entry() -> None:
+    common.run(main, __doc__, max_arguments=2)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,42 @@
+"""Random crops, flips and rotations: the same for both images of a pair."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:
+    """A random `size` x `size` window with `margin` pixels more on each side.
+
+    The margin lies inside the photo where it can; small photos are extended by
+    reflection. uint8 [H, W, C] -> uint8 [size + 2 margin, size + 2 margin, C].
+    """
+    side = size + 2 * margin
+    short = [max(side - n, 0) for n in photo.shape[:2]]
+    if any(short):
+        pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
+        photo = np.pad(photo, pads, mode="symmetric")
+    top, left = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
+    return photo[top : top + side, left : left + side]
+
+
+def random_dihedral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of the eight flips and 90-degree rotations (DvSR sec. 5.2)."""
+    code = int(rng.integers(8))
+    if code >= 4:
+        image = image[:, ::-1]
+    return np.rot90(image, code % 4)
+
+
+def random_pair_crop(
+    blurry: np.ndarray, sharp: np.ndarray, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One crop, flip and rotation of both images.
+
+    uint8 [H, W, 3], at least `size` high and wide -> uint8 [size, size, 3].
+    """
+    top, left = (int(rng.integers(n - size + 1)) for n in sharp.shape[:2])
+    window = (slice(top, top + size), slice(left, left + size))
+    both = np.concatenate([blurry[window], sharp[window]], axis=-1)
+    both = random_dihedral(both, rng)
+    return np.ascontiguousarray(both[..., :3]), np.ascontiguousarray(both[..., 3:])

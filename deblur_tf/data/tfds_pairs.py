@@ -1,0 +1,174 @@
+"""Training crops of a prepared TFDS data set, addressed by number."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import re
+from typing import Any
+
+import gin
+import numpy as np
+from PIL import Image
+
+from deblur_tf.data.augment import random_pair_crop
+from deblur_tf.data.cache import ImageCache
+from deblur_tf.data.order import CropOrder
+from deblur_tf.data.photos import DataError
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def default_data_dir() -> pathlib.Path:
+    """$TFDS_DATA_DIR, or TFDS's own default."""
+    return pathlib.Path(
+        os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
+    )
+
+
+def prepared_sets(data_dir: str | os.PathLike[str]) -> list[str]:
+    """Names of what is prepared below a folder, e.g. ["gopro/blur"]."""
+    root = pathlib.Path(data_dir)
+    found = {p.parent.parent.relative_to(root) for p in root.glob("*/*/*/dataset_info.json")}
+    return sorted(str(p) for p in found)
+
+
+def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> Any:
+    """The read-only TFDS builder of a prepared data set, by "name/config".
+
+    Raises:
+      DataError: naming what is there, if it is not; or if its file format
+        cannot be read by number.
+    """
+    root = pathlib.Path(data_dir or default_data_dir()).expanduser()
+    folder = root / dataset
+    versions = [p for p in folder.glob("*") if _VERSION.fullmatch(p.name)]
+    if not versions:
+        known = prepared_sets(root)
+        raise DataError(
+            f"no prepared data set {dataset!r} in {root} (there: {', '.join(known) or 'none'}); "
+            f"make it with: deblur-data prepare {dataset.split('/')[0]} --data_dir={root} "
+            "--manual_dir=..."
+        )
+    import tensorflow_datasets as tfds
+
+    newest = max(versions, key=lambda p: tuple(map(int, p.name.split("."))))
+    builder = tfds.builder_from_directory(newest)
+    if not builder.info.file_format.value.startswith("array_record"):
+        raise DataError(
+            f"{newest} is stored as {builder.info.file_format.value}, which cannot be read by "
+            "number; remove it and prepare it with deblur-data"
+        )
+    return builder
+
+
+class TfdsImages:
+    """The pairs of a split by number, as decoded images.
+
+    Args:
+      dataset: "name/config" of a prepared data set, e.g. "gopro/blur".
+      data_dir: where it was prepared; None: TFDS's default.
+      split: e.g. "train".
+
+    Raises:
+      DataError: if there is no such data set or split.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        data_dir: str | os.PathLike[str] | None = None,
+        split: str = "train",
+    ):
+        builder = open_prepared(dataset, data_dir)
+        import tensorflow_datasets as tfds
+
+        if split not in builder.info.splits:
+            raise DataError(
+                f"{dataset} has no split {split!r}; it has {', '.join(builder.info.splits)}"
+            )
+        self.name = f"{dataset} {split}"
+        self.info = builder.info
+        raw = tfds.decode.SkipDecoding()
+        self._records = builder.as_data_source(split, decoders={"blurry": raw, "sharp": raw})
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def id(self, index: int) -> str:
+        """The `id` of an example."""
+        return self._records[index]["id"].decode()
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """blurry and sharp, uint8 [H, W, 3].
+
+        Raises:
+          DataError: naming the example, if an image is damaged.
+        """
+        record = self._records[int(index)]
+        name = f"{self.name}, example {record['id'].decode()}"
+        blurry, sharp = (_decode(record[side], name, side) for side in ("blurry", "sharp"))
+        if blurry.shape != sharp.shape:
+            raise DataError(f"{name}: blurry {blurry.shape} and sharp {sharp.shape} differ in size")
+        return blurry, sharp
+
+
+def _decode(data: bytes, name: str, side: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: the {side} image cannot be read ({error})") from error
+
+
+@gin.register
+class TfdsPairs:
+    """Random crops of a prepared data set, flipped and rotated (DvSR sec. 5.2).
+
+    Crop number `index` is a pure function of (seed, index); see `CropOrder`.
+
+    Args:
+      dataset, data_dir, split: see `TfdsImages`.
+      crop_size: side of a crop in pixels; 128 in the papers.
+      crops_per_image: crops taken of an image each time it is decoded.
+      shuffle_images: images among whose crops the order is shuffled.
+      cache_bytes: decoded images are kept in memory up to this; a whole data
+        set where it fits. Below two times `shuffle_images` images, images are
+        decoded more than once.
+      seed: of order, crops, flips and rotations.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        data_dir: str | os.PathLike[str] | None = None,
+        split: str = "train",
+        crop_size: int = 128,
+        crops_per_image: int = 8,
+        shuffle_images: int = 64,
+        cache_bytes: int = 2 << 30,
+        seed: int = 0,
+    ):
+        self.images = TfdsImages(dataset, data_dir, split)
+        self.crop_size = crop_size
+        self.seed = seed
+        self.order = CropOrder(len(self.images), crops_per_image, shuffle_images, seed)
+        self._cache = ImageCache(self.images.__getitem__, cache_bytes)
+
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        subset = " (a subset)" if (self.images.info.metadata or {}).get("subset") else ""
+        return f"{len(self.images)} pairs of {self.images.name}{subset}"
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Crop `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
+        number = self.order(index)
+        rng = np.random.default_rng((self.seed, int(index)))
+        blurry, sharp = self._cache[number]
+        if min(sharp.shape[:2]) < self.crop_size:
+            raise DataError(
+                f"{self.images.name}, example {self.images.id(number)}: {sharp.shape[1]}x"
+                f"{sharp.shape[0]} is smaller than the crop size {self.crop_size}"
+            )
+        return random_pair_crop(blurry, sharp, self.crop_size, rng)

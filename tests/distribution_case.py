@@ -1,0 +1,34 @@
+"""Trains the small recipe in a process of its own, as the program does.
+
+  python -m tests.distribution_case STRATEGY RUN_DIR STEPS
+
+With STRATEGY `mirrored`, two logical CPUs stand for two GPUs.
+"""
+
+import sys
+
+import tensorflow as tf
+
+from deblur_tf.training import distribution, loop
+from deblur_tf.training.steppers import make_stepper
+from tests.training_case import recipe
+
+
+def main(strategy, run_dir, steps, pause="0"):
+    if strategy == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, two)
+    placement = distribution.choose(strategy)
+    print(placement, flush=True)
+    made = recipe(total_steps=int(steps), log_every=1)
+    stepper = make_stepper(made, placement)
+    with distribution.worker_errors(placement):
+        return loop.train(made, stepper, made.pairs(), run_dir)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (distribution.WorkerError, distribution.StrategyError) as error:
+        sys.exit(f"error: {error}")
