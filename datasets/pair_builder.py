@@ -148,12 +148,15 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self, split: str, pairs: Sequence[PairFiles]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, pair in enumerate(progress(checked(pairs), len(pairs), f"{self.name} {split}")):
-            yield i, {
-                "blurry": str(pair.blurry),
-                "sharp": str(pair.sharp),
-                "id": pair.id,
-                **self.extra(pair),
-            }
+            yield (
+                i,
+                {
+                    "blurry": str(pair.blurry),
+                    "sharp": str(pair.sharp),
+                    "id": pair.id,
+                    **self.extra(pair),
+                },
+            )
 
 
 def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:

@@ -42,7 +42,7 @@ def builder(
     cls = module.Builder
     configs = {c.name: c for c in cls.BUILDER_CONFIGS}
     chosen = config or next(iter(configs))
-    if name == "folder":
+    if name == "folder" and chosen not in configs:
         made = dataclasses.replace(cls.BUILDER_CONFIGS[0], name=chosen)
         return cls(data_dir=data_dir, config=made)
     if subset and not chosen.endswith("_subset"):

@@ -1,17 +1,26 @@
 """Every shipped gin file is built, and its parameter count pinned."""
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 
 from deblur_tf import config
+from deblur_tf.datasets import prepare
 
-# file: (parameters, batch, crop, steps)
+# file: (parameters, batch x parts, crop, steps); files in data/ go with a base.
 PINNED = {
-    "base/icdpm.gin": (13_379_014, 256, 128, 1_000_000),
-    "base/unguided.gin": (6_930_499, 256, 128, 1_000_000),
-    "base/shallow.gin": (1_073_710, 16, 64, 1_000_000),
-    "smoke.gin": (270_970, 8, 32, 200),
-    "tiny.gin": (1_073_710, 16, 64, 7000),
+    "base/icdpm.gin": (13_379_014, (256, 1), 128, 1_000_000),
+    "base/unguided.gin": (6_930_499, (256, 1), 128, 1_000_000),
+    "base/shallow.gin": (1_073_710, (16, 1), 64, 1_000_000),
+    "budget/1gpu_24gb.gin": (13_379_014, (64, 2), 128, 250_000),
+    "budget/cpu.gin": (1_073_710, (16, 1), 64, 40_000),
+    "data/gopro.gin": (13_379_014, (256, 1), 128, 1_000_000),
+    "data/tfds.gin": (13_379_014, (256, 1), 128, 1_000_000),
+    "gopro.gin": (13_379_014, (256, 1), 128, 1_000_000),
+    "smoke.gin": (270_970, (8, 1), 32, 200),
+    "smoke_gopro.gin": (270_970, (8, 1), 32, 200),
+    "tiny.gin": (1_073_710, (16, 1), 64, 7000),
 }
 
 
@@ -20,19 +29,36 @@ def test_no_file_is_without_a_pin():
     assert sorted(str(p.relative_to(root)) for p in root.rglob("*.gin")) == sorted(PINNED)
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """GoPro's layout with pictures that are as large as a crop."""
+    root = tmp_path_factory.mktemp("gopro")
+    for side in ("blur", "sharp"):
+        folder = root / "GOPRO_Large" / "train" / "scene" / side
+        folder.mkdir(parents=True)
+        Image.fromarray(np.zeros((128, 128, 3), np.uint8)).save(folder / "1.png")
+    prepare.prepare("gopro", root, root / "data", subset=True)
+    return root / "data"
+
+
 @pytest.mark.parametrize("name", PINNED)
-def test_each_file_builds_what_it_says(name):
-    config.load([name])
+def test_each_file_builds_what_it_says(name, data_dir):
+    files = ["base/icdpm.gin", name] if name.startswith("data/") else [name]
+    config.load(files)
+    if config.reference("Recipe.pairs") == "TfdsPairs":
+        config.load(files, [f"DATA_DIR = '{data_dir}'", "DATASET = 'gopro/blur_subset'"])
     recipe = config.build("Recipe")
     model = recipe.model()
     model.build()
+    pairs = recipe.pairs()
     found = (
         model.count_params(),
-        recipe.batch_size,
-        recipe.pairs.crop_size,
+        (recipe.batch_size, recipe.accumulate),
+        pairs.crop_size,
         recipe.total_steps,
     )
     assert found == PINNED[name]
+    assert pairs(0)[0].shape == (pairs.crop_size, pairs.crop_size, 3)
     assert isinstance(recipe.optimizer(), keras.optimizers.Adam)
 
 

@@ -1,5 +1,7 @@
 """The same model, loss and training on JAX, where TensorFlow is not importable."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -17,9 +19,21 @@ from tests.training_case import recipe
 pytest.importorskip("jax")
 
 
-def on_jax(*arguments):
+@pytest.fixture
+def on_jax(tmp_path_factory):
+    """Runs a part of tests/jax_side.py; the processes share what they compile."""
+    cache = tmp_path_factory.getbasetemp().parent / "jax"
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return lambda *arguments: run_on_jax(environment, *arguments)
+
+
+def run_on_jax(environment, *arguments):
     result = subprocess.run(
         [sys.executable, "-m", "tests.jax_side", *map(str, arguments)],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -45,7 +59,7 @@ def case(path, name):
     return model, arrays, noise
 
 
-def test_same_weights_same_forward(tmp_path):
+def test_same_weights_same_forward(tmp_path, on_jax):
     model, arrays, noise = case(tmp_path / "in.npz", "small")
     on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
@@ -55,7 +69,7 @@ def test_same_weights_same_forward(tmp_path):
         np.testing.assert_allclose(got[f"gray_{k}"], gray, atol=1e-5)
 
 
-def test_same_loss_and_gradients(tmp_path):
+def test_same_loss_and_gradients(tmp_path, on_jax):
     model, arrays, noise = case(tmp_path / "in.npz", "micro")
     on_jax("gradients", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
@@ -71,15 +85,17 @@ def test_same_loss_and_gradients(tmp_path):
         np.testing.assert_allclose(got[name], gradient, atol=1e-4 * scale, err_msg=name)
 
 
-def test_checkpoints_move_between_backends(tmp_path):
-    """TensorFlow trains 2 steps, JAX 2 more, TensorFlow 2 more: as TensorFlow alone."""
+def test_checkpoints_move_between_backends(tmp_path, on_jax):
+    """TensorFlow trains 2 steps, JAX 2 more in parts, TensorFlow 2: as TensorFlow alone."""
 
     def on_tensorflow(run_dir, steps):
-        made = recipe(total_steps=steps)
+        made = recipe(total_steps=steps, checkpoint_every=2)
         assert loop.train(made, make_stepper(made), made.pairs(), run_dir) == 0
 
     on_tensorflow(tmp_path / "alone", 6)
-    on_tensorflow(tmp_path / "mixed", 2)
+    start = Checkpoints(tmp_path / "mixed").folder
+    start.mkdir(parents=True)
+    shutil.copy(Checkpoints(tmp_path / "alone").all()[0], start)
     on_jax("train", tmp_path / "mixed", 4)
     state = read_npz(Checkpoints(tmp_path / "mixed").latest())
     assert int(state["step"]) == 4

@@ -139,7 +139,10 @@ def test_the_cache_loads_once_for_all_threads_and_forgets_failures():
 
 
 @given(
-    images=st.integers(1, 40), crops=st.integers(1, 6), block=st.integers(1, 50), seed=st.integers(0, 9)
+    images=st.integers(1, 40),
+    crops=st.integers(1, 6),
+    block=st.integers(1, 50),
+    seed=st.integers(0, 9),
 )
 def test_every_epoch_takes_each_image_equally_often(images, crops, block, seed):
     order = CropOrder(images, crops, block, seed)
@@ -156,7 +159,9 @@ def test_every_epoch_takes_each_image_equally_often(images, crops, block, seed):
 def test_the_order_is_shuffled_seeded_and_known_without_history():
     order = CropOrder(50, 4, 10, seed=1)
     taken = [order(i) for i in range(400)]
-    assert [CropOrder(50, 4, 10, seed=1)(i) for i in (399, 0, 201)] == [taken[i] for i in (399, 0, 201)]
+    assert [CropOrder(50, 4, 10, seed=1)(i) for i in (399, 0, 201)] == [
+        taken[i] for i in (399, 0, 201)
+    ]
     assert taken[:200] != taken[200:]
     assert taken != [CropOrder(50, 4, 10, seed=2)(i) for i in range(400)]
     repeats = np.mean(np.diff(taken) == 0)

@@ -20,9 +20,7 @@ SPLITS = {
 class Builder(pair_builder.PairBuilder):
     """Pairs of one's own; give each folder a configuration name of its own."""
 
-    BUILDER_CONFIGS = [
-        pair_builder.PairConfig(name="pairs", description="Pairs matched by name.")
-    ]
+    BUILDER_CONFIGS = [pair_builder.PairConfig(name="pairs", description="Pairs matched by name.")]
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
 Let manual_dir be a folder with the subfolders blur and sharp (or input and
 target, or LQ and GT) whose images have the same names; or one with folders

@@ -22,9 +22,7 @@ def fail(message: object, code: int) -> int:
     return code
 
 
-def run(
-    main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0
-) -> None:
+def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0) -> None:
     """Parses flags and runs `main`, turning known errors into exit codes.
 
     `main` imports what it needs: `--help` must not wait for TensorFlow.

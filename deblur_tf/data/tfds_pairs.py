@@ -41,6 +41,8 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
       DataError: naming what is there, if it is not; or if its file format
         cannot be read by number.
     """
+    if not dataset:
+        raise DataError('which data set? For example DATASET = "gopro/blur"')
     root = pathlib.Path(data_dir or default_data_dir()).expanduser()
     folder = root / dataset
     versions = [p for p in folder.glob("*") if _VERSION.fullmatch(p.name)]

@@ -290,9 +290,7 @@ class JaxStepper(_Base):
             more, terms = gradient(weights, blurry, sharp, step, items)
             return jax.tree.map(lambda a, b: a + b, total, more), terms
 
-        parted = [
-            x.reshape(self.accumulate, -1, *x.shape[1:]) for x in (blurry, sharp, items)
-        ]
+        parted = [x.reshape(self.accumulate, -1, *x.shape[1:]) for x in (blurry, sharp, items)]
         zeros = jax.tree.map(lambda w: 0.0 * w, weights)
         total, terms = jax.lax.scan(add, zeros, parted)
         return total, {name: values.sum() for name, values in terms.items()}
