@@ -19,6 +19,7 @@ from absl import app, flags
 
 _GIN_FILE = flags.DEFINE_string("gin_file", "base/icdpm.gin", "Network that is trained.")
 _DATASET = flags.DEFINE_string("dataset", None, "Prepared data set, e.g. gopro/blur_subset.")
+_SPLIT = flags.DEFINE_string("split", "train", "Of the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where it was prepared.")
 _PHOTOS = flags.DEFINE_string("photos", None, "Without --dataset: folder of sharp photos.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Batch size of the pipeline.")
@@ -47,23 +48,17 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.training.steppers import make_stepper
 
     if _DATASET.value:
-        pairs = TfdsPairs(_DATASET.value, _DATA_DIR.value, crop_size=_CROP.value)
+        source = (_DATASET.value, _DATA_DIR.value, _SPLIT.value)
+        pairs = TfdsPairs(*source, crop_size=_CROP.value)
         if not _CACHE.value:
             # As with a set that is larger than memory: room for two blocks of two images.
             room = 4 * sum(image.nbytes for image in pairs.images[0])
-            pairs = TfdsPairs(
-                _DATASET.value,
-                _DATA_DIR.value,
-                crop_size=_CROP.value,
-                shuffle_images=2,
-                cache_bytes=room,
-            )
+            pairs = TfdsPairs(*source, crop_size=_CROP.value, shuffle_images=2, cache_bytes=room)
     else:
         pairs = PairGenerator(_PHOTOS.value, crop_size=_CROP.value)
     batches = iter(pair_dataset(pairs, _BATCH.value))
     cores = os.cpu_count() or 1
     delivered = rate(lambda: next(batches), _BATCH.value, _BATCHES.value, 10)
-    del batches
 
     overrides = [f"BATCH_SIZE = {_STEP_BATCH.value}", f"CROP_SIZE = {_CROP.value}"]
     config.load([_GIN_FILE.value], overrides)

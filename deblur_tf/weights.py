@@ -79,8 +79,8 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
     """A model with its (averaged) weights.
 
     Args:
-      name_or_dir: name of a model in the package ("tiny"), or a folder: a run
-        directory or a released model.
+      name_or_dir: name of a model in the package ("tiny"); a folder: a run
+        directory or a released model; or one file in a run's `checkpoints/`.
 
     Returns:
       The built model, and a line that says where its weights are from.
@@ -88,7 +88,9 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
     Raises:
       ModelError: if there is no such model, or a file is missing or damaged.
     """
-    folder = pathlib.Path(name_or_dir)
+    folder, chosen = pathlib.Path(name_or_dir), None
+    if folder.suffix == ".npz" and folder.parent.name == "checkpoints":
+        folder, chosen = folder.parent.parent, folder
     if not folder.is_dir():
         folder = pretrained_dir(str(name_or_dir))
     if not (folder / CONFIG_FILE).is_file():
@@ -99,11 +101,11 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
         )
     try:
         model = _read_config(folder / CONFIG_FILE)
-        if (folder / WEIGHTS_FILE).is_file():
+        if chosen is None and (folder / WEIGHTS_FILE).is_file():
             source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
             origin = f"{source} (averaged weights)"
         else:
-            source = Checkpoints(folder).latest()
+            source = chosen or Checkpoints(folder).latest()
             if source is None:
                 raise ModelError(
                     f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"

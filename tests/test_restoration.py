@@ -15,7 +15,7 @@ from deblur_tf.diffusion.samplers import ddpm_table
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.inference.photo_io import read_photo, write_photo
 from deblur_tf.schedules import inference_schedule
-from deblur_tf.training.state import Checkpoints, named_variables
+from deblur_tf.training.state import Checkpoints, named_variables, read_npz
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,17 @@ def test_a_run_is_loaded_with_its_averaged_weights(tmp_path, model):
     assert "averaged weights of step 12" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, 0.5 * b)
+
+
+def test_one_checkpoint_of_a_run_can_be_chosen(tmp_path, model):
+    save_run(tmp_path / "run", model, 0.5)
+    checkpoints = Checkpoints(tmp_path / "run")
+    best = {n: a * np.float32(0.5) for n, a in read_npz(checkpoints.latest()).items()}
+    checkpoints.save_best(best | {"step": np.int64(7)}, 30.0)
+    loaded, origin = weights.load_model(checkpoints.best)
+    assert "best.npz (averaged weights of step 7)" in origin
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, 0.25 * b)
 
 
 def test_a_saved_model_folder_is_small_and_close(tmp_path, model):

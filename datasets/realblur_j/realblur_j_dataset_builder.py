@@ -49,8 +49,8 @@ def _refuse_missing(splits: pair_builder.Splits) -> None:
     if missing:
         raise DataError(
             f"{len(missing)} pairs that the list files name are not there: "
-            f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; extract RealBlur.tar.gz "
-            "beside the list files, or take the configuration full_subset"
+            f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; extract "
+            "RealBlur.tar.gz beside the list files, or take the configuration full_subset"
         )
 
 

@@ -23,7 +23,10 @@ _PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos, to be blu
 _PAIRS = flags.DEFINE_string("pairs", None, "Folder of blurry/sharp pairs.")
 _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.", short_name="o")
 _MODEL = flags.DEFINE_string(
-    "model", "tiny", "Model in the package, run directory, or model folder.", short_name="m"
+    "model",
+    "tiny",
+    "Model in the package, run directory, checkpoint, or model folder.",
+    short_name="m",
 )
 _CROP = flags.DEFINE_integer(
     "crop", 256, "Side of the central crop in pixels; 0 for whole images.", lower_bound=0

@@ -22,7 +22,8 @@ from deblur_tf.bin import common
 _MODEL = flags.DEFINE_string(
     "model",
     "tiny",
-    "Model in the package, run directory of deblur-train, or model folder.",
+    "Model in the package, run directory of deblur-train or one of its checkpoints, or a "
+    "model folder.",
     short_name="m",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write; new or empty.", short_name="o")

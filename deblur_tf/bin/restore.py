@@ -28,7 +28,8 @@ _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.",
 _MODEL = flags.DEFINE_string(
     "model",
     "tiny",
-    "Model in the package, run directory of deblur-train, or model folder.",
+    "Model in the package, run directory of deblur-train or one of its checkpoints, or a "
+    "model folder.",
     short_name="m",
 )
 _STEPS = flags.DEFINE_integer(

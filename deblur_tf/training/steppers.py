@@ -304,12 +304,21 @@ class JaxStepper(_Base):
         average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
         return weights, optimizer, average, parts
 
-    def __call__(self, batch: Iterable[Any], step: int) -> Metrics:
-        groups = (
+    def _groups(self) -> tuple[list[keras.Variable], ...]:
+        """The variables that `_step` takes and returns."""
+        return (
             self.model.trainable_variables,
             self.optimizer.variables,
             list(self.ema.variables.values()),
         )
+
+    def lower(self, *batch: Any) -> Any:
+        """The step for a batch of this shape, as JAX stages it before compiling."""
+        values = [[v.value for v in group] for group in self._groups()]
+        return self._jitted.lower(*values, *batch, np.int32(0))
+
+    def __call__(self, batch: Iterable[Any], step: int) -> Metrics:
+        groups = self._groups()
         values = [[v.value for v in group] for group in groups]
         *updated, parts = self._jitted(*values, *batch, np.int32(step))
         for group, new in zip(groups, updated, strict=True):
