@@ -31,7 +31,7 @@ def micro_model(output="velocity", dtype="float32"):
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(
         UNet(4, (1, 2), guided=True, **shallow),
-        MultiscaleGuidance(2, num_scales=1, **shallow),
+        MultiscaleGuidance(2, num_scales=1, channel_multipliers=(1,), **shallow),
         output=output,
     )
 

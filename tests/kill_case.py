@@ -74,10 +74,10 @@ def check(run_dir):
 def main(root, kills, seed):
     root, rng = pathlib.Path(root), random.Random(int(seed))
     kills, run_dir, reached = int(kills), root / "killed", []
-    steps = kills + 5
+    steps = kills
     while len(reached) < kills:
         pid = start(run_dir, steps)
-        time.sleep(rng.uniform(0.2, 4.0))
+        time.sleep(rng.uniform(0.2, 2.5))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFEXITED(status):

@@ -13,7 +13,7 @@ from deblur_tf.training import loop
 from deblur_tf.training.report import Report
 from deblur_tf.training.state import Checkpoints, SaveError, read_npz
 from deblur_tf.training.steppers import make_stepper
-from tests.training_case import recipe
+from tests.training_case import SMALL, recipe
 
 
 def photo(path, seed):
@@ -29,12 +29,9 @@ def train_program(run_dir, *arguments, **kwargs):
         "deblur_tf.bin.train",
         "--gin_file=smoke.gin",
         f"--run_dir={run_dir}",
-        "--gin_param=CROP_SIZE = 16",
-        "--gin_param=BATCH_SIZE = 2",
         "--gin_param=TOTAL_STEPS = 12",
         "--gin_param=Recipe.checkpoint_every = 5",
-        "--gin_param=Recipe.validate_every = 1000",
-        "--gin_param=Recipe.validation_steps = 2",
+        *SMALL,
         *arguments,
     ]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **kwargs)
@@ -87,7 +84,7 @@ def test_a_full_disk_ends_the_program_with_one_line(tmp_path):
     settings = (tmp_path / "run", f"--photos={tmp_path / 'photos'}")
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     result = train_program(*settings, preexec_fn=limit)
     assert result.returncode == 1

@@ -20,3 +20,19 @@ def recipe(**changes):
         "checkpoint_every": 3,
     }
     return Recipe(**(settings | changes))
+
+
+# The same network in flags of the program, over smoke.gin.
+SMALL = [
+    "--gin_param=CH = 4",
+    "--gin_param=GUIDE_CH = 2",
+    "--gin_param=UNet.channel_multipliers = (1, 2)",
+    "--gin_param=MultiscaleGuidance.num_scales = 1",
+    "--gin_param=MultiscaleGuidance.channel_multipliers = (1,)",
+    "--gin_param=CROP_SIZE = 16",
+    "--gin_param=BATCH_SIZE = 2",
+    "--gin_param=Recipe.log_every = 1",
+    "--gin_param=Recipe.validate_every = 1000",
+    "--gin_param=Recipe.validation_images = 1",
+    "--gin_param=Recipe.validation_steps = 1",
+]

@@ -167,7 +167,8 @@ class MultiscaleGuidance(keras.layers.Layer):
     Args:
       base_channels: g of each network.
       num_scales: scales k = 1 ... num_scales; 3 in the paper.
-      num_res_blocks, num_middle_blocks: see `GuidanceNetwork`.
+      channel_multipliers, num_res_blocks, num_middle_blocks: see
+        `GuidanceNetwork`.
       noise_stddev: see `GuidanceTransform`.
     """
 
@@ -175,6 +176,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         self,
         base_channels: int = 32,
         num_scales: int = 3,
+        channel_multipliers: Sequence[int] = (1, 2, 3),
         num_res_blocks: int = 3,
         num_middle_blocks: int = 2,
         noise_stddev: float = 0.05,
@@ -186,6 +188,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.base_channels = base_channels
         self.num_scales = num_scales
+        self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks
         self.num_middle_blocks = num_middle_blocks
         self.noise_stddev = noise_stddev
@@ -196,6 +199,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         self.networks = [
             GuidanceNetwork(
                 base_channels,
+                channel_multipliers,
                 num_res_blocks=num_res_blocks,
                 num_middle_blocks=num_middle_blocks,
                 name=f"scale_{k}",
@@ -232,6 +236,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         return super().get_config() | {
             "base_channels": self.base_channels,
             "num_scales": self.num_scales,
+            "channel_multipliers": self.channel_multipliers,
             "num_res_blocks": self.num_res_blocks,
             "num_middle_blocks": self.num_middle_blocks,
             "noise_stddev": self.noise_stddev,
