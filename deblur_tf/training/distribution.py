@@ -152,7 +152,7 @@ def _tpu(reason: str) -> Placement:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        first_line = str(error).splitlines()[0]
+        first_line = str(error).splitlines()[0][:100]
         raise StrategyError(f"no TPU can be initialised on this host ({first_line})") from error
     return Placement(tf.distribute.TPUStrategy(resolver), reason)
 
