@@ -1,6 +1,6 @@
-r"""Makes the images in `dummy_data/` of each builder: small noise, in its layout.
+r"""Makes the images in datasets/*/dummy_data: small noise, in its layout.
 
-  python datasets/make_dummy_data.py
+  python tests/make_dummy_data.py
 
 The images are committed; this program records how they came about.
 """
@@ -11,7 +11,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parent.parent / "datasets"
 REALBLUR = "RealBlur-J_ECC_IMCORR_centroid_itensity_ref"
 
 
