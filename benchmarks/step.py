@@ -58,7 +58,7 @@ def our_steps() -> tuple[dict[str, Callable[[], object]], int]:
 
     def build() -> keras.Model:
         return GuidedDiffusion(
-            UNet(_CH.value, guided=guided),
+            UNet(_CH.value, guided_depths=(1, 2, 3) if guided else ()),
             MultiscaleGuidance(_GUIDE_CH.value) if guided else None,
         )
 

@@ -8,6 +8,7 @@ data is seen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gin
@@ -15,15 +16,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf import image_ops, injections
+from deblur_tf.injections import conv
 
 Tensor = Any
 Shape = tuple[int | None, ...]
-
-
-def conv(filters: int, kernel_size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
-    """A convolution that keeps height and width."""
-    return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 
 @gin.register
@@ -129,7 +126,12 @@ class ResidualBlock(keras.layers.Layer):
         """[B, H, W, C], [B, E] -> [B, H', W', filters]."""
         return self._residual(inputs, embedding, None)
 
-    def _residual(self, x: Tensor, embedding: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _residual(
+        self,
+        x: Tensor,
+        embedding: Tensor | None,
+        inject: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
         h = ops.silu(x)
         if self.resample == "down":
             h, x = image_ops.downsample(h, 2), image_ops.downsample(x, 2)
@@ -139,8 +141,8 @@ class ResidualBlock(keras.layers.Layer):
         h = self.conv_1(h)
         if self.embed is not None:
             h = h + self.embed(embedding)[:, None, None, :]
-        if bias is not None:
-            h = h + bias
+        if inject is not None:
+            h = inject(h)
         h = self.conv_2(ops.silu(h))
 
         return h + (x if self.skip is None else self.skip(x))
@@ -156,23 +158,25 @@ class ResidualBlock(keras.layers.Layer):
 @gin.register
 @keras.saving.register_keras_serializable(package="deblur_tf")
 class GuidedResidualBlock(ResidualBlock):
-    """Residual block that also adds a projected guidance feature (sec. 3.2).
+    """Residual block into which a guidance feature enters (sec. 3.2).
 
     "adding the extracted representation to the feature map at the respective
-    scale ... as an extra bias": a 1x1 conv projects the guidance feature to
-    the block's width, and the result is added after the first conv.
+    scale ... as an extra bias": the feature enters after the first conv, in the
+    way of an injection (see `deblur_tf.injections`), in the paper by addition.
     """
 
     def __init__(
         self,
         filters: int,
+        injection: str = "add",
         use_embedding: bool = True,
         name: str = "guided_residual_block",
         **kwargs: Any,
     ):
         kwargs.pop("resample", None)
         super().__init__(filters, None, use_embedding, name=name, **kwargs)
-        self.project = conv(filters, 1, "project", dtype=self.dtype_policy)
+        self.injection = injection
+        self.inject = injections.make(injection, filters, self.dtype_policy)
 
     def build(
         self,
@@ -181,8 +185,11 @@ class GuidedResidualBlock(ResidualBlock):
         embedding_shape: Shape | None = None,
     ) -> None:
         super().build(inputs_shape, embedding_shape)
-        self.project.build(guidance_shape)
+        self.inject.build((None, None, None, self.filters), guidance_shape)
 
     def call(self, inputs: Tensor, guidance: Tensor, embedding: Tensor | None = None) -> Tensor:
         """[B, H, W, C], [B, H, W, G], [B, E] -> [B, H, W, filters]."""
-        return self._residual(inputs, embedding, self.project(guidance))
+        return self._residual(inputs, embedding, lambda h: self.inject(h, guidance))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"injection": self.injection}

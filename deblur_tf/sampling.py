@@ -1,7 +1,7 @@
 """Wires a conditional diffusion model to a sampler: guidance once, then steps.
 
 Backend-neutral: each part is compiled by the backend in use. A model is any
-`keras.Model` with `guide`, `denoise`, `guidance_scales` and `size_multiple`.
+`deblur_tf.models.restorer.Restorer`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from keras import ops
 
 from deblur_tf import image_ops, noise
 from deblur_tf.diffusion import samplers
+from deblur_tf.models.restorer import Restorer
 from deblur_tf.schedules import Schedule
 
 Tensor = Any
@@ -69,7 +70,7 @@ class Condition(NamedTuple):
 
     Attributes:
       blurry: float32 [B, H', W', 3], padded.
-      guidance: what `model.guide` returned for it.
+      guidance: what `model.guide` returned for it: features or a prediction.
       height, width: the size before padding.
     """
 
@@ -86,7 +87,7 @@ class Sampler:
       model: see the module docstring.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: Restorer):
         self.model = model
         self._guide = compile_for(model, self.guide)
         self._step = compile_for(model, self.step)
@@ -115,7 +116,11 @@ class Sampler:
         def denoise(noisy: Tensor, noise_level: Tensor) -> Tensor:
             return self.model.denoise(noisy, noise_level, blurry, guidance)
 
-        return samplers.ddpm_step(denoise, noisy, row, self._noise(blurry, keys, t - 1))
+        def limit(target: Tensor) -> Tensor:
+            image = samplers.to_image_range(self.model.to_image(target, guidance))
+            return self.model.to_target(image, guidance)
+
+        return samplers.ddpm_step(denoise, noisy, row, self._noise(blurry, keys, t - 1), limit)
 
     def _noise(self, like: Tensor, keys: Tensor, t: int | Tensor) -> Tensor:
         shape = ops.shape(like)
@@ -154,13 +159,14 @@ class Sampler:
         """
         table = samplers.ddpm_table(schedule)
         x = self.start(condition.blurry, keys, schedule.steps)
-        for t in range(schedule.steps, 0, -1):
+        for t in range(self.model.sampling_steps(schedule.steps), 0, -1):
             row = ops.convert_to_tensor(table[t - 1])
             index = ops.convert_to_tensor(t, dtype="int32")
             x = self._step(x, row, index, condition.blurry, condition.guidance, keys)
             if on_step is not None:
                 on_step(schedule.steps - t + 1)
-        return image_ops.crop(x, condition.height, condition.width)
+        image = self.model.to_image(x, condition.guidance)
+        return image_ops.crop(image, condition.height, condition.width)
 
     def __call__(self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule) -> Tensor:
         """`sample` for `condition`: float32 [B, H, W, 3] for the same."""

@@ -16,7 +16,7 @@ def small_model(guided=True, output="noise", dtype="float32", base=8, guide=4):
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(
-        UNet(base, guided=guided, **shallow),
+        UNet(base, guided_depths=(1, 2, 3) if guided else (), **shallow),
         MultiscaleGuidance(guide, **shallow) if guided else None,
         output=output,
     )
@@ -30,8 +30,8 @@ def micro_model(output="velocity", dtype="float32"):
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(
-        UNet(4, (1, 2), guided=True, **shallow),
-        MultiscaleGuidance(2, num_scales=1, channel_multipliers=(1,), **shallow),
+        UNet(4, (1, 2), guided_depths=(1,), **shallow),
+        MultiscaleGuidance(2, scales=(1,), channel_multipliers=(1,), **shallow),
         output=output,
     )
 

@@ -48,6 +48,36 @@ CASES = {
         (2, 8, 8, 4),
         2 * (9 * 16 + 4) + 16 * 4 + 4 + 3 * 4 + 4,
     ),
+    "GuidedResidualBlock/concat": (
+        lambda **k: layers.GuidedResidualBlock(4, "concat", **k),
+        ((None, None, None, 4), (None, None, None, 3), (None, 16)),
+        (X, images(2, 2, 8, 8, 3), EMBEDDING),
+        (2, 8, 8, 4),
+        2 * (9 * 16 + 4) + 16 * 4 + 4 + (4 + 3) * 4 + 4,
+    ),
+    "GuidedResidualBlock/adagn": (
+        lambda **k: layers.GuidedResidualBlock(4, "adagn", **k),
+        ((None, None, None, 4), (None, None, None, 3), (None, 16)),
+        (X, images(2, 2, 8, 8, 3), EMBEDDING),
+        (2, 8, 8, 4),
+        2 * (9 * 16 + 4) + 16 * 4 + 4 + 3 * 8 + 8,
+    ),
+    "GuidanceTransform/rgb": (
+        lambda **k: guidance.GuidanceTransform(1, target="rgb", **k),
+        ((None, None, None, 3),),
+        (images(3, 2, 8, 8, 3),),
+        (2, 4, 4, 3),
+        0,
+    ),
+    "MultiscaleGuidance/rgb": (
+        lambda **k: guidance.MultiscaleGuidance(
+            2, scales=(3,), target="rgb", num_res_blocks=1, num_middle_blocks=1, **k
+        ),
+        ((None, None, None, 3),),
+        (images(3, 2, 16, 16, 3),),
+        (2, 2, 2, 2),
+        None,
+    ),
     "GuidanceTransform": (
         lambda **k: guidance.GuidanceTransform(1, **k),
         ((None, None, None, 3),),
@@ -160,7 +190,7 @@ def test_guidance_enters_through_the_projection():
     block = made("GuidedResidualBlock")
     x, feature, embedding = CASES["GuidedResidualBlock"][2]
     with_guidance = np.array(block(x, feature, embedding))
-    for variable in block.project.variables:
+    for variable in block.inject.project.variables:
         variable.assign(np.zeros(variable.shape, "float32"))
     plain = np.array(block(x, feature, embedding))
     assert np.abs(with_guidance - plain).max() > 1e-3

@@ -141,11 +141,19 @@ def test_mixed_precision_outputs_float32():
 
 
 def test_wrong_wiring_is_refused():
-    with pytest.raises(ValueError, match="guidance is missing"):
-        GuidedDiffusion(UNet(4, guided=True))
-    with pytest.raises(ValueError, match="guidance is given"):
-        GuidedDiffusion(UNet(4), MultiscaleGuidance(4))
+    with pytest.raises(ValueError, match=r"guided_depths are \(1, 2, 3\), .* for none"):
+        GuidedDiffusion(UNet(4, guided_depths=(1, 2, 3)))
+    with pytest.raises(ValueError, match=r"guided_depths are \(3,\), .* for \(1, 2\)"):
+        GuidedDiffusion(UNet(4, guided_depths=(3,)), MultiscaleGuidance(4, scales=(1, 2)))
+    with pytest.raises(ValueError, match="not all depths"):
+        UNet(4, guided_depths=(4,))
+    with pytest.raises(ValueError, match="no injection 'multiply'; one of add, concat, adagn"):
+        UNet(4, guided_depths=(1,), injection="multiply")
+    with pytest.raises(ValueError, match="target must be one of"):
+        MultiscaleGuidance(4, target="yuv")
+    with pytest.raises(ValueError, match="scales must be increasing"):
+        MultiscaleGuidance(4, scales=(3, 1))
     with pytest.raises(ValueError, match="output"):
         GuidedDiffusion(UNet(4), output="picture")
     with pytest.raises(ValueError, match="needs 3 guidance features, got 0"):
-        UNet(4, guided=True).build((None, None, None, 6))
+        UNet(4, guided_depths=(1, 2, 3)).build((None, None, None, 6))

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf.models.guidance import structure
+from deblur_tf.models.guidance import Guidance, structure
+from deblur_tf.models.restorer import Restorer
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
 from deblur_tf.training.objective import Draws, Objective, batch_loss
 from deblur_tf.training.optimizer import WarmUp, adam
@@ -20,14 +21,20 @@ from deblur_tf.training.state import (
 from tests.conftest import images, randomize, small_model
 
 
-class FixedModel:
+class FixedModel(Restorer):
     """Predicts constants, so that the loss can be written down."""
 
     guidance_scales = (1, 2)
 
-    def __call__(self, noisy, noise_level, blurry, guidance_noise):
+    def guide(self, blurry, noise):
+        return Guidance((), tuple(0 * n for n in noise))
+
+    def denoise(self, noisy, noise_level, blurry, condition):
         self.noisy = np.array(noisy)
-        return {"noise": 0 * noisy, "gray": [0 * n for n in guidance_noise]}
+        return 0 * noisy
+
+    def regression_targets(self, sharp):
+        return tuple(structure(sharp, k) for k in self.guidance_scales)
 
 
 def draws(batch=2):
@@ -204,7 +211,7 @@ def test_weights_round_trip_by_name(model):
     copy = small_model()
     copy.build()
     state = {name: np.array(v.value) for name, v in named_variables(model).items()}
-    assert "unet/encoder_1_0/project/kernel" in state
+    assert "unet/encoder_1_0/inject/project/kernel" in state
     assert "guidance/scale_3/regression/bias" in state
     assign_named(named_variables(randomize(copy, seed=9)), state, "memory")
     for a, b in zip(copy.get_weights(), model.get_weights(), strict=True):

@@ -18,9 +18,15 @@ from deblur_tf.schedules import Schedule
 
 Tensor = Any
 Denoise = Callable[[Tensor, Tensor], Tensor]
+Limit = Callable[[Tensor], Tensor]
 
 # Columns of a sampling table.
 NOISE_LEVEL, SIGMA, MEAN_SHARP, MEAN_NOISY, STDDEV = range(5)
+
+
+def to_image_range(sharp: Tensor) -> Tensor:
+    """Clips an estimate of the sharp image to [-1, 1]."""
+    return ops.clip(sharp, -1.0, 1.0)
 
 
 def ddpm_table(schedule: Schedule) -> np.ndarray:
@@ -45,7 +51,7 @@ def ddpm_step(
     noisy: Tensor,
     row: Tensor,
     noise: Tensor,
-    clip: float | None = 1.0,
+    limit: Limit = to_image_range,
 ) -> Tensor:
     """x_t -> x_{t-1} by the posterior (DvSR Algorithm 1 and app. D).
 
@@ -55,7 +61,7 @@ def ddpm_step(
       row: row t - 1 of `ddpm_table`, float32 [5].
       noise: standard normal noise of the shape of `noisy`; it has no effect at
         t = 1, where the posterior's variance is zero.
-      clip: the estimate of x_0 is clipped to [-clip, clip]; None: it is not.
+      limit: applied to the estimate of x_0; in the papers a clip to [-1, 1].
 
     Returns:
       x_{t-1}, float32 [B, H, W, C].
@@ -63,9 +69,7 @@ def ddpm_step(
     level = ops.broadcast_to(row[NOISE_LEVEL], ops.shape(noisy)[:1])
     predicted = denoise(noisy, level)
     sharp = (noisy - row[SIGMA] * predicted) / row[NOISE_LEVEL]
-    if clip is not None:
-        sharp = ops.clip(sharp, -clip, clip)
-    mean = row[MEAN_SHARP] * sharp + row[MEAN_NOISY] * noisy
+    mean = row[MEAN_SHARP] * limit(sharp) + row[MEAN_NOISY] * noisy
     return mean + row[STDDEV] * noise
 
 
@@ -73,7 +77,7 @@ def ddpm_sample(
     denoise: Denoise,
     noise: Callable[[int], Tensor],
     schedule: Schedule,
-    clip: float | None = 1.0,
+    limit: Limit = to_image_range,
     on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Ancestral sampling over any inference schedule (DvSR Algorithm 1).
@@ -81,7 +85,7 @@ def ddpm_sample(
     Args:
       denoise, noise: see the module docstring.
       schedule: inference schedule; its length is the number of denoise calls.
-      clip: see `ddpm_step`.
+      limit: see `ddpm_step`.
       on_step: called after each step with the number of steps done.
 
     Returns:
@@ -90,7 +94,7 @@ def ddpm_sample(
     table = ddpm_table(schedule)
     x = noise(schedule.steps)
     for t in range(schedule.steps, 0, -1):
-        x = ddpm_step(denoise, x, ops.convert_to_tensor(table[t - 1]), noise(t - 1), clip)
+        x = ddpm_step(denoise, x, ops.convert_to_tensor(table[t - 1]), noise(t - 1), limit)
         if on_step is not None:
             on_step(schedule.steps - t + 1)
     return x

@@ -82,9 +82,13 @@ class ExportedSampler(tf.Module):
         _, x = tf.while_loop(
             lambda t, x: t > 0,
             step,
-            (steps, self._sampler.start(blurry, keys, steps)),
+            (
+                self._sampler.model.sampling_steps(steps),
+                self._sampler.start(blurry, keys, steps),
+            ),
             shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, None, 3])),
         )
+        x = self._sampler.model.to_image(x, guidance)
         restored = image_ops.to_uint8(image_ops.crop(x, shape[1], shape[2]))
         return {"restored": restored}
 

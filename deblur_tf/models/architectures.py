@@ -41,7 +41,7 @@ class Architecture:
             return unet
         guided = self.guide_channels is not None
         model = GuidedDiffusion(
-            UNet(self.unet_channels, guided=guided),
+            UNet(self.unet_channels, guided_depths=(1, 2, 3) if guided else ()),
             MultiscaleGuidance(self.guide_channels) if guided else None,
         )
         model.build()

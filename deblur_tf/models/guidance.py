@@ -21,20 +21,24 @@ Tensor = Any
 Shape = tuple[int | None, ...]
 
 
+# Channels of what the guidance network sees and predicts.
+TARGETS = {"gray": 1, "rgb": 3}
+
+
 class Guidance(NamedTuple):
     """What the guidance knows of one batch, per scale from fine to coarse.
 
     Attributes:
       features: float [B, H / 2^k, W / 2^k, base_channels].
       predictions: float32 [B, H / 2^k, W / 2^k, 1], the sharp gray image in
-        [-1, 1] as predicted by R (eq. 2).
+        [-1, 1] as predicted by R (eq. 2); 3 channels where its target is RGB.
     """
 
     features: tuple[Tensor, ...]
     predictions: tuple[Tensor, ...]
 
 
-def structure(image: Tensor, scale: int) -> Tensor:
+def structure(image: Tensor, scale: int, target: str = "gray") -> Tensor:
     """The part of phi_k without noise: gray, then area mean over 2^k x 2^k.
 
     Also gives the target of the regression (eq. 2) from the sharp image.
@@ -42,17 +46,22 @@ def structure(image: Tensor, scale: int) -> Tensor:
     Args:
       image: [B, H, W, 3] in [-1, 1], H and W multiples of 2^scale.
       scale: k, 1 or more.
+      target: "gray", or "rgb" to keep colour (Table 9 b-d).
 
     Returns:
-      [B, H / 2^k, W / 2^k, 1].
+      [B, H / 2^k, W / 2^k, 1], or 3 channels with colour.
     """
-    return image_ops.downsample(image_ops.rgb_to_gray(image), 2**scale)
+    return image_ops.downsample(
+        image if target == "rgb" else image_ops.rgb_to_gray(image), 2**scale
+    )
 
 
 @gin.register
 @keras.saving.register_keras_serializable(package="deblur_tf")
 class GuidanceTransform(keras.layers.Layer):
     """phi_k of eq. 1: gray, downsampled by 2^k, plus n ~ N(0, noise_stddev^2).
+
+    With target "rgb" it keeps colour: what is to be predicted must be seen.
 
     The paper adds "a small amount" of noise and prints no figure; 0.05, in
     units of the [-1, 1] range, is ours. The standard normal noise is an input,
@@ -63,25 +72,28 @@ class GuidanceTransform(keras.layers.Layer):
         self,
         scale: int,
         noise_stddev: float = 0.05,
+        target: str = "gray",
         name: str = "guidance_transform",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         self.scale = scale
         self.noise_stddev = noise_stddev
+        self.target = target
 
     def build(self, input_shape: Shape) -> None:
         del input_shape  # no variables
 
     def call(self, blurry: Tensor, noise: Tensor | None = None) -> Tensor:
-        """[B, H, W, 3], [B, H / 2^k, W / 2^k, 1] -> [B, H / 2^k, W / 2^k, 1]."""
-        result = structure(blurry, self.scale)
+        """[B, H, W, 3], [B, H / 2^k, W / 2^k, 1] -> [B, H / 2^k, W / 2^k, 1 or 3]."""
+        result = structure(blurry, self.scale, self.target)
         return result if noise is None else result + self.noise_stddev * noise
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "scale": self.scale,
             "noise_stddev": self.noise_stddev,
+            "target": self.target,
         }
 
 
@@ -100,6 +112,7 @@ class GuidanceNetwork(keras.layers.Layer):
       num_res_blocks: residual blocks a width before the middle; one more a
         width after it. 3 in the paper.
       num_middle_blocks: 2 in the paper.
+      out_channels: of the prediction: 1 for gray, 3 for RGB.
       dtype: policy of the body; R is float32 always.
     """
 
@@ -109,6 +122,7 @@ class GuidanceNetwork(keras.layers.Layer):
         channel_multipliers: Sequence[int] = (1, 2, 3),
         num_res_blocks: int = 3,
         num_middle_blocks: int = 2,
+        out_channels: int = 1,
         name: str = "guidance_network",
         **kwargs: Any,
     ):
@@ -117,6 +131,7 @@ class GuidanceNetwork(keras.layers.Layer):
         self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks
         self.num_middle_blocks = num_middle_blocks
+        self.out_channels = out_channels
 
         widths = [base_channels * m for m in self.channel_multipliers]
         plan = [("in", w, num_res_blocks) for w in widths]
@@ -133,7 +148,7 @@ class GuidanceNetwork(keras.layers.Layer):
             for part, width, count in plan
             for i in range(count)
         ]
-        self.regression = conv(1, 3, "regression", dtype="float32")
+        self.regression = conv(out_channels, 3, "regression", dtype="float32")
 
     def build(self, input_shape: Shape) -> None:
         self.conv_in.build(input_shape)
@@ -144,7 +159,7 @@ class GuidanceNetwork(keras.layers.Layer):
         self.regression.build((None, None, None, channels))
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, h, w, 1] -> feature [B, h, w, g], prediction float32 [B, h, w, 1]."""
+        """[B, h, w, C] -> feature [B, h, w, g], prediction float32 [B, h, w, out_channels]."""
         h = self.conv_in(inputs)
         for block in self.blocks:
             h = block(h)
@@ -156,6 +171,7 @@ class GuidanceNetwork(keras.layers.Layer):
             "channel_multipliers": self.channel_multipliers,
             "num_res_blocks": self.num_res_blocks,
             "num_middle_blocks": self.num_middle_blocks,
+            "out_channels": self.out_channels,
         }
 
 
@@ -166,7 +182,8 @@ class MultiscaleGuidance(keras.layers.Layer):
 
     Args:
       base_channels: g of each network.
-      num_scales: scales k = 1 ... num_scales; 3 in the paper.
+      scales: each k, at 1/2^k of the size, fine to coarse; (1, 2, 3) in the paper.
+      target: "gray" as in the paper, or "rgb" (Table 9 b-d).
       channel_multipliers, num_res_blocks, num_middle_blocks: see
         `GuidanceNetwork`.
       noise_stddev: see `GuidanceTransform`.
@@ -175,7 +192,8 @@ class MultiscaleGuidance(keras.layers.Layer):
     def __init__(
         self,
         base_channels: int = 32,
-        num_scales: int = 3,
+        scales: Sequence[int] = (1, 2, 3),
+        target: str = "gray",
         channel_multipliers: Sequence[int] = (1, 2, 3),
         num_res_blocks: int = 3,
         num_middle_blocks: int = 2,
@@ -183,17 +201,22 @@ class MultiscaleGuidance(keras.layers.Layer):
         name: str = "guidance",
         **kwargs: Any,
     ):
+        if not scales or min(scales) < 1 or sorted(set(scales)) != list(scales):
+            raise ValueError(f"scales must be increasing and at least 1, got {tuple(scales)}")
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {tuple(TARGETS)}, got {target!r}")
         # The images stay float32 until the first conv of each network.
         kwargs["autocast"] = False
         super().__init__(name=name, **kwargs)
         self.base_channels = base_channels
-        self.num_scales = num_scales
+        self.scales = tuple(scales)
+        self.target = target
         self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks
         self.num_middle_blocks = num_middle_blocks
         self.noise_stddev = noise_stddev
         self.transforms = [
-            GuidanceTransform(k, noise_stddev, name=f"transform_{k}", dtype="float32")
+            GuidanceTransform(k, noise_stddev, target, name=f"transform_{k}", dtype="float32")
             for k in self.scales
         ]
         self.networks = [
@@ -202,6 +225,7 @@ class MultiscaleGuidance(keras.layers.Layer):
                 channel_multipliers,
                 num_res_blocks=num_res_blocks,
                 num_middle_blocks=num_middle_blocks,
+                out_channels=TARGETS[target],
                 name=f"scale_{k}",
                 dtype=self.dtype_policy,
             )
@@ -209,20 +233,25 @@ class MultiscaleGuidance(keras.layers.Layer):
         ]
 
     @property
-    def scales(self) -> tuple[int, ...]:
-        """k of each scale, fine to coarse."""
-        return tuple(range(1, self.num_scales + 1))
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return 2 ** self.scales[-1]
+
+    def targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
+        """What each scale is to predict, of the sharp image (eq. 2)."""
+        return tuple(structure(sharp, k, self.target) for k in self.scales)
 
     def build(self, input_shape: Shape) -> None:
         for transform, network in zip(self.transforms, self.networks, strict=True):
             transform.build(input_shape)
-            network.build((input_shape[0], None, None, 1))
+            network.build((input_shape[0], None, None, TARGETS[self.target]))
 
     def call(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guidance:
         """Features and predictions of every scale.
 
         Args:
-          blurry: [B, H, W, 3] in [-1, 1], H and W multiples of 2^num_scales.
+          blurry: [B, H, W, 3] in [-1, 1], H and W multiples of
+            `size_multiple`.
           noise: standard normal [B, H / 2^k, W / 2^k, 1] per scale, or None.
         """
         features, predictions = [], []
@@ -235,7 +264,8 @@ class MultiscaleGuidance(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "base_channels": self.base_channels,
-            "num_scales": self.num_scales,
+            "scales": self.scales,
+            "target": self.target,
             "channel_multipliers": self.channel_multipliers,
             "num_res_blocks": self.num_res_blocks,
             "num_middle_blocks": self.num_middle_blocks,

@@ -11,24 +11,17 @@ from keras import ops
 
 from deblur_tf import image_ops
 from deblur_tf.models.guidance import Guidance, MultiscaleGuidance
+from deblur_tf.models.inputs import NoisyAndBlurry
+from deblur_tf.models.restorer import Restorer, check_output, predicted_noise, serialize_part
 from deblur_tf.models.unet import UNet
 
 Tensor = Any
 Shape = tuple[int | None, ...]
 
-OUTPUTS = ("noise", "velocity")
-
-
-def _serialize_unbuilt(layer: keras.layers.Layer) -> dict[str, Any]:
-    """Serialises a part that only its owner builds, under its owner's path."""
-    config = keras.saving.serialize_keras_object(layer)
-    config.pop("build_config", None)
-    return config
-
 
 @gin.register
 @keras.saving.register_keras_serializable(package="deblur_tf")
-class GuidedDiffusion(keras.Model):
+class GuidedDiffusion(Restorer):
     """Predicts the noise in a noisy image, given the blurry one.
 
     `guide` does not depend on the diffusion step: call it once per image and
@@ -38,40 +31,40 @@ class GuidedDiffusion(keras.Model):
     back. The model itself is float32; give "mixed_bfloat16" to its parts.
 
     Args:
-      unet: the denoiser, `guided` exactly when `guidance` is given.
+      unet: the denoiser; its `guided_depths` take the guidance features of the
+        same scales.
       guidance: the multiscale guidance; None for the unguided icDPM.
-      output: what the UNet's output means. "noise": the predicted noise, as in
-        the papers. "velocity": v = noise_level * noise - sigma * sharp, from
-        which the noise follows as sigma * noisy + noise_level * v (sigma =
-        sqrt(1 - noise_level^2)). The loss is the same; the network need not
-        learn to copy its noisy input, and trains much faster on small budgets.
+      inputs: what the denoiser sees, see `deblur_tf.models.inputs`; None: the
+        noisy and the blurry image.
+      output: what the UNet's output means, see `restorer.predicted_noise`.
     """
 
     def __init__(
         self,
         unet: UNet,
         guidance: MultiscaleGuidance | None = None,
+        inputs: keras.layers.Layer | None = None,
         output: str = "noise",
         name: str = "guided_diffusion",
         **kwargs: Any,
     ):
-        if unet.guided != (guidance is not None):
+        scales = () if guidance is None else guidance.scales
+        if not set(unet.guided_depths) <= set(scales):
             raise ValueError(
-                f"unet.guided is {unet.guided}, but guidance is "
-                f"{'missing' if guidance is None else 'given'}"
+                f"unet.guided_depths are {unet.guided_depths}, but there is guidance "
+                f"for {scales or 'none'}"
             )
-        if output not in OUTPUTS:
-            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         super().__init__(name=name, **kwargs)
         self.unet = unet
         self.guidance = guidance
-        self.output_type = output
+        self.inputs_layer = inputs or NoisyAndBlurry(dtype="float32", name="inputs")
+        self.output_type = check_output(output)
 
     @property
     def size_multiple(self) -> int:
         """Sizes that are multiples of this need no padding."""
-        scales = 0 if self.guidance is None else self.guidance.num_scales
-        return max(self.unet.size_multiple, 2**scales)
+        coarsest = 1 if self.guidance is None else self.guidance.size_multiple
+        return max(self.unet.size_multiple, coarsest)
 
     @property
     def guidance_scales(self) -> tuple[int, ...]:
@@ -84,8 +77,8 @@ class GuidedDiffusion(keras.Model):
         if self.guidance is not None:
             self.guidance.build(input_shape)
             feature = (None, None, None, self.guidance.base_channels)
-            features = (feature,) * len(self.guidance_scales)
-        channels = self.unet.out_channels + input_shape[-1]
+            features = (feature,) * len(self.unet.guided_depths)
+        channels = self.inputs_layer.connect(self.guidance)
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
     def guide(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guidance:
@@ -104,6 +97,10 @@ class GuidedDiffusion(keras.Model):
         padded = image_ops.pad_to_multiple(blurry, self.size_multiple)
         return self.guidance(padded, noise)
 
+    def regression_targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
+        """What `Guidance.predictions` should be (eq. 2)."""
+        return () if self.guidance is None else self.guidance.targets(sharp)
+
     def denoise(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, guidance: Guidance
     ) -> Tensor:
@@ -119,15 +116,21 @@ class GuidedDiffusion(keras.Model):
           float32 [B, H, W, 3].
         """
         shape = ops.shape(noisy)
-        inputs = image_ops.pad_to_multiple(
-            ops.concatenate([noisy, blurry], axis=-1), self.size_multiple
+        noisy_padded, blurry = (
+            image_ops.pad_to_multiple(x, self.size_multiple) for x in (noisy, blurry)
         )
-        result = self.unet(inputs, noise_level, guidance.features)
+        result = self.unet(
+            self.inputs_layer(noisy_padded, blurry, guidance),
+            noise_level,
+            self._latent(guidance),
+        )
         result = image_ops.crop(result, shape[1], shape[2])
-        if self.output_type == "noise":
-            return result
-        level = noise_level[:, None, None, None]
-        return ops.sqrt(1.0 - level * level) * noisy + level * result
+        return predicted_noise(self.output_type, result, noisy, noise_level)
+
+    def _latent(self, guidance: Guidance) -> list[Tensor]:
+        """The features of the scales that enter the denoiser."""
+        at = dict(zip(self.guidance_scales, guidance.features, strict=True))
+        return [at[depth] for depth in self.unet.guided_depths]
 
     def call(
         self,
@@ -150,8 +153,9 @@ class GuidedDiffusion(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
-            "unet": _serialize_unbuilt(self.unet),
-            "guidance": self.guidance and _serialize_unbuilt(self.guidance),
+            "unet": serialize_part(self.unet),
+            "guidance": self.guidance and serialize_part(self.guidance),
+            "inputs": serialize_part(self.inputs_layer),
             "output": self.output_type,
             "name": self.name,
         }
@@ -165,7 +169,7 @@ class GuidedDiffusion(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GuidedDiffusion:
         config = dict(config)
-        for part in ("unet", "guidance"):
-            if config[part] is not None:
+        for part in ("unet", "guidance", "inputs"):
+            if config.get(part) is not None:
                 config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)

@@ -39,8 +39,9 @@ class UNet(keras.Model):
       out_channels: channels of the output image.
       use_noise_level: embed a noise level and add it in each block. Without
         it this is the regression network of DvSR Table 4.
-      guided: use guided residual blocks in the encoder at depths 1, 2, ...
-        (half resolution and below).
+      guided_depths: depths of the encoder whose blocks take a guidance
+        feature; depth k is at 1/2^k of the size. (1, 2, 3) in the paper.
+      injection: how it enters, see `deblur_tf.injections`.
       dtype: policy of the body, e.g. "mixed_bfloat16"; the embedding and the
         output conv are float32 always.
     """
@@ -53,7 +54,8 @@ class UNet(keras.Model):
         num_middle_blocks: int = 2,
         out_channels: int = 3,
         use_noise_level: bool = True,
-        guided: bool = False,
+        guided_depths: Sequence[int] = (),
+        injection: str = "add",
         name: str = "unet",
         **kwargs: Any,
     ):
@@ -67,7 +69,13 @@ class UNet(keras.Model):
         self.num_middle_blocks = num_middle_blocks
         self.out_channels = out_channels
         self.use_noise_level = use_noise_level
-        self.guided = guided
+        self.guided_depths = tuple(guided_depths)
+        self.injection = injection
+        if not set(self.guided_depths) <= set(range(len(self.channel_multipliers))):
+            raise ValueError(
+                f"guided_depths {self.guided_depths} are not all depths of a UNet with "
+                f"{len(self.channel_multipliers)} depths"
+            )
 
         widths = [base_channels * m for m in self.channel_multipliers]
         last = len(widths) - 1
@@ -77,9 +85,14 @@ class UNet(keras.Model):
         self.encoder = []
         self.downs = []
         for depth, width in enumerate(widths):
-            block = GuidedResidualBlock if guided and depth > 0 else ResidualBlock
+            guided = depth in self.guided_depths
+            block = GuidedResidualBlock if guided else ResidualBlock
+            extra = {"injection": injection} if guided else {}
             self.encoder.append(
-                [block(width, name=f"encoder_{depth}_{i}", **common) for i in range(num_res_blocks)]
+                [
+                    block(width, name=f"encoder_{depth}_{i}", **extra, **common)
+                    for i in range(num_res_blocks)
+                ]
             )
             if depth < last:
                 self.downs.append(ResidualBlock(width, "down", name=f"down_{depth}", **common))
@@ -118,18 +131,17 @@ class UNet(keras.Model):
         Args:
           inputs_shape: (B, H, W, C); only C need be known.
           noise_level_shape: not needed.
-          guidance_shape: shapes of the guidance features, fine to coarse; only
-            the channels need be known.
+          guidance_shape: shapes of the guidance features, in the order of
+            `guided_depths`; only the channels need be known.
 
         Raises:
-          ValueError: if the guidance does not match `guided`.
+          ValueError: if there is not one for each of `guided_depths`.
         """
         del noise_level_shape
         depths = len(self.channel_multipliers)
-        wanted = depths - 1 if self.guided else 0
-        if len(guidance_shape) != wanted:
+        if len(guidance_shape) != len(self.guided_depths):
             raise ValueError(
-                f"UNet(guided={self.guided}) with {depths} depths needs {wanted} "
+                f"UNet(guided_depths={self.guided_depths}) needs {len(self.guided_depths)} "
                 f"guidance features, got {len(guidance_shape)}"
             )
         self._build_config = {
@@ -152,7 +164,7 @@ class UNet(keras.Model):
             for block in blocks:
                 shapes = {"embedding_shape": embedding_shape}
                 if isinstance(block, GuidedResidualBlock):
-                    shapes["guidance_shape"] = guidance_shape[depth - 1]
+                    shapes["guidance_shape"] = guidance_shape[self.guided_depths.index(depth)]
                 block.build(at(channels), **shapes)
                 channels = block.filters
                 skips.append(channels)
@@ -180,19 +192,20 @@ class UNet(keras.Model):
         Args:
           inputs: [B, H, W, C], H and W multiples of `size_multiple`.
           noise_level: float32 [B] in (0, 1]; None without an embedding.
-          guidance: one [B, H / 2^k, W / 2^k, G] per guided depth k = 1, 2, ...
+          guidance: one [B, H / 2^k, W / 2^k, G] for each k of `guided_depths`.
 
         Returns:
           float32 [B, H, W, out_channels].
         """
         embedding = None if self.embedding is None else self.embedding(noise_level)
+        guidance_at = dict(zip(self.guided_depths, guidance, strict=True))
 
         h = self.conv_in(inputs)
         skips = [h]
         for depth, blocks in enumerate(self.encoder):
             for block in blocks:
-                if self.guided and depth > 0:
-                    h = block(h, guidance[depth - 1], embedding=embedding)
+                if depth in guidance_at:
+                    h = block(h, guidance_at[depth], embedding=embedding)
                 else:
                     h = block(h, embedding=embedding)
                 skips.append(h)
@@ -219,7 +232,8 @@ class UNet(keras.Model):
             "num_middle_blocks": self.num_middle_blocks,
             "out_channels": self.out_channels,
             "use_noise_level": self.use_noise_level,
-            "guided": self.guided,
+            "guided_depths": self.guided_depths,
+            "injection": self.injection,
             "name": self.name,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }

@@ -11,7 +11,6 @@ from keras import ops
 
 from deblur_tf import image_ops, noise
 from deblur_tf.diffusion import losses, process
-from deblur_tf.models.guidance import structure
 from deblur_tf.sampling import guidance_noise
 from deblur_tf.schedules import Schedule, linear_betas
 
@@ -43,37 +42,44 @@ def batch_loss(
     step: Tensor,
     warm_start_steps: int = 0,
     weighting: str = "noise",
+    regression_weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
 
     Args:
-      model: `GuidedDiffusion`.
+      model: a `Restorer` that diffuses.
       blurry, sharp: float32 [B, H, W, 3] in [-1, 1], sizes multiples of the
         model's `size_multiple`.
       draws: the noise of this step.
       step: number of optimizer steps done.
       warm_start_steps: see `losses.warm_start_weight`.
-      weighting: see `Objective`.
+      weighting, regression_weight: see `Objective`.
 
     Returns:
-      "loss", "denoising" and, if guided, "regression": float32 [B] each.
+      "loss", "denoising", if guided "regression", and the model's diagnostics:
+      float32 [B] each.
     """
-    noisy = process.q_sample(sharp, draws.noise, draws.noise_level)
-    outputs = model(noisy, draws.noise_level, blurry, draws.guidance_noise)
+    condition = model.guide(blurry, draws.guidance_noise)
+    target = model.to_target(sharp, condition)
+    noisy = process.q_sample(target, draws.noise, draws.noise_level)
+    predicted = model.denoise(noisy, draws.noise_level, blurry, condition)
 
-    denoising = losses.denoising_l1(outputs["noise"], draws.noise)
+    denoising = losses.denoising_l1(predicted, draws.noise)
     if weighting == "velocity":
         denoising = denoising / draws.noise_level
-    if not outputs["gray"]:
-        return {"loss": denoising, "denoising": denoising}
+    figures = model.diagnostics(condition, sharp)
+    if not condition.predictions:
+        return {"loss": denoising, "denoising": denoising, **figures}
 
-    targets = [structure(sharp, k) for k in model.guidance_scales]
-    regression = losses.multiscale_regression(outputs["gray"], targets)
+    regression = losses.multiscale_regression(
+        condition.predictions, model.regression_targets(sharp)
+    )
     weight = losses.warm_start_weight(step, warm_start_steps)
     return {
-        "loss": regression + weight * denoising,
+        "loss": regression_weight * regression + weight * denoising,
         "denoising": denoising,
         "regression": regression,
+        **figures,
     }
 
 
@@ -89,6 +95,8 @@ class Objective:
       weighting: "noise": the papers' L1 on the noise. "velocity": that over
         noise_level, which is the L1 on v = noise_level * noise - sigma * sharp
         and gives very noisy images, where structure is decided, their share.
+      regression_weight: of the multiscale regression; 0 for the ablation
+        without it (sec. 4.6).
       seed: of all draws.
     """
 
@@ -96,6 +104,7 @@ class Objective:
     train_beta_max: float = 0.01
     warm_start_steps: int = 60_000
     weighting: str = "noise"
+    regression_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,7 +113,8 @@ class Objective:
 
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
-        return ("loss", "denoising", *(("regression",) if model.guidance_scales else ()))
+        regression = ("regression",) if model.guidance_scales else ()
+        return ("loss", "denoising", *regression, *model.diagnostic_names)
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
         """Random numbers of one step, keyed by (seed, step, item).
@@ -138,4 +148,33 @@ class Objective:
         blurry = image_ops.to_model_range(blurry)
         sharp = image_ops.to_model_range(sharp)
         draws = self.draw(model, ops.shape(sharp), step, items)
-        return batch_loss(model, blurry, sharp, draws, step, self.warm_start_steps, self.weighting)
+        return batch_loss(
+            model,
+            blurry,
+            sharp,
+            draws,
+            step,
+            self.warm_start_steps,
+            self.weighting,
+            self.regression_weight,
+        )
+
+
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class L2Objective:
+    """Mean squared error of a first prediction (DvSR sec. 6.2, Table 4)."""
+
+    def terms(self, model: Any) -> tuple[str, ...]:
+        """Names of what `__call__` returns for a model."""
+        return ("loss", *model.diagnostic_names)
+
+    def __call__(
+        self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
+    ) -> dict[str, Tensor]:
+        """Of uint8 images [B, H, W, 3]: "loss" and diagnostics, [B] each."""
+        del step, items  # nothing is drawn
+        sharp = image_ops.to_model_range(sharp)
+        condition = model.guide(image_ops.to_model_range(blurry))
+        loss = ops.mean(ops.square(condition.image - sharp), axis=(1, 2, 3))
+        return {"loss": loss, **model.diagnostics(condition, sharp)}

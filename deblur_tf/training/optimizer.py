@@ -69,3 +69,27 @@ def adam(
         global_clipnorm=clip_norm,
         name="optimizer",
     )
+
+
+@gin.register
+def adamw(
+    learning_rate: float = 1e-4,
+    warmup_steps: int = 0,
+    decay_steps: int | None = None,
+    weight_decay: float = 1e-4,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    clip_norm: float | None = None,
+) -> keras.optimizers.Optimizer:
+    """AdamW as DvSR trains (app. E): learning rate 1e-4, weight decay 1e-4.
+
+    Keras' AdamW takes learning_rate * weight_decay * w off each weight w.
+    """
+    return keras.optimizers.AdamW(
+        WarmUp(learning_rate, warmup_steps, decay_steps),
+        weight_decay=weight_decay,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        global_clipnorm=clip_norm,
+        name="optimizer",
+    )

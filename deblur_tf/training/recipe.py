@@ -9,7 +9,7 @@ from typing import Any
 import gin
 
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.training.objective import Objective
+from deblur_tf.training.objective import L2Objective, Objective
 from deblur_tf.training.optimizer import adam
 
 
@@ -44,7 +44,7 @@ class Recipe:
     pairs: Callable[[], PairSource]
     validation_pairs: Callable[[], PairSource] | None = None
     optimizer: Callable[[], Any] = adam
-    objective: Objective = Objective()
+    objective: Objective | L2Objective = Objective()
     batch_size: int = 256
     accumulate: int = 1
     total_steps: int = 1_000_000

@@ -1,0 +1,73 @@
+"""What the denoiser of icDPM sees beside its latent guidance (Tables 9 b, 11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gin
+import keras
+from keras import ops
+
+from deblur_tf import image_ops
+from deblur_tf.models.guidance import TARGETS, Guidance, MultiscaleGuidance
+
+Tensor = Any
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class NoisyAndBlurry(keras.layers.Layer):
+    """The noisy and the blurry image, 6 channels: icDPM (sec. 3.1)."""
+
+    def connect(self, guidance: MultiscaleGuidance | None) -> int:
+        """Tells of the model's guidance; returns the channels of the result."""
+        del guidance
+        return 6
+
+    def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
+        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        del guidance
+        return ops.concatenate([noisy, blurry], axis=-1)
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class NoisyOnly(keras.layers.Layer):
+    """The noisy image alone: "w/o input concatenation" of Table 11."""
+
+    def connect(self, guidance: MultiscaleGuidance | None) -> int:
+        """Tells of the model's guidance; returns the channels of the result."""
+        del guidance
+        return 3
+
+    def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
+        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        del blurry, guidance
+        return noisy
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class NoisyBlurryAndPrediction(keras.layers.Layer):
+    """Also the guidance network's prediction, upscaled: Table 9 (b), 9 channels.
+
+    "we upscale the regression output to the original input size, and
+    concatenate the result". Of several scales the finest is taken; upscaling
+    repeats pixels.
+    """
+
+    scale = 0
+
+    def connect(self, guidance: MultiscaleGuidance | None) -> int:
+        """Tells of the model's guidance; returns the channels of the result."""
+        if guidance is None:
+            raise ValueError("NoisyBlurryAndPrediction needs a guidance network")
+        self.scale = guidance.scales[0]
+        return 6 + TARGETS[guidance.target]
+
+    def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
+        """[B, H, W, 3] twice -> [B, H, W, channels]; H and W as padded."""
+        prediction = guidance.predictions[0]
+        for _ in range(self.scale):
+            prediction = image_ops.upsample_nearest(prediction)
+        return ops.concatenate([noisy, blurry, prediction], axis=-1)

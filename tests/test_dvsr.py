@@ -1,0 +1,229 @@
+"""Predict and refine (DvSR sec. 4), the predictor alone, and the guidance variants."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deblur_tf import weights
+from deblur_tf.data.pairs import PairGenerator
+from deblur_tf.diffusion import process
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.inference.export import export
+from deblur_tf.models import inputs
+from deblur_tf.models.dvsr import DvSR, Regression
+from deblur_tf.models.guidance import MultiscaleGuidance
+from deblur_tf.models.icdpm import GuidedDiffusion
+from deblur_tf.models.restorer import Prediction, drift
+from deblur_tf.models.unet import UNet
+from deblur_tf.sampling import Sampler, sample_keys
+from deblur_tf.schedules import inference_schedule
+from deblur_tf.training import loop
+from deblur_tf.training.objective import L2Objective, Objective, batch_loss
+from deblur_tf.training.optimizer import adamw
+from deblur_tf.training.steppers import make_stepper
+from tests.conftest import images, randomize
+from tests.training_case import recipe
+
+SHALLOW = {"num_res_blocks": 1, "num_middle_blocks": 1}
+
+
+def dvsr(output="noise"):
+    return DvSR(
+        UNet(4, (1, 2), use_noise_level=False, name="predictor", **SHALLOW),
+        UNet(4, (1, 2), name="denoiser", **SHALLOW),
+        output=output,
+    )
+
+
+def regression():
+    return Regression(UNet(4, (1, 2), use_noise_level=False, **SHALLOW))
+
+
+def variant(depths=(1,), injection="add", see=None, scales=(1,), target="gray"):
+    return GuidedDiffusion(
+        UNet(4, (1, 2), guided_depths=depths, injection=injection, **SHALLOW),
+        MultiscaleGuidance(2, scales=scales, target=target, channel_multipliers=(1,), **SHALLOW),
+        inputs=see,
+    )
+
+
+# Every kind of model, by the row that it stands for.
+MODELS = {
+    "DvSR": dvsr,
+    "DvSR, velocity": lambda: dvsr("velocity"),
+    "Table 4 of DvSR": regression,
+    "Table 9 b": lambda: variant((), see=inputs.NoisyBlurryAndPrediction(), target="rgb"),
+    "Table 9 c": lambda: variant(target="rgb"),
+    "Table 10 concat": lambda: variant(injection="concat"),
+    "Table 10 adagn": lambda: variant(injection="adagn"),
+    "Table 11 without": lambda: variant(see=inputs.NoisyOnly(), target="rgb"),
+    "coarser scale unused in the latent": lambda: variant((1,), scales=(1, 2)),
+}
+
+
+def built(name):
+    model = MODELS[name]()
+    model.build()
+    return randomize(model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_restores_any_size_and_round_trips(name, tmp_path):
+    model = built(name)
+    picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
+    restored = Deblurrer(model).restore(picture, steps=2)
+    assert restored.shape == picture.shape
+    assert restored.dtype == np.uint8
+    weights.save_model(model, tmp_path, dtype="float32")
+    copy, _ = weights.load_model(tmp_path)
+    assert type(copy) is type(model)
+    np.testing.assert_array_equal(Deblurrer(copy).restore(picture, steps=2), restored)
+
+
+@pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR"])
+def test_the_saved_model_gives_the_same(name, tmp_path):
+    model = built(name)
+    picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
+    export(model, tmp_path / "saved")
+    served = tf.saved_model.load(str(tmp_path / "saved"))
+    outputs = served.restore(picture[None], tf.constant(3), tf.constant(5, tf.int64))
+    found = outputs["restored"][0]
+    want = Deblurrer(model).restore(picture, steps=3, seed=5)
+    assert np.abs(found.numpy().astype(int) - want).max() <= 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_kind_trains_through_the_same_loop(name, tmp_path):
+    objective = L2Objective() if MODELS[name] is regression else Objective(warm_start_steps=2)
+    made = recipe(
+        model=MODELS[name], objective=objective, optimizer=lambda: adamw(1e-3), total_steps=1
+    )
+    stepper = make_stepper(made)
+    before = stepper.model.get_weights()
+    tf.config.run_functions_eagerly(True)  # one step: tracing would take longer
+    try:
+        assert loop.train(made, stepper, made.pairs(), tmp_path) == 0
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert any(np.any(a != b) for a, b in zip(before, stepper.model.get_weights(), strict=True))
+    state = stepper.model
+    batch = images(0, 2, 16, 16, 3)
+    drawn = np.uint8(127.5 * (batch + 1))
+    losses = objective(state, drawn, drawn, 0, np.arange(2, dtype=np.int32))
+    assert tuple(losses) == objective.terms(state)
+
+
+def draws(model):
+    return Objective().draw(model, (2, 16, 16, 3), 0, np.arange(2, dtype=np.int32))
+
+
+def test_the_target_is_the_sharp_image_less_the_prediction():
+    """Not blurry - g(blurry): then the sharp image would never enter."""
+    model = built("DvSR")
+    sharp, blurry = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
+    seen = {}
+    original = model.denoise
+
+    def denoise(noisy, level, blurry, condition):
+        seen["noisy"] = np.array(noisy)
+        return original(noisy, level, blurry, condition)
+
+    model.denoise = denoise
+    drawn = draws(model)
+    batch_loss(model, blurry, sharp, drawn, 0)
+    residual = sharp - np.array(model.predictor(blurry))
+    want = process.q_sample(residual, drawn.noise, drawn.noise_level)
+    np.testing.assert_allclose(seen["noisy"], want, atol=1e-5)
+
+
+def test_gradients_reach_the_predictor_through_the_residual():
+    model = built("DvSR")
+    sharp, blurry = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
+    drawn = draws(model)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(batch_loss(model, blurry, sharp, drawn, 0)["loss"])
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        assert float(tf.reduce_max(tf.abs(gradient))) > 0, variable.path
+
+
+def test_the_result_is_prediction_plus_residual_in_range():
+    """A denoiser that is always right about the residual restores the sharp image."""
+    model = built("DvSR")
+    sharp, blurry = images(0, 1, 16, 16, 3), images(1, 1, 16, 16, 3)
+
+    def knows_it(noisy, level, blurry, condition):
+        level = level[:, None, None, None]
+        target = model.to_target(sharp, condition)
+        return (noisy - level * target) / keras.ops.sqrt(1 - level**2)
+
+    model.denoise = knows_it
+    result = Sampler(model)(blurry, sample_keys(0, [0]), inference_schedule(5))
+    np.testing.assert_allclose(result, sharp, atol=1e-4)
+
+
+def test_the_estimate_is_limited_as_an_image_not_as_a_residual(monkeypatch):
+    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
+    model = built("DvSR")
+    seen = []
+    prediction = Prediction(np.full((1, 8, 8, 3), 0.75, "float32"))
+    model.guide = lambda blurry, noise: prediction
+    original = model.to_target
+    model.to_target = lambda sharp, c: seen.append(np.array(sharp)) or original(sharp, c)
+    Sampler(model)(images(0, 1, 8, 8, 3), sample_keys(0, [0]), inference_schedule(3))
+    assert len(seen) == 3
+    assert all(np.abs(image).max() <= 1.0 for image in seen)
+
+
+@pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR"])
+def test_the_predictor_runs_once_per_image(name, monkeypatch):
+    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
+    model = built(name)
+    calls = []
+    guide = model.guide
+    model.guide = lambda *a: calls.append(1) or guide(*a)
+    samples = Deblurrer(model).samples(np.zeros((16, 16, 3), np.uint8), steps=4, n_samples=3)
+    assert samples.shape == (3, 16, 16, 3)
+    assert len(calls) == 1
+    if name != "DvSR":  # one prediction, however many samples
+        np.testing.assert_array_equal(samples[0], samples[2])
+
+
+def test_drift_is_the_mean_difference_of_each_channel():
+    sharp = images(0, 3, 8, 8, 3)
+    cast = np.array([0.1, -0.2, 0.0], "float32")
+    found = drift(sharp + cast, sharp)
+    for name, want in zip(("drift_red", "drift_green", "drift_blue"), cast, strict=True):
+        np.testing.assert_allclose(found[name], [want] * 3, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_drift_stays_small_in_a_short_training_on_photographs():
+    """Predictor and residual could drift apart: no loss holds the predictor."""
+    made = recipe(
+        model=lambda: dvsr("velocity"),
+        pairs=lambda: PairGenerator(crop_size=32),
+        objective=Objective(weighting="velocity"),
+        optimizer=lambda: adamw(2e-3),
+        batch_size=8,
+    )
+    stepper = make_stepper(made)
+    batches = stepper.batches(made.pairs(), 0)
+    rows = [stepper(next(batches), step) for step in range(150)]
+    drifts = np.array([[float(r[n]) for n in stepper.model.diagnostic_names] for r in rows])
+    start, end = np.abs(drifts[:10].mean(0)), np.abs(drifts[-30:].mean(0))
+    # It starts at minus the mean of the photographs, since g starts at zero.
+    assert start.max() > 0.1
+    assert end.max() < 0.1, end
+    assert np.mean([float(r["loss"]) for r in rows[-30:]]) < 0.9 * float(rows[0]["loss"])
+
+
+def test_wrong_parts_are_refused():
+    with pytest.raises(ValueError, match="a predictor needs UNet"):
+        Regression(UNet(4))
+    with pytest.raises(ValueError, match="output must be one of"):
+        dvsr("picture")
+    with pytest.raises(ValueError, match="needs a guidance network"):
+        GuidedDiffusion(UNet(4), inputs=inputs.NoisyBlurryAndPrediction()).build()
