@@ -32,7 +32,7 @@ setup(
         "deblur_tf.gin_configs": "gin_configs",
     },
     package_data={
-        "deblur_tf": ["pretrained/*/*"],
+        "deblur_tf": ["pretrained/*/*", "evaluation/*.json"],
         "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
         "deblur_tf.gin_configs": ["*.gin", "*/*.gin", "*/*/*.gin", "README.md"],
     },
@@ -72,6 +72,7 @@ setup(
             "deblur-summary=deblur_tf.bin.summary:entry",
             "deblur-evaluate=deblur_tf.bin.evaluate:entry",
             "deblur-data=deblur_tf.bin.data:entry",
+            "deblur-configs=deblur_tf.bin.configs:entry",
         ]
     },
     classifiers=[

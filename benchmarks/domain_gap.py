@@ -40,7 +40,6 @@ MODELS = ("unguided", "guided", "DvSR")
 
 def settings(model: str, seed: int) -> tuple[str, list[str]]:
     """Gin file and overrides of a training: what differs is the network."""
-    ch = _CH.value
     common = [
         f"PHOTOS = {_PHOTOS.value!r}",
         "PairGenerator.max_extent = 12.0",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+from collections.abc import Sequence
 
 import gin
 import numpy as np
@@ -103,3 +105,21 @@ def inference_schedule(steps: int, beta_max: float | None = None) -> Schedule:
     if beta_max is None:
         beta_max = inference_beta_max(steps)
     return Schedule(linear_betas(steps, 1e-6, beta_max))
+
+
+def sampling_grid(
+    steps: Sequence[int],
+    beta_maxes: Sequence[float],
+    low: float = 0.0,
+    high: float = math.inf,
+) -> tuple[tuple[int, float], ...]:
+    """Combinations (steps, beta_max) with low <= steps * beta_max / 2 <= high.
+
+    -steps * beta_max / 2 is about log(alpha_bar_T): below 5 sampling would not
+    start from pure noise, above 50 most steps would be spent in it. With these
+    two bounds the rule gives each row of icDPM's Table 12 its printed number of
+    marks.
+    """
+    return tuple(
+        (t, beta) for t in steps for beta in beta_maxes if low <= round(t * beta / 2, 9) <= high
+    )

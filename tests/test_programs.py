@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training_case import SMALL
+
 PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo")
 
 
@@ -153,12 +155,12 @@ def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_trained_run_is_exported_and_guarded(tmp_path):
     run_dir = tmp_path / "run"
-    settings = ("--gin_param=TOTAL_STEPS = 12", "--gin_param=Recipe.validation_steps = 2")
+    settings = ("--gin_param=TOTAL_STEPS = 12", *SMALL)
     result = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", *settings)
     assert result.returncode == 0, result.stderr
     for name in ("config.gin", "model.json", "metrics.jsonl", "samples", "checkpoints"):
         assert (run_dir / name).exists()
-    other = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=CH = 4")
+    other = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", "--gin_param=CH = 6")
     assert other.returncode == 2
     assert "run of another model" in other.stderr
     result = run("export", "-m", run_dir, "-o", tmp_path / "saved")

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.photos import PhotoSet
 from deblur_tf.data.synthesis import MARGIN, shaken
+from deblur_tf.data.tfds_pairs import TfdsImages
 from deblur_tf.evaluation.metrics import psnr, ssim, ssim_matlab
 from deblur_tf.image_ops import to_uint8_array
 
@@ -88,6 +89,20 @@ def folder_pairs(root: str | os.PathLike[str], crop: int) -> Iterator[Pair]:
             yield Pair(pair.id, centre_crop(blurry, crop), centre_crop(sharp, crop))
 
     return read()
+
+
+def prepared_pairs(
+    dataset: str, data_dir: str | os.PathLike[str] | None, split: str, crop: int
+) -> Iterator[Pair]:
+    """The pairs of a data set that deblur-data prepared, in its order.
+
+    Raises:
+      DataError: if there is no such data set or split.
+    """
+    images = TfdsImages(dataset, data_dir, split)
+    for i in range(len(images)):
+        blurry, sharp = images[i]
+        yield Pair(images.id(i), centre_crop(blurry, crop), centre_crop(sharp, crop))
 
 
 def evaluate(deblurrer: Any, pair: Pair, **settings: Any) -> Result:

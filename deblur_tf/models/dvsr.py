@@ -114,7 +114,7 @@ class DvSR(Restorer):
         return drift(condition.image, sharp)
 
     def call(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor) -> dict[str, Tensor]:
-        """"noise": the noise predicted in a noisy residual; "prediction": g(blurry)."""
+        """ "noise": the noise predicted in a noisy residual; "prediction": g(blurry)."""
         condition = self.guide(blurry)
         return {
             "noise": self.denoise(noisy, noise_level, blurry, condition),

@@ -71,6 +71,7 @@ class UNet(keras.Model):
         self.use_noise_level = use_noise_level
         self.guided_depths = tuple(guided_depths)
         self.injection = injection
+        self._build_config: dict[str, Any] | None = None
         if not set(self.guided_depths) <= set(range(len(self.channel_multipliers))):
             raise ValueError(
                 f"guided_depths {self.guided_depths} are not all depths of a UNet with "
@@ -238,7 +239,7 @@ class UNet(keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }
 
-    def get_build_config(self) -> dict[str, Any]:
+    def get_build_config(self) -> dict[str, Any] | None:
         return self._build_config
 
     def build_from_config(self, config: dict[str, Any]) -> None:

@@ -1,0 +1,50 @@
+"""What a table row is tested on and how it is sampled, as one gin-configured object."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import gin
+
+from deblur_tf.schedules import sampling_grid
+
+BETA_MAXES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+@gin.register
+def icdpm_grid() -> tuple[tuple[int, float], ...]:
+    """The (steps, beta_max) of icDPM's Table 12: 19 combinations."""
+    return sampling_grid((20, 30, 50, 100, 200, 500, 1000), BETA_MAXES, 5.0, 50.0)
+
+
+@gin.register
+def dvsr_grid() -> tuple[tuple[int, float], ...]:
+    """The (steps, beta_max) of DvSR's app. F: all 48 combinations."""
+    return sampling_grid((10, 20, 30, 50, 100, 200, 300, 500), BETA_MAXES)
+
+
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Test set and sampling of a table row.
+
+    Attributes:
+      dataset: "name/configuration" of a prepared data set.
+      split: of it.
+      steps: sampling steps.
+      beta_max: largest noise variance of a step; None: fitted to `steps`.
+      n_samples: samples that are averaged.
+      grid: (steps, beta_max) to try in place of the two above.
+    """
+
+    dataset: str | None = None
+    split: str = "test"
+    steps: int = 20
+    beta_max: float | None = None
+    n_samples: int = 8
+    grid: Sequence[tuple[int, float]] = ()
+
+    def points(self) -> tuple[tuple[int, float | None], ...]:
+        """The (steps, beta_max) to sample with."""
+        return tuple(self.grid) or ((self.steps, self.beta_max),)

@@ -1,0 +1,109 @@
+"""The papers' figures as data, and our networks beside them."""
+
+import json
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from deblur_tf import config
+from deblur_tf.evaluation.protocol import Protocol, dvsr_grid, icdpm_grid
+from deblur_tf.models.flops import count_flops
+
+TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
+ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
+
+
+def rows(table):
+    return {row["name"]: row for row in table["rows"]}
+
+
+def test_all_tables_are_there_and_rectangular():
+    assert [n for n in ICDPM if n.startswith("table")] == [f"table{i}" for i in range(1, 14)]
+    assert list(DVSR) == [f"table{i}" for i in range(1, 5)]
+    for table in (*ICDPM.values(), *DVSR.values()):
+        for row in table["rows"]:
+            assert list(row) == ["name", *table["columns"]]
+
+
+def test_table_3_is_the_mean_of_tables_4_to_7():
+    """For all six methods, within the rounding of the printed figures."""
+    parts = [rows(ICDPM[f"table{i}"]) for i in (4, 5, 6, 7)]
+    for name, row in rows(ICDPM["table3"]).items():
+        for metric, digit in {
+            "LPIPS": 3,
+            "NIQE": 2,
+            "KID": 2,
+            "PSNR": 2,
+            "SSIM": 3,
+            "FID": 2,
+        }.items():
+            mean = np.mean([part[name][metric] for part in parts])
+            assert row[metric] == pytest.approx(mean, abs=0.51 * 10**-digit + 0.003), (name, metric)
+
+
+@pytest.mark.parametrize(("table", "whole"), [(ICDPM["table8"], 1.0), (DVSR["table3"], 100.0)])
+def test_preferences_are_complementary(table, whole):
+    found = rows(table)
+    for a in table["columns"]:
+        for b in table["columns"]:
+            if a != b:
+                assert found[a][b] + found[b][a] == pytest.approx(whole, abs=1e-6)
+
+
+def test_methods_that_both_papers_print_agree_but_for_known_digits():
+    known = {("MIMO-UNet+", "PSNR")}
+    new, old = rows(ICDPM["table4"]), rows(DVSR["table1"])
+    pairs = {n: n for n in new if n in old and not n.startswith("Ours")}
+    pairs |= {"DvSR": "Ours", "DvSR-SA": "Ours-SA"}
+    for a, b in pairs.items():
+        for metric in ICDPM["table4"]["columns"]:
+            if (a, metric) not in known:
+                assert new[a][metric] == old[b][metric], (a, metric)
+
+
+def test_the_sampling_grids_have_the_printed_size():
+    grid = icdpm_grid()
+    for row in ICDPM["table12"]["rows"]:
+        assert sum(t == int(row["name"]) for t, _ in grid) == row["combinations"]
+    assert len(grid) == 19
+    assert len(dvsr_grid()) == 48
+    assert Protocol(grid=grid).points() == grid
+    assert Protocol(steps=7).points() == ((7, None),)
+
+
+@pytest.mark.parametrize("name", [f"icdpm/table2/{row}.gin" for row in "abcdef"])
+def test_table_2_rows_have_the_printed_cost(name):
+    table = {row["row"]: row for row in ICDPM["table2"]["rows"]}
+    row = table[name[-5]]
+    config.load([name])
+    model = config.build("Recipe").model()
+    model.build()
+    printed = rows(ICDPM["table13"])[row["name"]]
+    assert count_flops(model, 720, 1280) / 1e9 == pytest.approx(printed["GFLOPs"], rel=0.005)
+    assert (printed["ch"], printed["guide_ch"]) == (row["ch"], row["guide_ch"])
+
+
+@pytest.mark.parametrize("name", [f"dvsr/table4/{row}.gin" for row in "abc"])
+def test_dvsr_table_4_rows_have_the_printed_size(name):
+    row = {r["name"]: r for r in DVSR["table4"]["rows"]}[name[-5]]
+    config.load([name])
+    recipe = config.build("Recipe")
+    model = recipe.model()
+    model.build()
+    assert model.count_params() / 1e6 == pytest.approx(row["params_M"], abs=0.006)
+    assert count_flops(model.unet, 720, 1280) / 1e9 == pytest.approx(row["GFLOPs"], rel=0.005)
+    assert recipe.batch_size == row["batch"]
+    assert (recipe.ema_decay > 0) == row["ema"]
+
+
+def test_the_dvsr_model_has_the_printed_size():
+    """33 M against 28 M (DvSR sec. 6.1)."""
+    for name, millions in (
+        ("dvsr/figure6/residual.gin", 33),
+        ("dvsr/figure6/non_residual.gin", 28),
+    ):
+        config.load([name])
+        model = config.build("Recipe").model()
+        model.build()
+        assert round(model.count_params() / 1e6) == millions
