@@ -110,5 +110,5 @@ def _register() -> None:
     from deblur_tf import layers, schedules  # noqa: F401
     from deblur_tf.data import pairs, tfds_pairs  # noqa: F401
     from deblur_tf.evaluation import protocol  # noqa: F401
-    from deblur_tf.models import dvsr, guidance, icdpm, inputs, unet  # noqa: F401
-    from deblur_tf.training import objective, optimizer, recipe  # noqa: F401
+    from deblur_tf.models import alignment, dvsr, guidance, icdpm, inputs, unet  # noqa: F401
+    from deblur_tf.training import adversarial, objective, optimizer, recipe  # noqa: F401

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from deblur_tf.models import dvsr, guidance, icdpm, unet  # noqa: F401  (Keras registry)
+from deblur_tf.models import alignment, dvsr  # noqa: F401  (all models, for Keras' registry)
 from deblur_tf.training.state import (
     CheckpointError,
     Checkpoints,

@@ -29,6 +29,7 @@ TINY = [
     "BATCH_SIZE = 2",
     "CROP_SIZE = 16",
     "Recipe.accumulate = 1",
+    "realblur_j/TfdsPairs.dataset = 'gopro/blur_subset'",
 ]
 
 
@@ -66,7 +67,7 @@ def described(name, overrides=()):
     config.load(files(name), overrides)
     recipe = config.build("Recipe")
     model_config = json.dumps(keras.saving.serialize_keras_object(recipe.model()))
-    source = config.reference("Recipe.pairs")
+    source = config.reference("Recipe.pairs").replace("AlternatingPairs", "TfdsPairs")
     crop = gin.get_bindings(source)["crop_size"]
     return [
         parameters(model_config),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.training_case import SMALL
 
-PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo")
+PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo", "data", "configs")
 
 
 def run(program, *arguments, cwd=None):
@@ -150,6 +150,45 @@ def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
     found = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [r["params (M)"] for r in found] == ["1.633", "6.521", "26.065"]
     assert [r["GFLOPs"] for r in found] == ["300.2", "1197.6", "4784.2"]
+
+
+def test_a_row_is_evaluated_on_its_test_set(tmp_path):
+    """The gin file names set, split and sampling; a grid gives a table a point."""
+    from deblur_tf.datasets import pair_builder, prepare
+
+    dummy = pathlib.Path(pair_builder.__file__).parent / "gopro" / "dummy_data"
+    prepare.prepare("gopro", dummy, tmp_path / "data", subset=True)
+    settings = (
+        "--gin_file=icdpm/table4/ours_sa.gin",
+        "--gin_param=Protocol.dataset = 'gopro/blur_subset'",
+        "--gin_param=Protocol.grid = ((1, 0.5), (2, 0.5))",
+        f"--data_dir={tmp_path / 'data'}",
+        "-n=2",
+    )
+    result = run("evaluate", *settings, "-o", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("| mean of 2 samples |") == 2
+    for point in ("T1_beta0.5", "T2_beta0.5"):
+        figures = list(csv.DictReader((tmp_path / "out" / point / "figures.csv").open()))
+        assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
+    result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
+    assert "3 steps, beta_max fitted" in result.stdout
+    result = run("evaluate", "--gin_file=icdpm/table5/ours.gin", *settings[3:], "-o", "x")
+    assert result.returncode == 2
+    assert "no prepared data set 'realblur_j/full'" in result.stderr
+
+
+def test_configs_lists_and_compares():
+    result = run("configs", "list")
+    assert result.returncode == 0, result.stderr
+    assert "icdpm/table9/c.gin: icDPM Table 9 (c)" in result.stdout
+    result = run("configs", "diff", "icdpm/table10/adagn.gin")
+    assert result.stdout.splitlines() == [
+        "icdpm/table10/adagn.gin against icdpm/table2/c.gin",
+        "+ UNet.injection = 'adagn'",
+    ]
+    for arguments in ([], ["diff"], ["diff", "nothing.gin"], ["diff", "base/training.gin"]):
+        assert run("configs", *arguments).returncode == 2
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ def _overrides() -> list[str]:
 def _refuse_wrong_data_flag(source: str) -> None:
     if _PHOTOS.value and source != "PairGenerator":
         raise common.UsageError(f"--photos: this gin file learns from {source}; see --data_dir")
-    if _DATA_DIR.value and source != "TfdsPairs":
+    if _DATA_DIR.value and source == "PairGenerator":
         raise common.UsageError(
             "--data_dir: this gin file learns from photos (--photos); add one of a data set, "
             "for example --gin_file=data/gopro.gin"

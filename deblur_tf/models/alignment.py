@@ -1,0 +1,104 @@
+"""Adversarial alignment of guidance features between two domains (app. B).
+
+The paper reports it as a negative result: it did not help, and may hurt. Kept to
+reproduce that; nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gin
+import keras
+from keras import ops
+
+from deblur_tf.injections import conv
+from deblur_tf.models.guidance import Guidance
+from deblur_tf.models.icdpm import GuidedDiffusion
+
+Tensor = Any
+Shape = tuple[int | None, ...]
+
+
+def reverse_gradient(x: Tensor) -> Tensor:
+    """x, whose gradient is that of -x (Ganin and Lempitsky, 2015).
+
+    What follows learns to tell the domains apart, and what precedes learns to
+    prevent it, in one optimizer step.
+    """
+    return 2.0 * ops.stop_gradient(x) - x
+
+
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class Discriminator(keras.layers.Layer):
+    """From which domain a guidance feature is: one logit an image.
+
+    Two convs with stride 2 and a 1x1 conv, averaged over all positions, so that
+    any size works. The paper does not print its own.
+    """
+
+    def __init__(self, channels: int = 64, name: str = "discriminator", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.channels = channels
+        self.convs = [
+            conv(channels * width, 4, f"conv_{i}", strides=2, dtype=self.dtype_policy)
+            for i, width in enumerate((1, 2))
+        ]
+        self.logit = conv(1, 1, "logit", dtype="float32")
+
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[-1]
+        for layer in self.convs:
+            layer.build((None, None, None, channels))
+            channels = layer.filters
+        self.logit.build((None, None, None, channels))
+
+    def call(self, feature: Tensor) -> Tensor:
+        """[B, h, w, G] -> float32 [B]; positive for the second domain."""
+        for layer in self.convs:
+            feature = ops.leaky_relu(layer(feature), 0.2)
+        return ops.mean(self.logit(feature), axis=(1, 2, 3))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"channels": self.channels}
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class AlignedDiffusion(GuidedDiffusion):
+    """`GuidedDiffusion` with a discriminator on each guidance feature.
+
+    It restores exactly as without them; only `AlignedObjective` asks them.
+
+    Args:
+      discriminator_channels: width of the discriminators.
+      kwargs: as of `GuidedDiffusion`; `guidance` must be given.
+    """
+
+    def __init__(
+        self, *args: Any, discriminator_channels: int = 64, name: str = "aligned", **kwargs: Any
+    ):
+        super().__init__(*args, name=name, **kwargs)
+        if self.guidance is None:
+            raise ValueError("AlignedDiffusion needs a guidance network")
+        self.discriminator_channels = discriminator_channels
+        self.discriminators = [
+            Discriminator(discriminator_channels, name=f"discriminator_{k}", dtype="float32")
+            for k in self.guidance_scales
+        ]
+
+    def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
+        """Creates all variables; `input_shape` is that of the blurry image."""
+        super().build(input_shape)
+        for discriminator in self.discriminators:
+            discriminator.build((None, None, None, self.guidance.base_channels))
+
+    def domain_logits(self, guidance: Guidance) -> tuple[Tensor, ...]:
+        """What each discriminator says, float32 [B]; gradients to the guidance reversed."""
+        return tuple(
+            discriminator(reverse_gradient(ops.cast(feature, "float32")))
+            for discriminator, feature in zip(self.discriminators, guidance.features, strict=True)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"discriminator_channels": self.discriminator_channels}

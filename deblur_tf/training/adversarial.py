@@ -1,0 +1,84 @@
+"""Training with adversarial alignment of two domains (app. B, a negative result).
+
+Batches alternate between the domains: rows 0, 2, 4, ... are pairs of the first;
+rows 1, 3, 5, ... are of the second, and only their blurry images are used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import gin
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.training.objective import Objective
+
+Tensor = Any
+
+
+@gin.register
+class AlternatingPairs:
+    """Even numbers from one source of pairs, odd ones from another.
+
+    Args:
+      first: builds the source of the pairs to learn from.
+      second: builds the source of the other domain.
+    """
+
+    def __init__(self, first: Callable[[], PairSource], second: Callable[[], PairSource]):
+        self.sources = (first(), second())
+        sizes = {source.crop_size for source in self.sources}
+        if len(sizes) > 1:
+            raise ValueError(f"both domains need one crop size, got {sorted(sizes)}")
+        self.crop_size = self.sources[0].crop_size
+
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        return " against ".join(source.describe() for source in self.sources)
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pair number index // 2 of source index % 2."""
+        return self.sources[index % 2](index // 2)
+
+
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class AlignedObjective:
+    """The usual loss on the first domain, plus the discriminators' on both.
+
+    Attributes:
+      objective: the usual loss.
+      weight: of the discriminators' mean cross-entropy, whose gradient reaches
+        the guidance network reversed.
+    """
+
+    objective: Objective = Objective()
+    weight: float = 0.01
+
+    def terms(self, model: Any) -> tuple[str, ...]:
+        """Names of what `__call__` returns for a model."""
+        return (*self.objective.terms(model), "adversarial")
+
+    def __call__(
+        self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
+    ) -> dict[str, Tensor]:
+        """As `Objective`, for a model with `domain_logits`: float32 [B] each."""
+        domain = ops.cast(items % 2, "float32")
+        # Twice the weight on half of the examples.
+        first = 2.0 * (1.0 - domain)
+        figures = {
+            name: first * values
+            for name, values in self.objective(model, blurry, sharp, step, items).items()
+        }
+        guidance = model.guide(image_ops.to_model_range(blurry))
+        losses = [
+            ops.softplus(logits) - domain * logits for logits in model.domain_logits(guidance)
+        ]
+        adversarial = sum(losses) / len(losses)
+        loss = figures["loss"] + self.weight * adversarial
+        return figures | {"loss": loss, "adversarial": adversarial}
