@@ -17,7 +17,7 @@ fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".$extra"
 
 case "${1:-}" in
-  test) exec "$venv/bin/python" -m pytest -n 2 -q "${@:2}" ;;
+  test) exec "$venv/bin/python" -m pytest -n 2 --dist worksteal -q "${@:2}" ;;
   "") exec "$venv/bin/python" -m deblur_tf.bin.demo -o demo ;;
   *) echo "usage: bash run.sh [test]" >&2; exit 2 ;;
 esac

@@ -3,7 +3,6 @@ r"""Trains a model as a gin file says; the same command again resumes.
   deblur-train --gin_file=smoke.gin --run_dir=runs/smoke
   deblur-train --gin_file=tiny.gin --photos=my_photos --run_dir=runs/mine \
       --gin_param="TOTAL_STEPS = 20000"
-
   deblur-train --gin_file=smoke_gopro.gin --data_dir=data --run_dir=runs/gopro
 
 The run directory gets config.gin (what was used), model.json, checkpoints/,
