@@ -1,6 +1,7 @@
 """The papers' figures as data, and our networks beside them."""
 
 import json
+import pathlib
 from importlib import resources
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from deblur_tf import config
 from deblur_tf.evaluation.protocol import Protocol, dvsr_grid, icdpm_grid
-from deblur_tf.models.flops import count_flops
+from deblur_tf.models.architectures import ARCHITECTURES
 
 TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
 ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
@@ -72,38 +73,46 @@ def test_the_sampling_grids_have_the_printed_size():
     assert Protocol(steps=7).points() == ((7, None),)
 
 
-@pytest.mark.parametrize("name", [f"icdpm/table2/{row}.gin" for row in "abcdef"])
-def test_table_2_rows_have_the_printed_cost(name):
-    table = {row["row"]: row for row in ICDPM["table2"]["rows"]}
-    row = table[name[-5]]
-    config.load([name])
-    model = config.build("Recipe").model()
-    model.build()
+def architecture_of(model):
+    """The row of `ARCHITECTURES` that has the channels of a model not yet built.
+
+    tests/test_architectures.py pins parameters and FLOPs of each.
+    """
+    guide = getattr(model, "guidance", None)
+    channels = (guide and guide.base_channels, model.unet.base_channels)
+    regression = not model.unet.use_noise_level
+    (found,) = (
+        a
+        for a in ARCHITECTURES
+        if (a.guide_channels, a.unet_channels) == channels and a.regression == regression
+    )
+    return found
+
+
+@pytest.mark.parametrize("row", ICDPM["table2"]["rows"], ids=lambda row: row["row"])
+def test_table_2_rows_are_the_networks_of_table_13(row):
+    config.load([f"icdpm/table2/{row['row']}.gin"])
+    found = architecture_of(config.build("Recipe").model())
     printed = rows(ICDPM["table13"])[row["name"]]
-    assert count_flops(model, 720, 1280) / 1e9 == pytest.approx(printed["GFLOPs"], rel=0.005)
+    assert (found.unet_channels, found.guide_channels) == (row["ch"], row["guide_ch"])
     assert (printed["ch"], printed["guide_ch"]) == (row["ch"], row["guide_ch"])
+    assert (found.paper_params, found.paper_gflops) == (printed["params_M"], printed["GFLOPs"])
+    assert found.name == row["name"]
 
 
-@pytest.mark.parametrize("name", [f"dvsr/table4/{row}.gin" for row in "abc"])
-def test_dvsr_table_4_rows_have_the_printed_size(name):
-    row = {r["name"]: r for r in DVSR["table4"]["rows"]}[name[-5]]
-    config.load([name])
+@pytest.mark.parametrize("row", DVSR["table4"]["rows"], ids=lambda row: row["name"])
+def test_dvsr_table_4_rows_are_the_printed_networks_and_batches(row):
+    config.load([f"dvsr/table4/{row['name']}.gin"])
     recipe = config.build("Recipe")
-    model = recipe.model()
-    model.build()
-    assert model.count_params() / 1e6 == pytest.approx(row["params_M"], abs=0.006)
-    assert count_flops(model.unet, 720, 1280) / 1e9 == pytest.approx(row["GFLOPs"], rel=0.005)
+    found = architecture_of(recipe.model())
+    assert found.unet_channels == row["ch"]
+    assert (found.paper_params, found.paper_gflops) == (row["params_M"], row["GFLOPs"])
     assert recipe.batch_size == row["batch"]
     assert (recipe.ema_decay > 0) == row["ema"]
 
 
-def test_the_dvsr_model_has_the_printed_size():
+def test_the_models_of_figure_6_have_the_printed_size():
     """33 M against 28 M (DvSR sec. 6.1)."""
-    for name, millions in (
-        ("dvsr/figure6/residual.gin", 33),
-        ("dvsr/figure6/non_residual.gin", 28),
-    ):
-        config.load([name])
-        model = config.build("Recipe").model()
-        model.build()
-        assert round(model.count_params() / 1e6) == millions
+    pins = json.loads(pathlib.Path(__file__).with_name("gin_pins.json").read_text())
+    for name, millions in (("residual", 33), ("non_residual", 28)):
+        assert round(pins[f"dvsr/figure6/{name}.gin"][0] / 1e6) == millions
