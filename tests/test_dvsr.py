@@ -12,6 +12,7 @@ from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.export import export
 from deblur_tf.models import inputs
 from deblur_tf.models.dvsr import DvSR, Regression
+from deblur_tf.models.flops import count_flops
 from deblur_tf.models.guidance import MultiscaleGuidance
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.models.restorer import Prediction, drift
@@ -218,6 +219,17 @@ def test_drift_stays_small_in_a_short_training_on_photographs():
     assert start.max() > 0.1
     assert end.max() < 0.1, end
     assert np.mean([float(r["loss"]) for r in rows[-30:]]) < 0.9 * float(rows[0]["loss"])
+
+
+def test_operations_of_predictor_and_denoiser_are_counted():
+    model, alone = built("DvSR"), built("Table 4 of DvSR")
+    predictor = count_flops(model.predictor, 16, 16)
+    assert count_flops(alone, 16, 16) == predictor > 0
+    plain = UNet(4, (1, 2), **SHALLOW)
+    plain.build((None, None, None, 3))
+    # In the model the denoiser's first conv, 3x3 to 4 channels, sees three more.
+    more = 2 * 16 * 16 * 9 * 3 * 4
+    assert count_flops(model, 16, 16) == predictor + count_flops(plain, 16, 16) + more
 
 
 def test_wrong_parts_are_refused():

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from deblur_tf.models.restorer import Restorer
+
 Tensor = Any
 
 
@@ -19,8 +21,8 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     layer sees. Pointwise work (activations, sums, pooling) is not counted.
 
     Args:
-      model: a built `UNet` or `GuidedDiffusion`; of the latter, guidance and
-        one denoising step are counted, as in the paper's Table 13.
+      model: a built `UNet` or `Restorer`; of the latter, what is done once an
+        image and one denoising step are counted, as in the paper's Table 13.
       height, width: size of the image in pixels; multiples of the model's
         `size_multiple`, so that padding costs nothing.
 
@@ -40,9 +42,9 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
         total += 2 * positions * math.prod(layer.kernel.shape)
 
     with _observed(model, add):
-        if hasattr(model, "denoise"):
+        if isinstance(model, Restorer) and model.sampling_steps(1):
             model.compute_output_spec(image, level, image)
-        elif model.use_noise_level:
+        elif getattr(model, "use_noise_level", False):
             model.compute_output_spec(image, level)
         else:
             model.compute_output_spec(image)
