@@ -99,7 +99,7 @@ def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
     workers, logs = start_workers(run_dir, 100_000, tmp_path)
     wait_for(logs[0], " 5/100000")
     workers[1].send_signal(signal.SIGTERM)  # to the one that is not the chief
-    assert [w.wait(60) for w in workers] == [signal.SIGTERM] * 2, logs[0].read_text()
+    assert [w.wait(120) for w in workers] == [signal.SIGTERM] * 2, logs[0].read_text()
     step = int(newest(run_dir)["step"])
     assert step >= 5
 
@@ -107,7 +107,8 @@ def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
     wait_for(logs[0], f" {step + 5}/100000")
     assert f"at step {step}" in logs[0].read_text()
     workers[1].kill()
-    assert workers[0].wait(60) == 1
+    # At once where the connection breaks within a step, else by TensorFlow's health check.
+    assert workers[0].wait(240) == 1
     last = logs[0].read_text().splitlines()[-1]
     assert last.startswith("error: another process of the run stopped: no answer from /job:worker")
     assert "Start all processes again" in last
