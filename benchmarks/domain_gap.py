@@ -84,7 +84,7 @@ def train(model: str, seed: int, run_dir: pathlib.Path) -> None:
     recipe = config.build("Recipe")
     stepper = make_stepper(recipe)
     run_dir.mkdir(parents=True, exist_ok=True)
-    weights.save_model_config(stepper.model, run_dir)
+    weights.save_model_config(stepper.model, run_dir, recipe.sampling)
     print(f"{run_dir}: {stepper.model.count_params()} parameters", flush=True)
     if signal_number := loop.train(recipe, stepper, recipe.pairs(), run_dir):
         raise SystemExit(128 + signal_number)

@@ -61,6 +61,15 @@ def downsample(image: Tensor, factor: int) -> Tensor:
     return ops.average_pool(image, factor, strides=factor, padding="valid")
 
 
+def box_mean(image: Tensor, size: int) -> Tensor:
+    """Mean over the `size` x `size` pixels around each, of those that exist.
+
+    [B, H, W, C] -> [B, H, W, C].
+    """
+    rows = ops.average_pool(image, (size, 1), strides=1, padding="same")
+    return ops.average_pool(rows, (1, size), strides=1, padding="same")
+
+
 def upsample_nearest(image: Tensor, factor: int = 2) -> Tensor:
     """Repeats each pixel `factor` times along height and width.
 
@@ -73,6 +82,34 @@ def upsample_nearest(image: Tensor, factor: int = 2) -> Tensor:
         (shape[0], height, factor, width, factor, channels),
     )
     return ops.reshape(tiled, (shape[0], height * factor, width * factor, channels))
+
+
+def space_to_depth(image: Tensor, block: int) -> Tensor:
+    """Moves each `block` x `block` square of pixels into the channels.
+
+    [B, H, W, C] -> [B, H / block, W / block, block * block * C], in the order of
+    rows, columns, channels; H and W are multiples of `block`.
+    """
+    if block == 1:
+        return image
+    shape = ops.shape(image)
+    height, width, channels = shape[1] // block, shape[2] // block, image.shape[3]
+    split = ops.reshape(image, (-1, height, block, width, block, channels))
+    return ops.reshape(
+        ops.transpose(split, (0, 1, 3, 2, 4, 5)), (-1, height, width, block * block * channels)
+    )
+
+
+def depth_to_space(image: Tensor, block: int) -> Tensor:
+    """The inverse of `space_to_depth`: [B, h, w, block^2 C] -> [B, h block, w block, C]."""
+    if block == 1:
+        return image
+    shape = ops.shape(image)
+    height, width, channels = shape[1], shape[2], image.shape[3] // (block * block)
+    split = ops.reshape(image, (-1, height, width, block, block, channels))
+    return ops.reshape(
+        ops.transpose(split, (0, 1, 3, 2, 4, 5)), (-1, height * block, width * block, channels)
+    )
 
 
 def _reflected_indices(size: Tensor, padded: Tensor) -> Tensor:

@@ -12,12 +12,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from deblur_tf.initializers import GlorotUniform
+
 Tensor = Any
 Shape = tuple[int | None, ...]
 
 
 def conv(filters: int, kernel_size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
     """A convolution that keeps height and width."""
+    kwargs.setdefault("kernel_initializer", GlorotUniform())
     return keras.layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)
 
 

@@ -17,10 +17,16 @@ import numpy as np
 from keras import ops
 
 from deblur_tf import image_ops, injections
+from deblur_tf.initializers import GlorotUniform
 from deblur_tf.injections import conv
 
 Tensor = Any
 Shape = tuple[int | None, ...]
+
+
+def dense(features: int, name: str, **kwargs: Any) -> keras.layers.Dense:
+    """A linear map of the last axis."""
+    return keras.layers.Dense(features, kernel_initializer=GlorotUniform(), name=name, **kwargs)
 
 
 @gin.register
@@ -48,12 +54,8 @@ class NoiseLevelEmbedding(keras.layers.Layer):
         self.features = features
         self.num_frequencies = num_frequencies
         self.max_frequency = max_frequency
-        self.dense_1 = keras.layers.Dense(
-            features, activation="swish", dtype="float32", name="dense_1"
-        )
-        self.dense_2 = keras.layers.Dense(
-            features, activation="swish", dtype="float32", name="dense_2"
-        )
+        self.dense_1 = dense(features, "dense_1", activation="swish", dtype="float32")
+        self.dense_2 = dense(features, "dense_2", activation="swish", dtype="float32")
 
     def build(self, input_shape: Shape) -> None:
         self.dense_1.build((input_shape[0], 2 * self.num_frequencies))
@@ -105,9 +107,7 @@ class ResidualBlock(keras.layers.Layer):
         policy = self.dtype_policy
         self.conv_1 = conv(filters, 3, "conv_1", dtype=policy)
         self.conv_2 = conv(filters, 3, "conv_2", kernel_initializer="zeros", dtype=policy)
-        self.embed = (
-            keras.layers.Dense(filters, name="embed", dtype=policy) if use_embedding else None
-        )
+        self.embed = dense(filters, "embed", dtype=policy) if use_embedding else None
         self.skip = None
 
     def build(self, inputs_shape: Shape, embedding_shape: Shape | None = None) -> None:

@@ -107,6 +107,49 @@ def inference_schedule(steps: int, beta_max: float | None = None) -> Schedule:
     return Schedule(linear_betas(steps, 1e-6, beta_max))
 
 
+@gin.register
+@dataclasses.dataclass(frozen=True)
+class SamplingSettings:
+    """How to sample from a model; each model carries those that suit it best.
+
+    Attributes:
+      steps: sampling steps, one network evaluation each.
+      beta_max: largest noise variance of a step; None: `inference_beta_max(steps)`.
+      n_samples: samples that are averaged.
+    """
+
+    steps: int = 20
+    beta_max: float | None = None
+    n_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if self.n_samples < 1:
+            raise ValueError(f"n_samples must be 1 or more, got {self.n_samples}")
+        self.schedule()
+
+    def schedule(self) -> Schedule:
+        """The schedule to sample over.
+
+        Raises:
+          ValueError: if there is none for these settings.
+        """
+        return inference_schedule(self.steps, self.beta_max)
+
+    def but(
+        self,
+        steps: int | None = None,
+        beta_max: float | None = None,
+        n_samples: int | None = None,
+    ) -> SamplingSettings:
+        """These settings with what is given in their place.
+
+        Another number of steps also wants another beta_max: the one fitted to it.
+        """
+        if beta_max is None and steps in (None, self.steps):
+            beta_max = self.beta_max
+        return SamplingSettings(steps or self.steps, beta_max, n_samples or self.n_samples)
+
+
 def sampling_grid(
     steps: Sequence[int],
     beta_maxes: Sequence[float],

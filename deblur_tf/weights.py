@@ -1,22 +1,26 @@
 """A model on disk, apart from its training: configuration and weights.
 
-A model folder holds `model.json` (the Keras configuration) and either
+A model folder holds `model.json` (the Keras configuration, and under "sampling" the
+settings to sample with) and either
 `weights.npz` (a released model) or `checkpoints/` (a training run, of which
 the averaged weights are used).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
+import re
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from deblur_tf.models import alignment, dvsr  # noqa: F401  (all models, for Keras' registry)
+from deblur_tf.schedules import SamplingSettings
 from deblur_tf.training.state import (
     CheckpointError,
     Checkpoints,
@@ -30,10 +34,25 @@ from deblur_tf.training.state import (
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 DEFAULT_MODEL = "tiny"
+SAMPLING_KEY = "sampling"
 
 
 class ModelError(RuntimeError):
     """A model that cannot be loaded; the message names the folder or file."""
+
+
+class LoadedModel(NamedTuple):
+    """A model from disk.
+
+    Attributes:
+      model: built, with its (averaged) weights.
+      origin: a line that says where the weights are from.
+      sampling: the settings that suit it best.
+    """
+
+    model: keras.Model
+    origin: str
+    sampling: SamplingSettings
 
 
 def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
@@ -41,33 +60,53 @@ def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
     return pathlib.Path(str(resources.files("deblur_tf") / "pretrained" / name))
 
 
-def _config_text(model: keras.Model) -> str:
-    return json.dumps(keras.saving.serialize_keras_object(model), indent=1) + "\n"
+def _model_config(model: keras.Model) -> dict[str, Any]:
+    """The model's configuration as JSON gives it back, in float32 whatever its policy.
+
+    A policy belongs to the machine that trains: bfloat16 is slow on many CPUs.
+    """
+    text = json.dumps(keras.saving.serialize_keras_object(model))
+    return json.loads(re.sub(r'"mixed_(bfloat16|float16)"', '"float32"', text))
 
 
-def save_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> None:
-    """Writes the model's configuration to `folder`/model.json."""
-    path = pathlib.Path(folder) / CONFIG_FILE
-    path.write_text(_config_text(model), encoding="utf-8")
+def save_model_config(
+    model: keras.Model,
+    folder: str | os.PathLike[str],
+    sampling: SamplingSettings | None = None,
+) -> None:
+    """Writes the model's configuration and settings to `folder`/model.json."""
+    settings = dataclasses.asdict(sampling or SamplingSettings())
+    text = json.dumps(_model_config(model) | {SAMPLING_KEY: settings}, indent=1) + "\n"
+    (pathlib.Path(folder) / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> bool:
     """Whether `folder` has no model yet, or one with this configuration."""
     path = pathlib.Path(folder) / CONFIG_FILE
-    return not path.exists() or path.read_text(encoding="utf-8") == _config_text(model)
+    if not path.exists():
+        return True
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found.pop(SAMPLING_KEY, None)
+    return found == _model_config(model)
 
 
-def save_model(model: keras.Model, folder: str | os.PathLike[str], dtype: str = "float16") -> None:
+def save_model(
+    model: keras.Model,
+    folder: str | os.PathLike[str],
+    sampling: SamplingSettings | None = None,
+    dtype: str = "float16",
+) -> None:
     """Writes a model as `model.json` and `weights.npz`.
 
     Args:
       model: built, with the weights to store.
       folder: made if missing.
+      sampling: the settings that suit it best.
       dtype: of the stored weights; float16 halves the file.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_model_config(model, folder)
+    save_model_config(model, folder, sampling)
     weights = {
         name: keras.ops.convert_to_numpy(v.value).astype(dtype)
         for name, v in named_variables(model).items()
@@ -75,15 +114,12 @@ def save_model(model: keras.Model, folder: str | os.PathLike[str], dtype: str = 
     write_npz(folder / WEIGHTS_FILE, weights)
 
 
-def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
-    """A model with its (averaged) weights.
+def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
+    """A model with its (averaged) weights and its sampling settings.
 
     Args:
       name_or_dir: name of a model in the package ("tiny"); a folder: a run
         directory or a released model; or one file in a run's `checkpoints/`.
-
-    Returns:
-      The built model, and a line that says where its weights are from.
 
     Raises:
       ModelError: if there is no such model, or a file is missing or damaged.
@@ -100,7 +136,7 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
             f"({', '.join(pretrained_names())})"
         )
     try:
-        model = _read_config(folder / CONFIG_FILE)
+        model, sampling = _read_config(folder / CONFIG_FILE)
         if chosen is None and (folder / WEIGHTS_FILE).is_file():
             source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
             origin = f"{source} (averaged weights)"
@@ -118,7 +154,7 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> tuple[keras.Model, str]:
         assign_named(named_variables(model), weights, str(source))
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    return model, origin
+    return LoadedModel(model, origin, sampling)
 
 
 def pretrained_names() -> list[str]:
@@ -127,9 +163,10 @@ def pretrained_names() -> list[str]:
     return sorted(p.parent.name for p in root.glob(f"*/{CONFIG_FILE}"))
 
 
-def _read_config(path: pathlib.Path) -> keras.Model:
+def _read_config(path: pathlib.Path) -> tuple[keras.Model, SamplingSettings]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sampling = SamplingSettings(**config.pop(SAMPLING_KEY, {}))
         model = keras.saving.deserialize_keras_object(config)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
@@ -137,4 +174,4 @@ def _read_config(path: pathlib.Path) -> keras.Model:
         raise ModelError(f"{path}: not a model configuration")
     if not model.built:
         model.build()
-    return model
+    return model, sampling

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 
-def small_model(guided=True, output="noise", dtype="float32", base=8, guide=4):
+def small_model(guided=True, output=None, dtype="float32", base=8, guide=4):
     """A one-block network that runs in milliseconds."""
     from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
@@ -22,8 +22,9 @@ def small_model(guided=True, output="noise", dtype="float32", base=8, guide=4):
     )
 
 
-def micro_model(output="velocity", dtype="float32"):
-    """Two depths and one scale: for tests that compile a whole training step."""
+def micro_model(output=None, dtype="float32"):
+    """Two depths and one scale, velocity form: for tests that compile a training step."""
+    from deblur_tf.diffusion.outputs import Velocity
     from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
     from deblur_tf.models.unet import UNet
@@ -32,7 +33,7 @@ def micro_model(output="velocity", dtype="float32"):
     return GuidedDiffusion(
         UNet(4, (1, 2), guided_depths=(1,), **shallow),
         MultiscaleGuidance(2, scales=(1,), channel_multipliers=(1,), **shallow),
-        output=output,
+        output=output or Velocity(),
     )
 
 

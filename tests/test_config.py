@@ -15,6 +15,7 @@ from PIL import Image
 from deblur_tf import config, image_ops
 from deblur_tf.bin import configs
 from deblur_tf.datasets import prepare
+from deblur_tf.diffusion.outputs import Noise
 from deblur_tf.sampling import Sampler, sample_keys
 from deblur_tf.schedules import inference_schedule
 from deblur_tf.training.steppers import make_stepper
@@ -211,10 +212,9 @@ def test_the_paper_settings_are_the_defaults():
     rate = optimizer._learning_rate
     assert (rate.peak, rate.warmup_steps, rate.decay_steps) == (1e-4, 20_000, None)
     assert recipe.objective.warm_start_steps == 60_000
-    assert recipe.objective.weighting == "noise"
     assert (recipe.objective.train_steps, recipe.objective.train_beta_max) == (2000, 0.01)
     assert recipe.ema_decay == 0.9999
-    assert recipe.model().output_type == "noise"
+    assert recipe.model().output_form == Noise()
 
 
 def test_overrides_reach_the_objects_and_the_record():
@@ -251,7 +251,7 @@ def test_mistakes_in_files_are_refused(files, overrides, message):
         config.load(files, overrides)
 
 
-@pytest.mark.parametrize("override", ["TOTAL_STEPS = 0", 'Objective.weighting = "x"'])
+@pytest.mark.parametrize("override", ["TOTAL_STEPS = 0", "UNet.patch = 3"])
 def test_impossible_values_are_refused(override):
     config.load(["smoke.gin"], [override])
     with pytest.raises(config.ConfigError, match="must be"):

@@ -82,21 +82,6 @@ def test_transform_is_gray_area_mean_plus_scaled_noise():
     )
 
 
-def test_velocity_output_is_the_same_noise_by_another_name():
-    """A zero network in velocity form predicts sigma * noisy."""
-    built = small_model(output="velocity")
-    noisy, level, blurry = inputs()
-    sigma = np.sqrt(1 - level**2)[:, None, None, None]
-    np.testing.assert_allclose(built(noisy, level, blurry)["noise"], sigma * noisy, atol=1e-6)
-    # With the true velocity in place of the network, the noise comes back.
-    sharp, noise = images(5, 2, 16, 24, 3), images(6, 2, 16, 24, 3)
-    signal = level[:, None, None, None]
-    velocity = signal * noise - sigma * sharp
-    np.testing.assert_allclose(
-        sigma * (signal * sharp + sigma * noise) + signal * velocity, noise, atol=1e-6
-    )
-
-
 def test_unguided_model_has_no_predictions():
     built = randomize(small_model(guided=False))
     noisy, level, blurry = inputs()
@@ -141,9 +126,9 @@ def test_mixed_precision_outputs_float32():
 
 
 def test_wrong_wiring_is_refused():
-    with pytest.raises(ValueError, match=r"guided_depths are \(1, 2, 3\), .* for none"):
+    with pytest.raises(ValueError, match=r"guided_depths \(1, 2, 3\) take scales .* for none"):
         GuidedDiffusion(UNet(4, guided_depths=(1, 2, 3)))
-    with pytest.raises(ValueError, match=r"guided_depths are \(3,\), .* for \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"guided_depths \(3,\) take .* for \(1, 2\)"):
         GuidedDiffusion(UNet(4, guided_depths=(3,)), MultiscaleGuidance(4, scales=(1, 2)))
     with pytest.raises(ValueError, match="not all depths"):
         UNet(4, guided_depths=(4,))

@@ -10,6 +10,7 @@ import pytest
 from deblur_tf import config
 from deblur_tf.evaluation.protocol import Protocol, dvsr_grid, icdpm_grid
 from deblur_tf.models.architectures import ARCHITECTURES
+from deblur_tf.schedules import SamplingSettings
 
 TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
 ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
@@ -69,8 +70,8 @@ def test_the_sampling_grids_have_the_printed_size():
         assert sum(t == int(row["name"]) for t, _ in grid) == row["combinations"]
     assert len(grid) == 19
     assert len(dvsr_grid()) == 48
-    assert Protocol(grid=grid).points() == grid
-    assert Protocol(steps=7).points() == ((7, None),)
+    assert tuple((p.steps, p.beta_max) for p in Protocol(grid=grid).points()) == grid
+    assert Protocol(steps=7).points() == (SamplingSettings(7, None, 8),)
 
 
 def architecture_of(model):

@@ -126,7 +126,7 @@ def save_run(folder, model, ema_scale):
 
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path, model):
     save_run(tmp_path / "run", model, 0.5)
-    loaded, origin = weights.load_model(tmp_path / "run")
+    loaded, origin, _ = weights.load_model(tmp_path / "run")
     assert "averaged weights of step 12" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, 0.5 * b)
@@ -137,7 +137,7 @@ def test_one_checkpoint_of_a_run_can_be_chosen(tmp_path, model):
     checkpoints = Checkpoints(tmp_path / "run")
     best = {n: a * np.float32(0.5) for n, a in read_npz(checkpoints.latest()).items()}
     checkpoints.save_best(best | {"step": np.int64(7)}, 30.0)
-    loaded, origin = weights.load_model(checkpoints.best)
+    loaded, origin, _ = weights.load_model(checkpoints.best)
     assert "best.npz (averaged weights of step 7)" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, 0.25 * b)
@@ -147,7 +147,7 @@ def test_a_saved_model_folder_is_small_and_close(tmp_path, model):
     weights.save_model(model, tmp_path)
     size = (tmp_path / "weights.npz").stat().st_size
     assert size < 2 * model.count_params() + 150_000
-    loaded, origin = weights.load_model(tmp_path)
+    loaded, origin, _ = weights.load_model(tmp_path)
     assert "weights.npz" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         assert a.dtype == np.float32
@@ -175,7 +175,7 @@ def test_the_model_in_the_box():
     card = (folder / "README.md").read_text()
     for word in ("licence", "steps", "PSNR"):
         assert word in card
-    loaded, _ = weights.load_model("tiny")
+    loaded = weights.load_model("tiny").model
     assert all(np.isfinite(w).all() for w in loaded.get_weights())
 
 

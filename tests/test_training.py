@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from deblur_tf.schedules import SamplingSettings
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.state import Checkpoints, read_npz
@@ -70,7 +71,7 @@ def test_the_whole_step_compiles_with_xla(dtype, accumulate):
 
 
 def test_training_lowers_the_loss():
-    made = recipe(objective=Objective(warm_start_steps=0, weighting="velocity"))
+    made = recipe(objective=Objective(warm_start_steps=0))
     one = make_stepper(made)
     batch = next(one.batches(made.pairs(), 0))
     losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
@@ -127,7 +128,7 @@ def test_progress_and_validation_are_recorded(tmp_path, capsys):
 def test_real_validation_restores_the_grid(tmp_path):
     from deblur_tf.evaluation.validation import Validation
 
-    made = recipe(validation_images=2, validation_steps=2)
+    made = recipe(validation_images=2, sampling=SamplingSettings(2))
     one = make_stepper(made)
     figures, grid = Validation(made, made.pairs())(one.averages())
     assert grid.shape == (2 * 16, 3 * 16, 3)

@@ -18,6 +18,7 @@ from deblur_tf.training.state import (
     select,
     write_npz,
 )
+from deblur_tf.diffusion.outputs import Noise, Velocity
 from tests.conftest import images, randomize, small_model
 
 
@@ -27,9 +28,9 @@ class FixedModel(Restorer):
     guidance_scales = (1, 2)
 
     def guide(self, blurry, noise):
-        return Guidance((), tuple(0 * n for n in noise))
+        return Guidance((), tuple(0 * n for n in noise), tuple(1 + 0 * n for n in noise))
 
-    def denoise(self, noisy, noise_level, blurry, condition):
+    def predict(self, noisy, noise_level, blurry, condition):
         self.noisy = np.array(noisy)
         return 0 * noisy
 
@@ -42,27 +43,33 @@ def draws(batch=2):
     return Draws(images(3, batch, 16, 16, 3), np.array([0.5, 0.25], "float32"), noise)
 
 
-@pytest.mark.parametrize("weighting", ["noise", "velocity"])
-def test_batch_loss_is_regression_plus_warm_denoising(weighting):
+@pytest.mark.parametrize("form", [Noise(), Velocity()])
+def test_batch_loss_is_regression_plus_warm_denoising(form):
     sharp, blurry, drawn, fixed = (
         images(0, 2, 16, 16, 3),
         images(1, 2, 16, 16, 3),
         draws(),
         FixedModel(),
     )
-    losses = batch_loss(fixed, blurry, sharp, drawn, 15, 60, weighting)
+    fixed.output_form = form
+    losses = batch_loss(fixed, blurry, sharp, drawn, 15, 60)
     level = drawn.noise_level[:, None, None, None]
     np.testing.assert_allclose(
         fixed.noisy, level * sharp + np.sqrt(1 - level**2) * drawn.noise, atol=1e-6
     )
-    denoising = np.abs(drawn.noise).mean((1, 2, 3))
-    if weighting == "velocity":
-        denoising = denoising / drawn.noise_level
+    wanted = drawn.noise
+    if form == Velocity():
+        wanted = level * drawn.noise - np.sqrt(1 - level**2) * sharp
+    denoising = np.abs(wanted).mean((1, 2, 3))
     regression = np.mean(
         [np.square(np.array(structure(sharp, k))).mean((1, 2, 3)) for k in (1, 2)], axis=0
     )
     np.testing.assert_allclose(losses["denoising"], denoising, rtol=1e-5)
+    copied = np.mean(
+        [np.square(1 - np.array(structure(sharp, k))).mean((1, 2, 3)) for k in (1, 2)], axis=0
+    )
     np.testing.assert_allclose(losses["regression"], regression, rtol=1e-5)
+    np.testing.assert_allclose(losses["regression_of_input"], copied, rtol=1e-5)
     np.testing.assert_allclose(losses["loss"], regression + 0.25 * denoising, rtol=1e-5)
 
 
@@ -91,9 +98,12 @@ def test_draws_depend_on_seed_step_and_item_not_on_the_split(model):
         assert np.all(np.array(other.noise_level) != np.array(whole.noise_level))
 
 
-def test_unknown_weighting_is_refused():
-    with pytest.raises(ValueError, match="weighting"):
-        Objective(weighting="loud")
+def test_an_untrained_guidance_returns_what_it_sees():
+    built = small_model()
+    built.build()
+    blurry, sharp = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
+    losses = Objective()(built, blurry, sharp, 0, np.arange(2))
+    np.testing.assert_allclose(losses["regression"], losses["regression_of_input"], rtol=1e-6)
 
 
 def test_warm_up_then_constant_or_cosine():

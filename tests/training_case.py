@@ -35,5 +35,5 @@ SMALL = [
     "--gin_param=Recipe.log_every = 1",
     "--gin_param=Recipe.validate_every = 1000",
     "--gin_param=Recipe.validation_images = 1",
-    "--gin_param=Recipe.validation_steps = 1",
+    "--gin_param=SamplingSettings.steps = 1",
 ]

@@ -23,9 +23,6 @@ from deblur_tf.bin import common
 
 _OUTPUT = flags.DEFINE_string("output", "demo", "Output folder, made if missing.", short_name="o")
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the crops in (a), in pixels.", 32)
-_STEPS = flags.DEFINE_integer("steps", 3, "Sampling steps.", lower_bound=1)
-_BETA_MAX = flags.DEFINE_float("beta_max", 0.9, "Largest noise variance of a step.")
-_N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "Samples to average.", 1, short_name="n")
 
 
 def _program(name: str, *arguments: str) -> None:
@@ -52,20 +49,12 @@ def main(argv: Sequence[str]) -> int:
     bundled.mkdir(exist_ok=True)
     for path in photos.bundled_photos():
         (bundled / path.name).write_bytes(path.read_bytes())
-    sampling = [f"--steps={_STEPS.value}", f"--beta_max={_BETA_MAX.value}"]
-    settings = [*sampling, f"-n={_N_SAMPLES.value}"]
-    _program(
-        "evaluate",
-        f"--photos={bundled}",
-        f"--crop={_CROP.value}",
-        *settings,
-        "-o",
-        str(output / "synthetic"),
-    )
+    synthetic = output / "synthetic"
+    _program("evaluate", f"--photos={bundled}", f"--crop={_CROP.value}", "-o", str(synthetic))
 
     print("\n(b) a genuinely motion-blurred photograph")
     clock = photos.motion_blurred_photo()
-    _program("restore", "-i", str(clock), "-o", str(output / "real"), *settings, "--overwrite")
+    _program("restore", "-i", str(clock), "-o", str(output / "real"), "--overwrite")
 
     print("\n(c) training from start to checkpoint, and restoring with the result")
     run_dir = output / "run"
@@ -78,22 +67,20 @@ def main(argv: Sequence[str]) -> int:
         return common.fail("the loss of the training run did not fall", common.SOME_FAILED)
     trained = output / "trained"
     _program(
-        "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite",
-        *sampling,
+        "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite"
     )  # fmt: skip
 
-    first_sample = f"{clock.stem}_s0_0{clock.suffix}"
-    paths = [clock, output / "real" / first_sample, output / "real" / clock.name]
-    clocks = [photos.read_rgb(path) for path in [*paths, trained / clock.name]]
-    titles = ["blurred photo", "one sample", f"mean of {_N_SAMPLES.value}", "trained above"]
-    top = Image.open(output / "synthetic" / "sheet.png")
+    paths = [clock, output / "real" / clock.name, trained / clock.name]
+    clocks = [photos.read_rgb(path) for path in paths]
+    titles = ["blurred photo", "restored", "by the model trained above"]
+    top = Image.open(synthetic / "sheet.png")
     bottom = picture_sheet([clocks], titles)
     size = (max(top.width, bottom.width), top.height + bottom.height)
     sheet = Image.new("RGB", size, "white")
     sheet.paste(top, (0, 0))
     sheet.paste(bottom, (0, top.height))
     sheet.save(output / "sheet.png")
-    table = (output / "synthetic" / "table.md").read_text()
+    table = (synthetic / "table.md").read_text()
     (output / "table.md").write_text(table)
     print(f"\n{table}")
     print(f"picture sheet: {output / 'sheet.png'}")

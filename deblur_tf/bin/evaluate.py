@@ -13,6 +13,7 @@ input/target and LQ/GT). Writes table.md, figures.csv and sheet.png.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pathlib
 import sys
@@ -44,38 +45,40 @@ _CROP = flags.DEFINE_integer(
 )
 _LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.", 0)
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "Sampling steps. Default: the gin file's, or 20.", lower_bound=1
+    "steps", None, "Sampling steps. Default: the gin file's, or the model's.", lower_bound=1
 )
 _BETA_MAX = flags.DEFINE_float(
     "beta_max",
     None,
-    "Largest noise variance of a step. Default: the gin file's, or 10 / steps, at most 0.9.",
+    "Largest noise variance of a step. Default: the gin file's, or the model's; with other "
+    "--steps 10 / steps, at most 0.9.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.")
 _N_SAMPLES = flags.DEFINE_integer(
     "n_samples",
     None,
-    "Samples to draw and average. Default: the gin file's, or 8.",
+    "Samples to draw and average. Default: the gin file's, or the model's.",
     lower_bound=1,
     short_name="n",
 )
 
 
 def _protocol() -> Any:
-    """That of the gin file, or the default, with what flags say."""
-    import dataclasses
-
+    """That of the gin file, or None."""
+    if not _GIN_FILE.value:
+        return None
     from deblur_tf import config
-    from deblur_tf.evaluation.protocol import Protocol
 
-    protocol = Protocol()
-    if _GIN_FILE.value:
-        config.load(_GIN_FILE.value, _GIN_PARAM.value)
-        protocol = config.build("Protocol")
-    flagged = {f.name: f.value for f in (_STEPS, _BETA_MAX, _N_SAMPLES) if f.value is not None}
-    if "steps" in flagged or "beta_max" in flagged:
-        flagged = {"beta_max": None, "grid": ()} | flagged
-    return dataclasses.replace(protocol, **flagged)
+    config.load(_GIN_FILE.value, _GIN_PARAM.value)
+    return config.build("Protocol")
+
+
+def _points(protocol: Any, recommended: Any) -> list[Any]:
+    """The settings to sample with: the protocol's or the model's, but what flags say."""
+    points = list(protocol.points()) if protocol else [recommended]
+    if _STEPS.value is not None or _BETA_MAX.value is not None:
+        points = points[:1]  # not the grid
+    return [point.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value) for point in points]
 
 
 def _open_pairs(protocol: Any) -> Callable[[], Iterator[Any]]:
@@ -113,9 +116,12 @@ def _evaluate(deblurrer: Any, pairs: Iterator[Any], output: pathlib.Path, **samp
         evaluator.write_csv(output / "figures.csv", results)
     table = evaluator.table(results, n_samples)
     (output / "table.md").write_text(table + "\n", encoding="utf-8")
-    rows = [[r.pair.blurry, r.sample, r.mean, r.pair.sharp] for r in results]
-    titles = ["blurry", "one sample", f"mean of {n_samples}", "sharp"]
-    evaluator.picture_sheet(rows, titles).save(output / "sheet.png")
+    columns = {"blurry": [r.pair.blurry for r in results]}
+    columns["one sample"] = [r.sample for r in results]
+    if n_samples > 1:
+        columns[f"mean of {n_samples}"] = [r.mean for r in results]
+    columns["sharp"] = [r.pair.sharp for r in results]
+    evaluator.picture_sheet(list(zip(*columns.values(), strict=True)), list(columns)).save(output / "sheet.png")
     return table
 
 
@@ -132,20 +138,20 @@ def main(argv: Sequence[str]) -> int:
     open_pairs = _open_pairs(protocol)
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
-    output, points = pathlib.Path(_OUTPUT.value), protocol.points()
-    for steps, beta_max in points:
-        folder = output if len(points) == 1 else output / f"T{steps}_beta{beta_max}"
+    output, points = pathlib.Path(_OUTPUT.value), _points(protocol, deblurrer.sampling)
+    for point in points:
+        folder = output if len(points) == 1 else output / f"T{point.steps}_beta{point.beta_max}"
         if len(points) > 1 and (folder / "table.md").exists():
             continue  # done before an interruption
         table = _evaluate(
             deblurrer,
             open_pairs(),
             folder,
-            steps=steps,
-            beta_max=beta_max,
-            n_samples=protocol.n_samples,
+            **dataclasses.asdict(point),
         )
-        print(f"{steps} steps, beta_max {beta_max or 'fitted'}\n{table}", flush=True)
+        print(
+            f"{point.steps} step(s), beta_max {point.beta_max or 'fitted'}\n{table}", flush=True
+        )
     return common.OK
 
 

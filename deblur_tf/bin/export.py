@@ -41,13 +41,13 @@ def main(argv: Sequence[str]) -> int:
 
     from deblur_tf import weights
 
-    model, origin = weights.load_model(_MODEL.value)
+    model, origin, sampling = weights.load_model(_MODEL.value)
     if _FORMAT.value == "weights":
-        weights.save_model(model, _OUTPUT.value)
+        weights.save_model(model, _OUTPUT.value, sampling)
     else:
         from deblur_tf.inference.export import export
 
-        export(model, _OUTPUT.value)
+        export(model, _OUTPUT.value, sampling)
     print(f"{origin} -> {_OUTPUT.value}")
     return common.OK
 

@@ -13,6 +13,7 @@ be loaded, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import sys
 import time
@@ -33,18 +34,26 @@ _MODEL = flags.DEFINE_string(
     short_name="m",
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", 20, "Sampling steps; each runs the network once.", lower_bound=1
+    "steps",
+    None,
+    "Sampling steps; each runs the network once. Default: the model's.",
+    lower_bound=1,
 )
 _BETA_MAX = flags.DEFINE_float(
     "beta_max",
     None,
-    "Largest noise variance of a step. Default: 10 / steps, at most 0.9.",
+    "Largest noise variance of a step. Default: the model's, or with other --steps "
+    "10 / steps, at most 0.9.",
     lower_bound=1e-6,
     upper_bound=0.999,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed; the same seed gives the same picture.")
 _N_SAMPLES = flags.DEFINE_integer(
-    "n_samples", 1, "Samples to draw and average.", lower_bound=1, short_name="n"
+    "n_samples",
+    None,
+    "Samples to draw and average. Default: the model's.",
+    lower_bound=1,
+    short_name="n",
 )
 _EXT = flags.DEFINE_enum(
     "ext", "auto", ["auto", "png", "jpg", "webp", "tif"], "Output format; auto: as input."
@@ -72,6 +81,11 @@ def _plan(inputs: Sequence[pathlib.Path], root: pathlib.Path) -> dict[pathlib.Pa
     return plan
 
 
+def _sampling(deblurrer: Any) -> Any:
+    """The model's settings, but what flags say."""
+    return deblurrer.sampling.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value)
+
+
 def _restore_one(deblurrer: Any, source: pathlib.Path, target: pathlib.Path, label: str) -> None:
     from tqdm import tqdm
 
@@ -79,17 +93,16 @@ def _restore_one(deblurrer: Any, source: pathlib.Path, target: pathlib.Path, lab
     from deblur_tf.inference.photo_io import read_photo, write_photo
 
     photo = read_photo(source)
+    sampling = _sampling(deblurrer)
     started = time.monotonic()
-    total = _STEPS.value * _N_SAMPLES.value
+    total = sampling.steps * sampling.n_samples
     height, width = photo.pixels.shape[:2]
     print(f"{label} {source} ({width}x{height})", flush=True)
     with tqdm(total=total, unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
         samples = deblurrer.samples(
             photo.pixels,
-            steps=_STEPS.value,
-            beta_max=_BETA_MAX.value,
+            **dataclasses.asdict(sampling),
             seed=_SEED.value,
-            n_samples=_N_SAMPLES.value,
             on_step=lambda done: bar.update(done - bar.n),
         )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,9 +138,11 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.inference.deblurrer import Deblurrer
 
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
+    sampling = _sampling(deblurrer)
     print(
-        f"model {_MODEL.value}: {deblurrer.origin}; ddpm, {_STEPS.value} steps, "
-        f"seed {_SEED.value}, {_N_SAMPLES.value} sample(s)",
+        f"model {_MODEL.value}: {deblurrer.origin}; ddpm, {sampling.steps} step(s), "
+        f"beta_max {sampling.beta_max or 'fitted'}, seed {_SEED.value}, "
+        f"{sampling.n_samples} sample(s)",
         flush=True,
     )
     failed, skipped = [], 0

@@ -97,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     validation = None
     if stepper.chief:
         run_dir.mkdir(parents=True, exist_ok=True)
-        weights.save_model_config(stepper.model, run_dir)
+        weights.save_model_config(stepper.model, run_dir, recipe.sampling)
         (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
         validation = Validation(recipe, held_out)
         parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"

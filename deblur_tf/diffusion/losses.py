@@ -10,12 +10,13 @@ from keras import ops
 Tensor = Any
 
 
-def denoising_l1(predicted: Tensor, noise: Tensor) -> Tensor:
-    """|predicted noise - noise|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
+def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
+    """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
+    In the papers both are noise; in general what `outputs.Output.wanted` says.
     [B, H, W, C], [B, H, W, C] -> float32 [B].
     """
-    error = ops.cast(predicted, "float32") - ops.cast(noise, "float32")
+    error = ops.cast(result, "float32") - ops.cast(wanted, "float32")
     return ops.mean(ops.abs(error), axis=(1, 2, 3))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.photos import PhotoSet
@@ -23,6 +24,11 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim": ssim,
     "ssim_matlab": ssim_matlab,
 }
+
+
+# What is measured of each pair. "smoothed" is `best_smoothing` of the blurry image:
+# a model that gains less than that has not learned its task.
+KINDS = ("blurry", "smoothed", "sample", "mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Result:
       pair: input and truth.
       sample: the first sample, uint8 [H, W, 3].
       mean: the mean of all samples, uint8 [H, W, 3].
-      figures: {"blurry" | "sample" | "mean": {metric: value}}.
+      figures: {kind: {metric: value}} for each kind of `KINDS`.
     """
 
     pair: Pair
@@ -105,11 +111,31 @@ def prepared_pairs(
         yield Pair(images.id(i), centre_crop(blurry, crop), centre_crop(sharp, crop))
 
 
+def best_smoothing(blurry: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+    """The Gaussian smoothing of `blurry` that comes nearest to `sharp`.
+
+    Standard deviations go up from 0 by a factor of sqrt(2) from half a pixel on,
+    until PSNR falls. It knows the sharp image, and is a baseline, not a method.
+
+    uint8 [H, W, 3] twice -> uint8 [H, W, 3].
+    """
+    best, score = blurry, psnr(blurry, sharp)
+    for exponent in range(12):
+        sigma = 0.5 * 2 ** (exponent / 2)
+        smooth = ndimage.gaussian_filter(blurry.astype(np.float32), (sigma, sigma, 0))
+        smooth = np.round(smooth).astype(np.uint8)
+        if (found := psnr(smooth, sharp)) <= score:
+            break
+        best, score = smooth, found
+    return best
+
+
 def evaluate(deblurrer: Any, pair: Pair, **settings: Any) -> Result:
     """Restores one pair; `settings` are those of `Deblurrer.samples`."""
     samples = deblurrer.samples(pair.blurry, **settings)
     images = {
         "blurry": pair.blurry,
+        "smoothed": best_smoothing(pair.blurry, pair.sharp),
         "sample": to_uint8_array(samples[0]),
         "mean": to_uint8_array(samples.mean(axis=0)),
     }
@@ -124,7 +150,7 @@ def averages(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Means over images of the figures of `Result`."""
     return {
         kind: {name: float(np.mean([r.figures[kind][name] for r in results])) for name in METRICS}
-        for kind in ("blurry", "sample", "mean")
+        for kind in KINDS
     }
 
 
@@ -132,6 +158,7 @@ def table(results: Sequence[Result], n_samples: int) -> str:
     """A Markdown table of the averages."""
     labels = {
         "blurry": "blurry input",
+        "smoothed": "best Gaussian smoothing of each",
         "sample": "one sample",
         "mean": f"mean of {n_samples} samples",
     }
@@ -140,6 +167,8 @@ def table(results: Sequence[Result], n_samples: int) -> str:
         "|---|---|---|---|",
     ]
     for kind, row in averages(results).items():
+        if kind == "mean" and n_samples == 1:
+            continue  # the sample itself
         lines.append(
             f"| {labels[kind]} | {row['psnr']:.2f} | {row['ssim']:.4f} | {row['ssim_matlab']:.4f} |"
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import gin
 
-from deblur_tf.schedules import sampling_grid
+from deblur_tf.schedules import SamplingSettings, sampling_grid
 
 BETA_MAXES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -45,6 +45,7 @@ class Protocol:
     n_samples: int = 8
     grid: Sequence[tuple[int, float]] = ()
 
-    def points(self) -> tuple[tuple[int, float | None], ...]:
-        """The (steps, beta_max) to sample with."""
-        return tuple(self.grid) or ((self.steps, self.beta_max),)
+    def points(self) -> tuple[SamplingSettings, ...]:
+        """The settings to sample with."""
+        pairs = tuple(self.grid) or ((self.steps, self.beta_max),)
+        return tuple(SamplingSettings(*pair, self.n_samples) for pair in pairs)

@@ -8,7 +8,6 @@ from deblur_tf import image_ops
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.evaluation.metrics import psnr
 from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import inference_schedule
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.state import State, assign_named, named_variables
 
@@ -30,7 +29,7 @@ class Validation:
     def __init__(self, recipe: Recipe, source: PairSource):
         pairs = [source(FIRST_PAIR + i) for i in range(recipe.validation_images)]
         self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs, strict=True))
-        self.schedule = inference_schedule(recipe.validation_steps)
+        self.schedule = recipe.sampling.schedule()
         self.seed = recipe.seed
         self.model = recipe.model()
         self.model.build()

@@ -14,10 +14,8 @@ from PIL import Image
 from deblur_tf import image_ops
 from deblur_tf.data.photos import read_rgb
 from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import inference_schedule
+from deblur_tf.schedules import SamplingSettings
 from deblur_tf.weights import DEFAULT_MODEL, load_model
-
-DEFAULT_STEPS = 20
 
 
 class Deblurrer:
@@ -29,11 +27,18 @@ class Deblurrer:
     Args:
       model: see `deblur_tf.sampling`.
       origin: where its weights are from, for messages.
+      sampling: the settings to sample with unless others are given.
     """
 
-    def __init__(self, model: keras.Model, origin: str = ""):
+    def __init__(
+        self,
+        model: keras.Model,
+        origin: str = "",
+        sampling: SamplingSettings = SamplingSettings(),
+    ):
         self.model = model
         self.origin = origin
+        self.sampling = sampling
         self._sampler = Sampler(model)
 
     @classmethod
@@ -48,10 +53,10 @@ class Deblurrer:
     def samples(
         self,
         blurry: np.ndarray,
-        steps: int = DEFAULT_STEPS,
+        steps: int | None = None,
         beta_max: float | None = None,
         seed: int = 0,
-        n_samples: int = 1,
+        n_samples: int | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Several samples of one image; the guidance is computed once.
@@ -60,10 +65,11 @@ class Deblurrer:
 
         Args:
           blurry: uint8 [H, W, 3].
-          steps: sampling steps, one network evaluation each.
-          beta_max: largest noise variance of a step; None: fitted to `steps`.
+          steps: sampling steps, one network evaluation each; None: the model's.
+          beta_max: largest noise variance of a step; None: the model's, or with
+            another number of steps one that is fitted to it.
           seed: any 64-bit integer.
-          n_samples: how many.
+          n_samples: how many; None: the model's.
           on_step: called after each step with the number of steps done, which
             reaches n_samples * steps.
 
@@ -76,16 +82,15 @@ class Deblurrer:
         blurry = np.asarray(blurry)
         if blurry.dtype != np.uint8 or blurry.ndim != 3 or blurry.shape[-1] != 3:
             raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
-        schedule = inference_schedule(steps, beta_max)
+        sampling = self.sampling.but(steps, beta_max, n_samples)
+        schedule = sampling.schedule()
         condition = self._sampler.condition(
             image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
         )
         result = []
-        for i in range(n_samples):
+        for i in range(sampling.n_samples):
 
-            def progress(done: int, before: int = i * steps) -> None:
+            def progress(done: int, before: int = i * sampling.steps) -> None:
                 if on_step is not None:
                     on_step(before + done)
 
@@ -96,10 +101,10 @@ class Deblurrer:
     def restore(
         self,
         image: str | os.PathLike[str] | Image.Image | np.ndarray,
-        steps: int = DEFAULT_STEPS,
+        steps: int | None = None,
         beta_max: float | None = None,
         seed: int = 0,
-        n_samples: int = 1,
+        n_samples: int | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.

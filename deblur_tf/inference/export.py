@@ -10,14 +10,20 @@ import tensorflow as tf
 from deblur_tf import image_ops
 from deblur_tf.diffusion import samplers
 from deblur_tf.sampling import Sampler, sample_keys
+from deblur_tf.schedules import SamplingSettings
 
 
-def ddpm_table_in_graph(steps: tf.Tensor) -> tf.Tensor:
-    """`samplers.ddpm_table(inference_schedule(steps))` for a tensor of steps.
+def ddpm_table_in_graph(
+    steps: tf.Tensor, sampling: SamplingSettings = SamplingSettings()
+) -> tf.Tensor:
+    """`samplers.ddpm_table(sampling.but(steps).schedule())` for a tensor of steps.
 
     int32 scalar, at least 1 -> float32 [steps, 5], computed in float64.
     """
     beta_max = tf.minimum(10.0 / tf.cast(steps, tf.float64), 0.9)
+    if sampling.beta_max is not None:
+        own = tf.constant(sampling.beta_max, tf.float64)
+        beta_max = tf.where(steps == sampling.steps, own, beta_max)
     betas = tf.linspace(tf.constant(1e-6, tf.float64), beta_max, steps)
     betas = tf.where(steps == 1, beta_max, betas)
     alpha_bars = tf.math.cumprod(1.0 - betas)
@@ -37,10 +43,12 @@ class ExportedSampler(tf.Module):
 
     Args:
       model: as for `Sampler`; its current weights are exported.
+      sampling: its settings: with as many steps, their beta_max is used.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, sampling: SamplingSettings = SamplingSettings()):
         super().__init__(name="deblur_sampler")
+        self._sampling = sampling
         self._sampler = Sampler(model)
         # Only the variables are saved: a Keras model kept here would be traced
         # by itself as well.
@@ -74,7 +82,7 @@ class ExportedSampler(tf.Module):
         )
         keys = sample_keys(seed, tf.zeros([shape[0]], tf.int32))
         guidance = self._sampler.guide(blurry, keys)
-        table = ddpm_table_in_graph(steps)
+        table = ddpm_table_in_graph(steps, self._sampling)
 
         def step(t: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return t - 1, self._sampler.step(x, table[t - 1], t, blurry, guidance, keys)
@@ -93,17 +101,22 @@ class ExportedSampler(tf.Module):
         return {"restored": restored}
 
 
-def export(model: keras.Model, folder: str | os.PathLike[str]) -> None:
+def export(
+    model: keras.Model,
+    folder: str | os.PathLike[str],
+    sampling: SamplingSettings = SamplingSettings(),
+) -> None:
     """Writes a SavedModel whose serving signature is `ExportedSampler.restore`.
 
     Args:
       model: built, with its weights.
       folder: output folder; must not exist or be empty.
+      sampling: see `ExportedSampler`.
 
     Raises:
       FileExistsError: if the folder has files in it.
     """
     if os.path.isdir(folder) and os.listdir(folder):
         raise FileExistsError(f"{folder}: not empty; give a new folder")
-    module = ExportedSampler(model)
+    module = ExportedSampler(model, sampling)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.restore})

@@ -10,13 +10,12 @@ import keras
 from keras import ops
 
 from deblur_tf import image_ops
+from deblur_tf.diffusion.outputs import Noise, Output
 from deblur_tf.models.restorer import (
     DRIFT_NAMES,
     Prediction,
     Restorer,
-    check_output,
     drift,
-    predicted_noise,
     serialize_part,
 )
 from deblur_tf.models.unet import UNet
@@ -54,7 +53,8 @@ class DvSR(Restorer):
     Args:
       predictor: g, a UNet without noise level; 64 channels in the paper.
       denoiser: f, a UNet that sees the noisy residual and the blurry image; 32.
-      output: what the denoiser's output means, see `restorer.predicted_noise`.
+      output: what the denoiser's output means, see `deblur_tf.diffusion.outputs`; None:
+        the noise, as in the paper.
     """
 
     diagnostic_names = DRIFT_NAMES
@@ -63,14 +63,14 @@ class DvSR(Restorer):
         self,
         predictor: UNet,
         denoiser: UNet,
-        output: str = "noise",
+        output: Output | None = None,
         name: str = "dvsr",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
         self.denoiser = denoiser
-        self.output_type = check_output(output)
+        self.output_form = output or Noise()
 
     @property
     def size_multiple(self) -> int:
@@ -90,16 +90,20 @@ class DvSR(Restorer):
         del noise
         return predict(self.predictor, blurry)
 
-    def denoise(
+    def known(self, blurry: Tensor, condition: Prediction) -> Tensor:
+        """Zero: all that is known beforehand is in the prediction already."""
+        del condition
+        return ops.zeros_like(blurry)
+
+    def predict(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Prediction
     ) -> Tensor:
-        """The noise predicted in a noisy residual: float32 [B, H, W, 3] for the same."""
-        del condition
+        """The denoiser's output for a noisy residual; see `Restorer.predict`."""
         shape = ops.shape(noisy)
-        inputs = ops.concatenate([noisy, blurry], axis=-1)
+        scaled = self.output_form.scale(noisy, noise_level, self.known(blurry, condition))
+        inputs = ops.concatenate([scaled, blurry], axis=-1)
         result = self.denoiser(image_ops.pad_to_multiple(inputs, self.size_multiple), noise_level)
-        result = image_ops.crop(result, shape[1], shape[2])
-        return predicted_noise(self.output_type, result, noisy, noise_level)
+        return image_ops.crop(result, shape[1], shape[2])
 
     def to_target(self, sharp: Tensor, condition: Prediction) -> Tensor:
         """The residual sharp - g(blurry); gradients flow to g."""
@@ -125,7 +129,7 @@ class DvSR(Restorer):
         return super().get_config() | {
             "predictor": serialize_part(self.predictor),
             "denoiser": serialize_part(self.denoiser),
-            "output": self.output_type,
+            "output": keras.saving.serialize_keras_object(self.output_form),
             "name": self.name,
         }
 
@@ -133,7 +137,7 @@ class DvSR(Restorer):
     def from_config(cls, config: dict[str, Any]) -> DvSR:
         parts = {
             part: keras.saving.deserialize_keras_object(config[part])
-            for part in ("predictor", "denoiser")
+            for part in ("predictor", "denoiser", "output")
         }
         return cls(**(config | parts))
 
@@ -173,7 +177,7 @@ class Regression(Restorer):
         """None."""
         return 0 * steps
 
-    def denoise(
+    def predict(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Prediction
     ) -> Tensor:
         """Nothing is noisy: zeros."""

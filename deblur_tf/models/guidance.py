@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gin
 import keras
+from keras import ops
 
 from deblur_tf import image_ops
 from deblur_tf.layers import ResidualBlock, conv
@@ -32,10 +33,13 @@ class Guidance(NamedTuple):
       features: float [B, H / 2^k, W / 2^k, base_channels].
       predictions: float32 [B, H / 2^k, W / 2^k, 1], the sharp gray image in
         [-1, 1] as predicted by R (eq. 2); 3 channels where its target is RGB.
+      inputs: what the networks saw, of the shapes of `predictions`: the structure
+        of the blurry image, with noise (eq. 1).
     """
 
     features: tuple[Tensor, ...]
     predictions: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
 
 
 def structure(image: Tensor, scale: int, target: str = "gray") -> Tensor:
@@ -104,7 +108,9 @@ class GuidanceNetwork(keras.layers.Layer):
 
     Input conv to g; residual blocks of widths g, 2g, 3g; the middle at 3g;
     residual blocks of widths 3g, 2g, g. The last block's output is the
-    guidance feature; R, a single conv, predicts the sharp gray image from it.
+    guidance feature; from it R, a single conv that starts at zero, predicts by how
+    much the sharp structure differs from the input: to return what it saw teaches
+    the network nothing, so it need not learn to.
 
     Args:
       base_channels: g, the channels of the guidance feature ("guide ch").
@@ -112,7 +118,7 @@ class GuidanceNetwork(keras.layers.Layer):
       num_res_blocks: residual blocks a width before the middle; one more a
         width after it. 3 in the paper.
       num_middle_blocks: 2 in the paper.
-      out_channels: of the prediction: 1 for gray, 3 for RGB.
+      out_channels: of input and prediction: 1 for gray, 3 for RGB.
       dtype: policy of the body; R is float32 always.
     """
 
@@ -126,6 +132,7 @@ class GuidanceNetwork(keras.layers.Layer):
         name: str = "guidance_network",
         **kwargs: Any,
     ):
+        kwargs["autocast"] = False  # the prediction starts from the input as it is
         super().__init__(name=name, **kwargs)
         self.base_channels = base_channels
         self.channel_multipliers = tuple(channel_multipliers)
@@ -148,7 +155,9 @@ class GuidanceNetwork(keras.layers.Layer):
             for part, width, count in plan
             for i in range(count)
         ]
-        self.regression = conv(out_channels, 3, "regression", dtype="float32")
+        self.regression = conv(
+            out_channels, 3, "regression", kernel_initializer="zeros", dtype="float32"
+        )
 
     def build(self, input_shape: Shape) -> None:
         self.conv_in.build(input_shape)
@@ -159,11 +168,11 @@ class GuidanceNetwork(keras.layers.Layer):
         self.regression.build((None, None, None, channels))
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, h, w, C] -> feature [B, h, w, g], prediction float32 [B, h, w, out_channels]."""
+        """[B, h, w, C] -> feature [B, h, w, g], prediction float32 [B, h, w, C]."""
         h = self.conv_in(inputs)
         for block in self.blocks:
             h = block(h)
-        return h, self.regression(h)
+        return h, ops.cast(inputs, "float32") + self.regression(h)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -254,12 +263,11 @@ class MultiscaleGuidance(keras.layers.Layer):
             `size_multiple`.
           noise: standard normal [B, H / 2^k, W / 2^k, 1] per scale, or None.
         """
-        features, predictions = [], []
-        for i, (transform, network) in enumerate(zip(self.transforms, self.networks, strict=True)):
-            feature, prediction = network(transform(blurry, None if noise is None else noise[i]))
-            features.append(feature)
-            predictions.append(prediction)
-        return Guidance(tuple(features), tuple(predictions))
+        noise = (None,) * len(self.scales) if noise is None else noise
+        inputs = tuple(t(blurry, n) for t, n in zip(self.transforms, noise, strict=True))
+        outputs = [network(x) for network, x in zip(self.networks, inputs, strict=True)]
+        features, predictions = zip(*outputs, strict=True)
+        return Guidance(features, predictions, inputs)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

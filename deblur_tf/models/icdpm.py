@@ -10,9 +10,10 @@ import keras
 from keras import ops
 
 from deblur_tf import image_ops
+from deblur_tf.diffusion.outputs import Noise, Output
 from deblur_tf.models.guidance import Guidance, MultiscaleGuidance
 from deblur_tf.models.inputs import NoisyAndBlurry
-from deblur_tf.models.restorer import Restorer, check_output, predicted_noise, serialize_part
+from deblur_tf.models.restorer import Restorer, serialize_part
 from deblur_tf.models.unet import UNet
 
 Tensor = Any
@@ -31,12 +32,12 @@ class GuidedDiffusion(Restorer):
     back. The model itself is float32; give "mixed_bfloat16" to its parts.
 
     Args:
-      unet: the denoiser; its `guided_depths` take the guidance features of the
-        same scales.
+      unet: the denoiser; takes the guidance features of its `guided_scales`.
       guidance: the multiscale guidance; None for the unguided icDPM.
       inputs: what the denoiser sees, see `deblur_tf.models.inputs`; None: the
         noisy and the blurry image.
-      output: what the UNet's output means, see `restorer.predicted_noise`.
+      output: what the UNet's output means, see `deblur_tf.diffusion.outputs`; None:
+        the noise, as in the paper.
     """
 
     def __init__(
@@ -44,21 +45,21 @@ class GuidedDiffusion(Restorer):
         unet: UNet,
         guidance: MultiscaleGuidance | None = None,
         inputs: keras.layers.Layer | None = None,
-        output: str = "noise",
+        output: Output | None = None,
         name: str = "guided_diffusion",
         **kwargs: Any,
     ):
         scales = () if guidance is None else guidance.scales
-        if not set(unet.guided_depths) <= set(scales):
+        if not set(unet.guided_scales) <= set(scales):
             raise ValueError(
-                f"unet.guided_depths are {unet.guided_depths}, but there is guidance "
-                f"for {scales or 'none'}"
+                f"unet.guided_depths {unet.guided_depths} take scales {unet.guided_scales}, but "
+                f"there is guidance for {scales or 'none'}"
             )
         super().__init__(name=name, **kwargs)
         self.unet = unet
         self.guidance = guidance
         self.inputs_layer = inputs or NoisyAndBlurry(dtype="float32", name="inputs")
-        self.output_type = check_output(output)
+        self.output_form = output or Noise()
 
     @property
     def size_multiple(self) -> int:
@@ -93,7 +94,7 @@ class GuidedDiffusion(Restorer):
           Guidance at the padded size, for `denoise`; empty when unguided.
         """
         if self.guidance is None:
-            return Guidance((), ())
+            return Guidance((), (), ())
         padded = image_ops.pad_to_multiple(blurry, self.size_multiple)
         return self.guidance(padded, noise)
 
@@ -101,36 +102,22 @@ class GuidedDiffusion(Restorer):
         """What `Guidance.predictions` should be (eq. 2)."""
         return () if self.guidance is None else self.guidance.targets(sharp)
 
-    def denoise(
-        self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, guidance: Guidance
+    def predict(
+        self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Guidance
     ) -> Tensor:
-        """The noise predicted in `noisy` (eq. 3).
-
-        Args:
-          noisy: float32 [B, H, W, 3], noise_level * sharp + sigma * noise.
-          noise_level: float32 [B], sqrt(alpha_bar) in (0, 1].
-          blurry: float32 [B, H, W, 3] in [-1, 1].
-          guidance: what `guide(blurry)` returned.
-
-        Returns:
-          float32 [B, H, W, 3].
-        """
+        """The UNet's output, float32 [B, H, W, 3]; see `Restorer.predict`."""
         shape = ops.shape(noisy)
-        noisy_padded, blurry = (
-            image_ops.pad_to_multiple(x, self.size_multiple) for x in (noisy, blurry)
-        )
+        noisy, blurry = (image_ops.pad_to_multiple(x, self.size_multiple) for x in (noisy, blurry))
+        scaled = self.output_form.scale(noisy, noise_level, self.known(blurry, condition))
         result = self.unet(
-            self.inputs_layer(noisy_padded, blurry, guidance),
-            noise_level,
-            self._latent(guidance),
+            self.inputs_layer(scaled, blurry, condition), noise_level, self._latent(condition)
         )
-        result = image_ops.crop(result, shape[1], shape[2])
-        return predicted_noise(self.output_type, result, noisy, noise_level)
+        return image_ops.crop(result, shape[1], shape[2])
 
     def _latent(self, guidance: Guidance) -> list[Tensor]:
         """The features of the scales that enter the denoiser."""
         at = dict(zip(self.guidance_scales, guidance.features, strict=True))
-        return [at[depth] for depth in self.unet.guided_depths]
+        return [at[scale] for scale in self.unet.guided_scales]
 
     def call(
         self,
@@ -156,7 +143,7 @@ class GuidedDiffusion(Restorer):
             "unet": serialize_part(self.unet),
             "guidance": self.guidance and serialize_part(self.guidance),
             "inputs": serialize_part(self.inputs_layer),
-            "output": self.output_type,
+            "output": keras.saving.serialize_keras_object(self.output_form),
             "name": self.name,
         }
 
@@ -169,7 +156,7 @@ class GuidedDiffusion(Restorer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GuidedDiffusion:
         config = dict(config)
-        for part in ("unet", "guidance", "inputs"):
+        for part in ("unet", "guidance", "inputs", "output"):
             if config.get(part) is not None:
                 config[part] = keras.saving.deserialize_keras_object(config[part])
         return cls(**config)

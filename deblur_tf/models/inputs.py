@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import gin
@@ -28,6 +30,53 @@ class NoisyAndBlurry(keras.layers.Layer):
         """[B, H, W, 3] twice -> [B, H, W, channels]."""
         del guidance
         return ops.concatenate([noisy, blurry], axis=-1)
+
+
+@gin.register
+@keras.saving.register_keras_serializable(package="deblur_tf")
+class NoisyBlurryAndBands(keras.layers.Layer):
+    """Also the frequency bands of the blurry image, at about unit variance; ours.
+
+    What is to be added to a blurry image is a matter of its fine and middle
+    frequencies, which are weak beside its brightness: weights that must cancel the
+    brightness learn slowly. Bands are differences of box means, from the pixel to
+    `sizes[0]`, to `sizes[1]`, and so on, over `stddev`; they say nothing new.
+
+    Args:
+      sizes: sides of the boxes in pixels, odd, increasing.
+      stddev: the bands' own, in the [-1, 1] range.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int] = (3, 9, 27),
+        stddev: float = 0.15,
+        name: str = "inputs",
+        **kwargs: Any,
+    ):
+        if not sizes or list(sizes) != sorted(set(sizes)) or any(n < 3 or n % 2 == 0 for n in sizes):
+            raise ValueError(f"sizes must be increasing odd numbers from 3, got {tuple(sizes)}")
+        kwargs["dtype"] = "float32"
+        super().__init__(name=name, **kwargs)
+        self.sizes = tuple(sizes)
+        self.stddev = stddev
+
+    def connect(self, guidance: MultiscaleGuidance | None) -> int:
+        """Tells of the model's guidance; returns the channels of the result."""
+        del guidance
+        return 6 + 3 * len(self.sizes)
+
+    def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
+        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        del guidance
+        means = [blurry]
+        for size in self.sizes:
+            means.append(image_ops.box_mean(means[0], size))
+        bands = [(fine - coarse) / self.stddev for fine, coarse in itertools.pairwise(means)]
+        return ops.concatenate([noisy, blurry, *bands], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"sizes": self.sizes, "stddev": self.stddev}
 
 
 @gin.register

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-Tensor = Any
+from deblur_tf.diffusion.outputs import Noise, Output
 
-OUTPUTS = ("noise", "velocity")
+Tensor = Any
 
 
 class Prediction(NamedTuple):
@@ -34,6 +34,8 @@ class Prediction(NamedTuple):
 class Restorer(keras.Model):
     """Base of all models; the defaults are those of a diffusion model of images."""
 
+    # What the network's output means.
+    output_form: Output = Noise()
     # k of each scale for which `guide` takes noise.
     guidance_scales: tuple[int, ...] = ()
 
@@ -52,9 +54,29 @@ class Restorer(keras.Model):
         """
         raise NotImplementedError
 
-    def denoise(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
-        """The noise predicted in a noisy target, float32 [B, H, W, 3]."""
+    def known(self, blurry: Tensor, condition: Any) -> Tensor:
+        """What is known of the target before sampling: [B, H, W, 3]."""
+        del condition
+        return blurry
+
+    def predict(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
+        """The network's output, float32 [B, H, W, 3]; `output` says what it means.
+
+        Args:
+          noisy: float32 [B, H, W, 3], noise_level * target + sigma * noise.
+          noise_level: float32 [B], sqrt(alpha_bar) in (0, 1].
+          blurry: float32 [B, H, W, 3] in [-1, 1].
+          condition: what `guide(blurry)` returned.
+        """
         raise NotImplementedError
+
+    def denoise(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
+        """The noise predicted in a noisy target, float32 [B, H, W, 3] (eq. 3).
+
+        Arguments are those of `predict`.
+        """
+        result = self.predict(noisy, noise_level, blurry, condition)
+        return self.output_form.noise(result, noisy, noise_level, self.known(blurry, condition))
 
     def sampling_steps(self, steps: Any) -> Any:
         """How many of the schedule's steps the model takes."""
@@ -94,32 +116,6 @@ def drift(prediction: Tensor, sharp: Tensor) -> dict[str, Tensor]:
     """
     means = ops.mean(prediction - sharp, axis=(1, 2))
     return {name: means[:, i] for i, name in enumerate(DRIFT_NAMES)}
-
-
-def check_output(form: str) -> str:
-    """Returns `form` if it is one of `OUTPUTS`.
-
-    Raises:
-      ValueError: otherwise.
-    """
-    if form not in OUTPUTS:
-        raise ValueError(f"output must be one of {OUTPUTS}, got {form!r}")
-    return form
-
-
-def predicted_noise(form: str, result: Tensor, noisy: Tensor, noise_level: Tensor) -> Tensor:
-    """The noise that a network's output stands for.
-
-    "noise": the output is the noise, as in the papers. "velocity": it is
-    v = noise_level * noise - sigma * target, from which the noise follows as
-    sigma * noisy + noise_level * v (sigma = sqrt(1 - noise_level^2)). The loss
-    is the same; the network need not learn to copy its noisy input, and trains
-    much faster on small budgets.
-    """
-    if form == "noise":
-        return result
-    level = noise_level[:, None, None, None]
-    return ops.sqrt(1.0 - level * level) * noisy + level * result
 
 
 def serialize_part(layer: keras.layers.Layer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import gin
 import keras
 from keras import ops
 
+from deblur_tf import image_ops
 from deblur_tf.layers import (
     GuidedResidualBlock,
     NoiseLevelEmbedding,
@@ -40,8 +41,11 @@ class UNet(keras.Model):
       use_noise_level: embed a noise level and add it in each block. Without
         it this is the regression network of DvSR Table 4.
       guided_depths: depths of the encoder whose blocks take a guidance
-        feature; depth k is at 1/2^k of the size. (1, 2, 3) in the paper.
+        feature; depth k is at 1/2^k of the size over `patch`. (1, 2, 3) in the paper.
       injection: how it enters, see `deblur_tf.injections`.
+      patch: side of the squares of pixels that become channels on entry, and pixels
+        again at the end; a power of 2. 1 in the papers; with 2 nothing is computed at
+        full resolution, which is what costs most on a CPU.
       dtype: policy of the body, e.g. "mixed_bfloat16"; the embedding and the
         output conv are float32 always.
     """
@@ -56,6 +60,7 @@ class UNet(keras.Model):
         use_noise_level: bool = True,
         guided_depths: Sequence[int] = (),
         injection: str = "add",
+        patch: int = 1,
         name: str = "unet",
         **kwargs: Any,
     ):
@@ -71,12 +76,16 @@ class UNet(keras.Model):
         self.use_noise_level = use_noise_level
         self.guided_depths = tuple(guided_depths)
         self.injection = injection
+        self.patch = patch
         self._build_config: dict[str, Any] | None = None
         if not set(self.guided_depths) <= set(range(len(self.channel_multipliers))):
             raise ValueError(
                 f"guided_depths {self.guided_depths} are not all depths of a UNet with "
                 f"{len(self.channel_multipliers)} depths"
             )
+
+        if patch < 1 or patch & (patch - 1):
+            raise ValueError(f"patch must be a power of 2, got {patch}")
 
         widths = [base_channels * m for m in self.channel_multipliers]
         last = len(widths) - 1
@@ -113,13 +122,22 @@ class UNet(keras.Model):
             if depth > 0:
                 self.ups.append(ResidualBlock(width, "up", name=f"up_{depth}", **common))
         self.conv_out = conv(
-            out_channels, 3, "conv_out", kernel_initializer="zeros", dtype="float32"
+            patch * patch * out_channels,
+            3,
+            "conv_out",
+            kernel_initializer="zeros",
+            dtype="float32",
         )
 
     @property
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
-        return 2 ** (len(self.channel_multipliers) - 1)
+        return self.patch * 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def guided_scales(self) -> tuple[int, ...]:
+        """k of each guidance feature taken: it is at 1/2^k of the image's size."""
+        return tuple(depth + self.patch.bit_length() - 1 for depth in self.guided_depths)
 
     def build(
         self,
@@ -157,7 +175,7 @@ class UNet(keras.Model):
         if self.embedding is not None:
             self.embedding.build((None,))
             embedding_shape = (None, self.embedding.features)
-        self.conv_in.build(inputs_shape)
+        self.conv_in.build(at(inputs_shape[-1] * self.patch * self.patch))
 
         channels = self.base_channels
         skips = [channels]
@@ -193,7 +211,7 @@ class UNet(keras.Model):
         Args:
           inputs: [B, H, W, C], H and W multiples of `size_multiple`.
           noise_level: float32 [B] in (0, 1]; None without an embedding.
-          guidance: one [B, H / 2^k, W / 2^k, G] for each k of `guided_depths`.
+          guidance: one [B, H / 2^k, W / 2^k, G] for each k of `guided_scales`.
 
         Returns:
           float32 [B, H, W, out_channels].
@@ -201,7 +219,7 @@ class UNet(keras.Model):
         embedding = None if self.embedding is None else self.embedding(noise_level)
         guidance_at = dict(zip(self.guided_depths, guidance, strict=True))
 
-        h = self.conv_in(inputs)
+        h = self.conv_in(image_ops.space_to_depth(inputs, self.patch))
         skips = [h]
         for depth, blocks in enumerate(self.encoder):
             for block in blocks:
@@ -223,7 +241,7 @@ class UNet(keras.Model):
             if depth > 0:
                 h = self.ups[depth - 1](h, embedding=embedding)
 
-        return self.conv_out(ops.silu(h))
+        return image_ops.depth_to_space(self.conv_out(ops.silu(h)), self.patch)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -235,6 +253,7 @@ class UNet(keras.Model):
             "use_noise_level": self.use_noise_level,
             "guided_depths": self.guided_depths,
             "injection": self.injection,
+            "patch": self.patch,
             "name": self.name,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
         }

@@ -41,7 +41,6 @@ def batch_loss(
     draws: Draws,
     step: Tensor,
     warm_start_steps: int = 0,
-    weighting: str = "noise",
     regression_weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
@@ -53,32 +52,33 @@ def batch_loss(
       draws: the noise of this step.
       step: number of optimizer steps done.
       warm_start_steps: see `losses.warm_start_weight`.
-      weighting, regression_weight: see `Objective`.
+      regression_weight: see `Objective`.
 
     Returns:
-      "loss", "denoising", if guided "regression", and the model's diagnostics:
-      float32 [B] each.
+      "loss", "denoising", if guided "regression" and "regression_of_input", which is
+      what it would be if the guidance returned what it sees, and the model's
+      diagnostics: float32 [B] each.
     """
     condition = model.guide(blurry, draws.guidance_noise)
     target = model.to_target(sharp, condition)
     noisy = process.q_sample(target, draws.noise, draws.noise_level)
-    predicted = model.denoise(noisy, draws.noise_level, blurry, condition)
+    result = model.predict(noisy, draws.noise_level, blurry, condition)
+    known = model.known(blurry, condition)
+    wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
 
-    denoising = losses.denoising_l1(predicted, draws.noise)
-    if weighting == "velocity":
-        denoising = denoising / draws.noise_level
+    denoising = losses.denoising_l1(result, wanted)
     figures = model.diagnostics(condition, sharp)
     if not condition.predictions:
         return {"loss": denoising, "denoising": denoising, **figures}
 
-    regression = losses.multiscale_regression(
-        condition.predictions, model.regression_targets(sharp)
-    )
+    targets = model.regression_targets(sharp)
+    regression = losses.multiscale_regression(condition.predictions, targets)
     weight = losses.warm_start_weight(step, warm_start_steps)
     return {
         "loss": regression_weight * regression + weight * denoising,
         "denoising": denoising,
         "regression": regression,
+        "regression_of_input": losses.multiscale_regression(condition.inputs, targets),
         **figures,
     }
 
@@ -92,9 +92,6 @@ class Objective:
       train_steps, train_beta_max: the training schedule, linear (DvSR app. D).
       warm_start_steps: steps over which the denoising loss is faded in; it
         starts with the regression loss alone. No effect when unguided.
-      weighting: "noise": the papers' L1 on the noise. "velocity": that over
-        noise_level, which is the L1 on v = noise_level * noise - sigma * sharp
-        and gives very noisy images, where structure is decided, their share.
       regression_weight: of the multiscale regression; 0 for the ablation
         without it (sec. 4.6).
       seed: of all draws.
@@ -103,17 +100,12 @@ class Objective:
     train_steps: int = 2000
     train_beta_max: float = 0.01
     warm_start_steps: int = 60_000
-    weighting: str = "noise"
     regression_weight: float = 1.0
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.weighting not in ("noise", "velocity"):
-            raise ValueError(f"weighting must be 'noise' or 'velocity', got {self.weighting!r}")
-
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
-        regression = ("regression",) if model.guidance_scales else ()
+        regression = ("regression", "regression_of_input") if model.guidance_scales else ()
         return ("loss", "denoising", *regression, *model.diagnostic_names)
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
@@ -155,7 +147,6 @@ class Objective:
             draws,
             step,
             self.warm_start_steps,
-            self.weighting,
             self.regression_weight,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 import gin
 
 from deblur_tf.data.pairs import PairSource
+from deblur_tf.schedules import SamplingSettings
 from deblur_tf.training.objective import L2Objective, Objective
 from deblur_tf.training.optimizer import adam
 
@@ -32,9 +33,10 @@ class Recipe:
       ema_decay: of the weight average used for evaluation; 0.9999 in DvSR.
       seed: of the initial weights.
       log_every: steps between progress lines.
+      sampling: the settings to sample the model with, by which the validation grid is
+        restored, one sample a picture; they are kept with the model.
       validate_every: steps between validation pictures.
       validation_images: pictures on the validation grid.
-      validation_steps: sampling steps for it.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: how many of the newest to keep, beside the best.
       jit_compile: compile the step with XLA (TensorFlow only; JAX always does).
@@ -51,9 +53,9 @@ class Recipe:
     ema_decay: float = 0.9999
     seed: int = 0
     log_every: int = 100
+    sampling: SamplingSettings = SamplingSettings()
     validate_every: int = 5_000
     validation_images: int = 4
-    validation_steps: int = 20
     checkpoint_every: int = 5_000
     keep_checkpoints: int = 3
     jit_compile: bool = False
@@ -65,7 +67,6 @@ class Recipe:
             "total_steps",
             "log_every",
             "validate_every",
-            "validation_steps",
             "checkpoint_every",
             "keep_checkpoints",
         ):
