@@ -6,6 +6,8 @@ Nothing here keeps state, and every function accepts static or dynamic sizes.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,31 @@ def box_mean(image: Tensor, size: int) -> Tensor:
     """
     rows = ops.average_pool(image, (size, 1), strides=1, padding="same")
     return ops.average_pool(rows, (1, size), strides=1, padding="same")
+
+
+def bands(image: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Differences of box means: from the pixel to `sizes[0]`, to `sizes[1]`, and so on.
+
+    Args:
+      image: [B, H, W, C].
+      sizes: sides of the boxes in pixels, see `check_box_sizes`.
+
+    Returns:
+      One [B, H, W, C] for each size; with the last box mean they add up to `image`.
+    """
+    means = [image, *(box_mean(image, size) for size in sizes)]
+    return [fine - coarse for fine, coarse in itertools.pairwise(means)]
+
+
+def check_box_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Returns the sizes as a tuple if they are increasing and odd, from 3.
+
+    Raises:
+      ValueError: otherwise.
+    """
+    if list(sizes) != sorted(set(sizes)) or any(n < 3 or n % 2 == 0 for n in sizes):
+        raise ValueError(f"box sizes must be increasing odd numbers from 3, got {tuple(sizes)}")
+    return tuple(sizes)
 
 
 def upsample_nearest(image: Tensor, factor: int = 2) -> Tensor:

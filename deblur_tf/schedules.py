@@ -150,6 +150,10 @@ class SamplingSettings:
         return SamplingSettings(steps or self.steps, beta_max, n_samples or self.n_samples)
 
 
+# What a model is sampled with that says nothing else.
+DEFAULT_SAMPLING = SamplingSettings()
+
+
 def sampling_grid(
     steps: Sequence[int],
     beta_maxes: Sequence[float],

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from deblur_tf.models import alignment, dvsr  # noqa: F401  (all models, for Keras' registry)
-from deblur_tf.schedules import SamplingSettings
+from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.training.state import (
     CheckpointError,
     Checkpoints,
@@ -72,10 +72,10 @@ def _model_config(model: keras.Model) -> dict[str, Any]:
 def save_model_config(
     model: keras.Model,
     folder: str | os.PathLike[str],
-    sampling: SamplingSettings | None = None,
+    sampling: SamplingSettings = DEFAULT_SAMPLING,
 ) -> None:
     """Writes the model's configuration and settings to `folder`/model.json."""
-    settings = dataclasses.asdict(sampling or SamplingSettings())
+    settings = dataclasses.asdict(sampling)
     text = json.dumps(_model_config(model) | {SAMPLING_KEY: settings}, indent=1) + "\n"
     (pathlib.Path(folder) / CONFIG_FILE).write_text(text, encoding="utf-8")
 
@@ -93,7 +93,7 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
 def save_model(
     model: keras.Model,
     folder: str | os.PathLike[str],
-    sampling: SamplingSettings | None = None,
+    sampling: SamplingSettings = DEFAULT_SAMPLING,
     dtype: str = "float16",
 ) -> None:
     """Writes a model as `model.json` and `weights.npz`.

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from deblur_tf.diffusion.outputs import Noise, Velocity
 from deblur_tf.models.guidance import Guidance, structure
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
@@ -18,7 +19,6 @@ from deblur_tf.training.state import (
     select,
     write_npz,
 )
-from deblur_tf.diffusion.outputs import Noise, Velocity
 from tests.conftest import images, randomize, small_model
 
 

@@ -121,7 +121,8 @@ def _evaluate(deblurrer: Any, pairs: Iterator[Any], output: pathlib.Path, **samp
     if n_samples > 1:
         columns[f"mean of {n_samples}"] = [r.mean for r in results]
     columns["sharp"] = [r.pair.sharp for r in results]
-    evaluator.picture_sheet(list(zip(*columns.values(), strict=True)), list(columns)).save(output / "sheet.png")
+    sheet = evaluator.picture_sheet(list(zip(*columns.values(), strict=True)), list(columns))
+    sheet.save(output / "sheet.png")
     return table
 
 
@@ -149,9 +150,7 @@ def main(argv: Sequence[str]) -> int:
             folder,
             **dataclasses.asdict(point),
         )
-        print(
-            f"{point.steps} step(s), beta_max {point.beta_max or 'fitted'}\n{table}", flush=True
-        )
+        print(f"{point.steps} step(s), beta_max {point.beta_max or 'fitted'}\n{table}", flush=True)
     return common.OK
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from deblur_tf import image_ops
 from deblur_tf.data.photos import read_rgb
 from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import SamplingSettings
+from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.weights import DEFAULT_MODEL, load_model
 
 
@@ -34,7 +34,7 @@ class Deblurrer:
         self,
         model: keras.Model,
         origin: str = "",
-        sampling: SamplingSettings = SamplingSettings(),
+        sampling: SamplingSettings = DEFAULT_SAMPLING,
     ):
         self.model = model
         self.origin = origin

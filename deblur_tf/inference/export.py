@@ -10,11 +10,11 @@ import tensorflow as tf
 from deblur_tf import image_ops
 from deblur_tf.diffusion import samplers
 from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import SamplingSettings
+from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
 
 
 def ddpm_table_in_graph(
-    steps: tf.Tensor, sampling: SamplingSettings = SamplingSettings()
+    steps: tf.Tensor, sampling: SamplingSettings = DEFAULT_SAMPLING
 ) -> tf.Tensor:
     """`samplers.ddpm_table(sampling.but(steps).schedule())` for a tensor of steps.
 
@@ -46,7 +46,7 @@ class ExportedSampler(tf.Module):
       sampling: its settings: with as many steps, their beta_max is used.
     """
 
-    def __init__(self, model: keras.Model, sampling: SamplingSettings = SamplingSettings()):
+    def __init__(self, model: keras.Model, sampling: SamplingSettings = DEFAULT_SAMPLING):
         super().__init__(name="deblur_sampler")
         self._sampling = sampling
         self._sampler = Sampler(model)
@@ -104,7 +104,7 @@ class ExportedSampler(tf.Module):
 def export(
     model: keras.Model,
     folder: str | os.PathLike[str],
-    sampling: SamplingSettings = SamplingSettings(),
+    sampling: SamplingSettings = DEFAULT_SAMPLING,
 ) -> None:
     """Writes a SavedModel whose serving signature is `ExportedSampler.restore`.
 

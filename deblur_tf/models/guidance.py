@@ -25,6 +25,9 @@ Shape = tuple[int | None, ...]
 # Channels of what the guidance network sees and predicts.
 TARGETS = {"gray": 1, "rgb": 3}
 
+# What frequency bands are divided by, in the [-1, 1] range.
+BAND_STDDEV = 0.15
+
 
 class Guidance(NamedTuple):
     """What the guidance knows of one batch, per scale from fine to coarse.
@@ -119,6 +122,8 @@ class GuidanceNetwork(keras.layers.Layer):
         width after it. 3 in the paper.
       num_middle_blocks: 2 in the paper.
       out_channels: of input and prediction: 1 for gray, 3 for RGB.
+      bands: box sizes of the frequency bands that the first conv sees beside the input,
+        see `inputs.NoisyBlurryAndBands`; none in the paper.
       dtype: policy of the body; R is float32 always.
     """
 
@@ -129,6 +134,7 @@ class GuidanceNetwork(keras.layers.Layer):
         num_res_blocks: int = 3,
         num_middle_blocks: int = 2,
         out_channels: int = 1,
+        bands: Sequence[int] = (),
         name: str = "guidance_network",
         **kwargs: Any,
     ):
@@ -139,6 +145,7 @@ class GuidanceNetwork(keras.layers.Layer):
         self.num_res_blocks = num_res_blocks
         self.num_middle_blocks = num_middle_blocks
         self.out_channels = out_channels
+        self.bands = image_ops.check_box_sizes(bands)
 
         widths = [base_channels * m for m in self.channel_multipliers]
         plan = [("in", w, num_res_blocks) for w in widths]
@@ -160,7 +167,8 @@ class GuidanceNetwork(keras.layers.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
-        self.conv_in.build(input_shape)
+        seen = input_shape[-1] * (1 + len(self.bands))
+        self.conv_in.build((*input_shape[:-1], seen))
         channels = self.base_channels
         for block in self.blocks:
             block.build((None, None, None, channels))
@@ -169,7 +177,8 @@ class GuidanceNetwork(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """[B, h, w, C] -> feature [B, h, w, g], prediction float32 [B, h, w, C]."""
-        h = self.conv_in(inputs)
+        bands = [band / BAND_STDDEV for band in image_ops.bands(inputs, self.bands)]
+        h = self.conv_in(ops.concatenate([inputs, *bands], axis=-1) if bands else inputs)
         for block in self.blocks:
             h = block(h)
         return h, ops.cast(inputs, "float32") + self.regression(h)
@@ -181,6 +190,7 @@ class GuidanceNetwork(keras.layers.Layer):
             "num_res_blocks": self.num_res_blocks,
             "num_middle_blocks": self.num_middle_blocks,
             "out_channels": self.out_channels,
+            "bands": self.bands,
         }
 
 
@@ -193,7 +203,7 @@ class MultiscaleGuidance(keras.layers.Layer):
       base_channels: g of each network.
       scales: each k, at 1/2^k of the size, fine to coarse; (1, 2, 3) in the paper.
       target: "gray" as in the paper, or "rgb" (Table 9 b-d).
-      channel_multipliers, num_res_blocks, num_middle_blocks: see
+      channel_multipliers, num_res_blocks, num_middle_blocks, bands: see
         `GuidanceNetwork`.
       noise_stddev: see `GuidanceTransform`.
     """
@@ -207,6 +217,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         num_res_blocks: int = 3,
         num_middle_blocks: int = 2,
         noise_stddev: float = 0.05,
+        bands: Sequence[int] = (),
         name: str = "guidance",
         **kwargs: Any,
     ):
@@ -224,6 +235,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         self.num_res_blocks = num_res_blocks
         self.num_middle_blocks = num_middle_blocks
         self.noise_stddev = noise_stddev
+        self.bands = image_ops.check_box_sizes(bands)
         self.transforms = [
             GuidanceTransform(k, noise_stddev, target, name=f"transform_{k}", dtype="float32")
             for k in self.scales
@@ -235,6 +247,7 @@ class MultiscaleGuidance(keras.layers.Layer):
                 num_res_blocks=num_res_blocks,
                 num_middle_blocks=num_middle_blocks,
                 out_channels=TARGETS[target],
+                bands=self.bands,
                 name=f"scale_{k}",
                 dtype=self.dtype_policy,
             )
@@ -278,4 +291,5 @@ class MultiscaleGuidance(keras.layers.Layer):
             "num_res_blocks": self.num_res_blocks,
             "num_middle_blocks": self.num_middle_blocks,
             "noise_stddev": self.noise_stddev,
+            "bands": self.bands,
         }

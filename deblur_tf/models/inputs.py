@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,12 +38,11 @@ class NoisyBlurryAndBands(keras.layers.Layer):
 
     What is to be added to a blurry image is a matter of its fine and middle
     frequencies, which are weak beside its brightness: weights that must cancel the
-    brightness learn slowly. Bands are differences of box means, from the pixel to
-    `sizes[0]`, to `sizes[1]`, and so on, over `stddev`; they say nothing new.
+    brightness learn slowly. The bands, see `image_ops.bands`, say nothing new.
 
     Args:
       sizes: sides of the boxes in pixels, odd, increasing.
-      stddev: the bands' own, in the [-1, 1] range.
+      stddev: what the bands are divided by, in the [-1, 1] range.
     """
 
     def __init__(
@@ -54,11 +52,9 @@ class NoisyBlurryAndBands(keras.layers.Layer):
         name: str = "inputs",
         **kwargs: Any,
     ):
-        if not sizes or list(sizes) != sorted(set(sizes)) or any(n < 3 or n % 2 == 0 for n in sizes):
-            raise ValueError(f"sizes must be increasing odd numbers from 3, got {tuple(sizes)}")
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
-        self.sizes = tuple(sizes)
+        self.sizes = image_ops.check_box_sizes(sizes)
         self.stddev = stddev
 
     def connect(self, guidance: MultiscaleGuidance | None) -> int:
@@ -69,10 +65,7 @@ class NoisyBlurryAndBands(keras.layers.Layer):
     def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
         """[B, H, W, 3] twice -> [B, H, W, channels]."""
         del guidance
-        means = [blurry]
-        for size in self.sizes:
-            means.append(image_ops.box_mean(means[0], size))
-        bands = [(fine - coarse) / self.stddev for fine, coarse in itertools.pairwise(means)]
+        bands = [band / self.stddev for band in image_ops.bands(blurry, self.sizes)]
         return ops.concatenate([noisy, blurry, *bands], axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import gin
 
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.schedules import SamplingSettings
+from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.training.objective import L2Objective, Objective
 from deblur_tf.training.optimizer import adam
 
@@ -53,7 +53,7 @@ class Recipe:
     ema_decay: float = 0.9999
     seed: int = 0
     log_every: int = 100
-    sampling: SamplingSettings = SamplingSettings()
+    sampling: SamplingSettings = DEFAULT_SAMPLING
     validate_every: int = 5_000
     validation_images: int = 4
     checkpoint_every: int = 5_000
