@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
         stepper = JaxStepper(recipe)
         size = recipe.pairs().crop_size
         images = np.zeros((batch, size, size, 3), np.uint8)
-        plan = stepper.lower(images, images).compile().memory_analysis()
+        plan = stepper.lower(images[None], images[None]).compile().memory_analysis()
         needed.append(plan.temp_size_in_bytes)
     fixed = plan.argument_size_in_bytes
     print(f"{_GIN_FILE.value}: {size}x{size} crops")

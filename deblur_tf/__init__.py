@@ -7,5 +7,11 @@ nor Keras is loaded before a submodule needs it.
 
 # gin-config 0.5 uses importlib.util without importing it.
 import importlib.util  # noqa: F401
+import pathlib as _pathlib
+
+# In a plain checkout `datasets` and `gin_configs` lie beside the package, not inside it.
+_checkout = _pathlib.Path(__file__).parent.parent
+if (_checkout / "gin_configs").is_dir() and (_checkout / "setup.py").is_file():
+    __path__.append(str(_checkout))
 
 __version__ = "0.1.0"

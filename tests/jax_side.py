@@ -3,6 +3,8 @@
 python -m tests.jax_side forward IN.npz OUT.npz
 python -m tests.jax_side gradients IN.npz OUT.npz
 python -m tests.jax_side train RUN_DIR STEPS
+python -m tests.jax_side scan HOST|DEVICE OUT.npz
+python -m tests.jax_side initial OUT.npz
 """
 
 import os
@@ -14,6 +16,8 @@ sys.modules["tensorflow"] = None  # any import of it raises ImportError
 import keras
 import numpy as np
 
+from deblur_tf.data.device import DevicePairs
+from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.sampling import compile_for
 from deblur_tf.training import loop, steppers
 from deblur_tf.training.objective import Draws, batch_loss
@@ -62,6 +66,33 @@ def train(run_dir, steps):
     assert loop.train(made, one, made.pairs(), run_dir) == 0
 
 
+def scan(where, target):
+    """Six steps one by one, and two and four in a call: states and losses."""
+    pairs = {"host": PairGenerator, "device": DevicePairs}[where](crop_size=16)
+    for per_call in (1, 4):
+        made = recipe(
+            steps_per_call=per_call, total_steps=8, log_every=4, checkpoint_every=4,
+            validate_every=4,
+        )  # fmt: skip
+        one = steppers.make_stepper(made)
+        batches, step, losses = one.batches(pairs, 0), 0, []
+        while step < 8:
+            metrics = one(next(batches), step)
+            losses += np.asarray(metrics["loss"]).reshape(-1).tolist()
+            step += one.steps(step)
+        state = one.state(step)
+        np.savez(f"{target}.{per_call}.npz", losses=losses, rate=one.learning_rate(), **state)
+
+
+def initial(target):
+    keras.utils.set_random_seed(3)
+    model = MODELS["small"]()
+    model.build()
+    np.savez(target, **{n: np.array(v.value) for n, v in named_variables(model).items()})
+
+
 if __name__ == "__main__":
-    {"forward": forward, "gradients": gradients, "train": train}[sys.argv[1]](*sys.argv[2:])
+    {"forward": forward, "gradients": gradients, "train": train, "scan": scan, "initial": initial}[
+        sys.argv[1]
+    ](*sys.argv[2:])
     assert sys.modules["tensorflow"] is None

@@ -105,3 +105,35 @@ def test_checkpoints_move_between_backends(tmp_path, on_jax):
     assert alone.keys() == mixed.keys()
     for name in alone:
         np.testing.assert_allclose(mixed[name], alone[name], atol=2e-4, err_msg=name)
+
+
+def test_initial_weights_are_those_of_tensorflow(on_jax, tmp_path):
+    import keras
+
+    on_jax("initial", tmp_path / "jax.npz")
+    keras.utils.set_random_seed(3)
+    model = MODELS["small"]()
+    model.build()
+    found = dict(np.load(tmp_path / "jax.npz"))
+    for name, variable in named_variables(model).items():
+        np.testing.assert_array_equal(found[name], variable.value, err_msg=name)
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_several_steps_in_a_call_are_single_steps(where, on_jax, tmp_path):
+    on_jax("scan", where, tmp_path / where)
+    single, scanned = (dict(np.load(tmp_path / f"{where}.{n}.npz")) for n in (1, 4))
+    assert single["losses"].shape == (8,)
+    np.testing.assert_allclose(single["losses"], scanned["losses"], rtol=1e-5)
+    assert single.keys() == scanned.keys()
+    assert single["rate"] == scanned["rate"]
+    for name, value in single.items():
+        np.testing.assert_allclose(value, scanned[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    if where == "device":
+        # TensorFlow makes the same pairs, and learns the same from them.
+        from deblur_tf.data.device import DevicePairs
+
+        stepper = make_stepper(recipe())
+        batches = stepper.batches(DevicePairs(crop_size=16), 0)
+        losses = [float(stepper(next(batches), step)["loss"]) for step in range(4)]
+        np.testing.assert_allclose(losses, single["losses"][:4], rtol=2e-3)

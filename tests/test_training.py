@@ -92,7 +92,7 @@ def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
         batches, state, restore = one.batches, one.state, one.restore
         averages, learning_rate = one.averages, one.learning_rate
         sum_over_workers, workers, chief = one.sum_over_workers, 1, True
-        __call__ = staticmethod(exploding)
+        __call__, steps = staticmethod(exploding), one.steps
 
     with pytest.raises(loop.NonFiniteLossError, match=r"step 5: the loss is not finite"):
         loop.train(made, Wrapper(), made.pairs(), tmp_path)

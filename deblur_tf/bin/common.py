@@ -33,6 +33,8 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
       max_arguments: how many arguments that are no flags may be given.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow turns these kernels on by itself only where there is AVX-512 VNNI.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}")
         sys.exit(OK)
@@ -48,6 +50,10 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             return fail(error, USAGE)
         except KeyboardInterrupt:
             return fail("interrupted", INTERRUPTED)
+        except ModuleNotFoundError as error:
+            if (error.name or "deblur_tf").startswith("deblur_tf"):
+                raise
+            return fail(_missing(error.name), USAGE)
         except Exception as error:
             code = _exit_code(error)
             if code is None:
@@ -55,6 +61,15 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             return fail(error, code)
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _missing(module: str) -> str:
+    """What to do where a package cannot be imported."""
+    package = module.split(".")[0]
+    remedy = f"pip install {package.replace('_', '-')}"
+    if package == "tensorflow":
+        remedy += ", or set KERAS_BACKEND=jax for what runs without it"
+    return f"the package {package} is not installed; {remedy}"
 
 
 def _describe_flags(module: str) -> str:

@@ -16,6 +16,7 @@ Several machines: the same command on each, with TF_CONFIG set and one shared
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Sequence
 
 from absl import flags
@@ -54,6 +55,17 @@ _ACCUMULATE = flags.DEFINE_integer(
     "Do each device's share of a batch in this many parts: the same result in less memory.",
     lower_bound=1,
 )
+_STOP_AFTER = flags.DEFINE_string(
+    "stop_after",
+    None,
+    "Save and stop after this time, e.g. 25m, 90s, 1.5h; the same command continues the run.",
+)
+_DEVICE = flags.DEFINE_enum(
+    "device",
+    "auto",
+    ["auto", "cpu", "gpu", "tpu"],
+    "Kind of device that must be used: another one is an error, never a silent fall-back.",
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the configuration that would be used, and exit."
 )
@@ -66,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
     if not _RUN_DIR.value and not _DRY_RUN.value:
         raise common.UsageError("--run_dir is missing: where should the run be kept?")
 
+    stop_after = _seconds(_STOP_AFTER.value)
     from deblur_tf.training import distribution
 
     distribution.prepare(_STRATEGY.value)
@@ -76,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.training import loop, steppers
 
     placement = distribution.choose(_STRATEGY.value)
+    device = distribution.device(_DEVICE.value)
     config.load(_GIN_FILE.value, _overrides())
     _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")
@@ -102,17 +116,27 @@ def main(argv: Sequence[str]) -> int:
         validation = Validation(recipe, held_out)
         parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"
         print(
-            f"{keras.backend.backend()} backend, {placement}; "
+            f"{keras.backend.backend()} backend on {device}, {placement}; "
             f"{stepper.model.count_params() / 1e6:.3f} M parameters, {pairs.describe()}, "
             f"batch {recipe.batch_size}{parts}, {recipe.total_steps} steps; "
             f"run directory {run_dir}",
             flush=True,
         )
     with distribution.worker_errors(placement):
-        signal_number = loop.train(recipe, stepper, pairs, run_dir, validation)
+        signal_number = loop.train(recipe, stepper, pairs, run_dir, validation, stop_after)
     if signal_number:
         print("stopped; the same command continues the run")
     return common.INTERRUPTED if signal_number == 2 else common.OK
+
+
+def _seconds(text: str | None) -> float | None:
+    """Seconds of a time such as 25m; a bare number is of seconds."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match or float(match[1]) == 0:
+        raise common.UsageError(f"--stop_after={text}: give a time such as 25m, 90s or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _overrides() -> list[str]:
@@ -127,9 +151,10 @@ def _overrides() -> list[str]:
 
 
 def _refuse_wrong_data_flag(source: str) -> None:
-    if _PHOTOS.value and source != "PairGenerator":
+    from_photos = source in ("PairGenerator", "DevicePairs")
+    if _PHOTOS.value and not from_photos:
         raise common.UsageError(f"--photos: this gin file learns from {source}; see --data_dir")
-    if _DATA_DIR.value and source == "PairGenerator":
+    if _DATA_DIR.value and from_photos:
         raise common.UsageError(
             "--data_dir: this gin file learns from photos (--photos); add one of a data set, "
             "for example --gin_file=data/gopro.gin"

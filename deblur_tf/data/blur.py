@@ -13,9 +13,14 @@ from scipy import fft
 
 MAX_SUPPORT = 31
 
+NUM_POINTS = 256  # of a trajectory
+PERIOD = 4  # over the length of a trajectory
+EXPONENTS = (1.2, 1.8)  # of random kernels
+MIN_SQUASH = 0.25  # anisotropy up to 4:1
+
 
 def shake_trajectory(
-    rng: np.random.Generator, num_points: int = 256, exponent: float = 1.5
+    rng: np.random.Generator, num_points: int = NUM_POINTS, exponent: float = 1.5
 ) -> np.ndarray:
     """A hand-shake trajectory: two coordinates with amplitude ~ 1 / f^exponent.
 
@@ -27,24 +32,35 @@ def shake_trajectory(
     Returns:
       float64 [num_points, 2]; extent (the longer side of its bounding box) 1.
     """
-    # A window of a longer periodic motion, so that it need not close.
-    length = 4 * num_points
-    frequencies = np.arange(1, length // 2 + 1)
-    amplitude = frequencies.astype(np.float64) ** -exponent
-    waves = rng.standard_normal((2, 2, len(frequencies))) * amplitude
-    spectrum = np.zeros((2, length // 2 + 1), np.complex128)
+    waves = rng.standard_normal((2, 2, PERIOD * num_points // 2))
+    squash, angle = rng.uniform(MIN_SQUASH, 1.0), rng.uniform(0.0, 2.0 * np.pi)
+    return trajectory(waves, exponent, squash, angle)
+
+
+def trajectory(waves: np.ndarray, exponent: float, squash: float, angle: float) -> np.ndarray:
+    """The trajectory that follows from its random numbers.
+
+    A window of a periodic motion `PERIOD` times as long, so that it need not close;
+    squeezed in one direction, since hands prefer one, and rotated.
+
+    Args:
+      waves: standard normal, real and imaginary parts of both coordinates' spectra,
+        [2, 2, PERIOD * num_points / 2].
+      exponent: of the amplitude spectrum.
+      squash: of the second coordinate.
+      angle: of the rotation, in radians.
+
+    Returns:
+      float64 [num_points, 2] of extent 1.
+    """
+    count = waves.shape[-1]
+    waves = waves * np.arange(1, count + 1).astype(np.float64) ** -exponent
+    spectrum = np.zeros((2, count + 1), np.complex128)
     spectrum[:, 1:] = waves[0] + 1j * waves[1]
-    path = fft.irfft(spectrum, length, axis=1)[:, :num_points].T
-    path = path @ _random_stretch(rng)
-    return path / np.ptp(path, axis=0).max()
-
-
-def _random_stretch(rng: np.random.Generator) -> np.ndarray:
-    """Rotation, anisotropy up to 4:1, rotation: hands prefer one direction."""
-    squash = np.diag([1.0, rng.uniform(0.25, 1.0)])
-    angle = rng.uniform(0.0, 2.0 * np.pi)
+    path = fft.irfft(spectrum, 2 * count, axis=1)[:, : 2 * count // PERIOD].T
     cos, sin = np.cos(angle), np.sin(angle)
-    return squash @ np.array([[cos, -sin], [sin, cos]])
+    path = path @ (np.diag([1.0, squash]) @ np.array([[cos, -sin], [sin, cos]]))
+    return path / np.ptp(path, axis=0).max()
 
 
 def rasterize(path: np.ndarray, support: int = MAX_SUPPORT) -> np.ndarray:
@@ -99,7 +115,7 @@ def random_kernel(
             f"need an odd support above max_extent >= 0, got {support} and {max_extent}"
         )
     extent = rng.uniform(0.0, max_extent)
-    path = shake_trajectory(rng, exponent=rng.uniform(1.2, 1.8))
+    path = shake_trajectory(rng, exponent=rng.uniform(*EXPONENTS))
     return rasterize(extent * path, support)
 
 

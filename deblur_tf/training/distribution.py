@@ -7,7 +7,9 @@ import dataclasses
 import json
 import os
 import pathlib
+import platform
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,6 +141,51 @@ def choose(name: str = "auto") -> Placement:
             )
         return _multiworker(text)
     return _local(name)
+
+
+def device(kind: str = "auto") -> str:
+    """Name of the device that computes, e.g. "NVIDIA H200 (gpu)".
+
+    With "auto" a GPU that is attached and not used is told of.
+
+    Args:
+      kind: "cpu", "gpu" or "tpu" if it must be one of these.
+
+    Raises:
+      StrategyError: if it is another one.
+    """
+    import keras
+
+    found, name = _jax_device() if keras.backend.backend() == "jax" else _tensorflow_device()
+    if kind not in ("auto", found):
+        raise StrategyError(
+            f"--device={kind}: {keras.backend.backend()} sees no {kind.upper()} and would use "
+            f"{name} ({found}); install its build for that device, or use --device=auto"
+        )
+    if kind == "auto" and found == "cpu" and any(pathlib.Path("/dev").glob("nvidia[0-9]*")):
+        print("warning: a GPU is attached, but this run uses the CPU", file=sys.stderr, flush=True)
+    return f"{name} ({found})"
+
+
+def _jax_device() -> tuple[str, str]:
+    import jax
+
+    try:
+        first = jax.devices()[0]
+    except RuntimeError as error:  # JAX_PLATFORMS asks for what is not there
+        raise StrategyError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
+    return {"cuda": "gpu", "rocm": "gpu"}.get(first.platform, first.platform), first.device_kind
+
+
+def _tensorflow_device() -> tuple[str, str]:
+    import tensorflow as tf
+
+    for kind in ("TPU", "GPU"):
+        if tf.config.list_logical_devices(kind):
+            physical = tf.config.list_physical_devices(kind)
+            details = tf.config.experimental.get_device_details(physical[0]) if physical else {}
+            return kind.lower(), details.get("device_name", kind)
+    return "cpu", platform.processor() or platform.machine() or "CPU"
 
 
 def _tpu(reason: str) -> Placement:

@@ -6,6 +6,7 @@ import contextlib
 import math
 import pathlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,19 +33,31 @@ class NonFiniteLossError(RuntimeError):
 class StopRequest:
     """Remembers the first SIGTERM or SIGINT instead of dying within a step.
 
-    Attributes:
-      signal: the signal's number, or 0.
+    Args:
+      seconds: after these it behaves as if it got a SIGTERM; None: never.
     """
 
-    signal = 0
+    def __init__(self, seconds: float | None = None):
+        self._number = 0
+        self._seconds = seconds
+        self._started = time.monotonic()
+
+    @property
+    def signal(self) -> int:
+        """The signal's number, or 0."""
+        over = self._seconds is not None and time.monotonic() - self._started >= self._seconds
+        if over and not self._number:
+            self._number = int(signal.SIGTERM)
+            print(f"{self._seconds:g} s are over: saving ...", flush=True)
+        return self._number
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[StopRequest]:
         def remember(number: int, frame: Any) -> None:
             del frame
-            if self.signal:  # asked twice: obey at once
+            if self._number:  # asked twice: obey at once
                 raise KeyboardInterrupt
-            self.signal = number
+            self._number = number
             name = signal.Signals(number).name
             print(f"{name}: saving after this step ...", flush=True)
 
@@ -82,15 +95,17 @@ class _Window:
             return
         step, metrics = self._pending
         self._pending = None
-        row = {name: float(value) for name, value in metrics.items()}
-        if not all(math.isfinite(value) for value in row.values()):
-            terms = ", ".join(f"{name} = {value}" for name, value in row.items())
-            raise NonFiniteLossError(
-                f"step {step + 1}: the loss is not finite ({terms}). The run was "
-                "stopped; its newest checkpoint is from before that. Try a lower "
-                "learning rate, a longer warm-up or float32."
-            )
-        self._rows.append(row)
+        columns = {name: np.asarray(value).reshape(-1) for name, value in metrics.items()}
+        for i, values in enumerate(zip(*columns.values(), strict=True)):
+            row = {name: float(value) for name, value in zip(columns, values, strict=True)}
+            if not all(math.isfinite(value) for value in row.values()):
+                terms = ", ".join(f"{name} = {value}" for name, value in row.items())
+                raise NonFiniteLossError(
+                    f"step {step + i + 1}: the loss is not finite ({terms}). The run was "
+                    "stopped; its newest checkpoint is from before that. Try a lower "
+                    "learning rate, a longer warm-up or float32."
+                )
+            self._rows.append(row)
 
     def means(self) -> dict[str, float]:
         """Means since the last call."""
@@ -105,6 +120,7 @@ def train(
     pairs: PairSource,
     run_dir: str | pathlib.Path,
     validate: Validate | None = None,
+    stop_after: float | None = None,
 ) -> int:
     """Trains until `recipe.total_steps`, from the newest checkpoint if any.
 
@@ -121,6 +137,7 @@ def train(
         events. All processes of a run must see the same one.
       validate: called with the averaged weights every `validate_every` steps.
         The state with the highest `SCORE` is kept as `checkpoints/best.npz`.
+      stop_after: seconds after which to save and stop as on SIGTERM.
 
     Returns:
       0 when the run is complete, otherwise the number of the signal that
@@ -151,25 +168,27 @@ def train(
             checkpoints.save(stepper.state(step))
         saved = step
 
-    with StopRequest().watch() as stop, contextlib.closing(report):
+    with StopRequest(stop_after).watch() as stop, contextlib.closing(report):
         try:
             while step < recipe.total_steps:
                 if stopped := stepper.sum_over_workers(stop.signal):
                     break
                 window.add(step, stepper(next(batches), step))
-                step += 1
+                step += stepper.steps(step)
                 last = step == recipe.total_steps
                 if step % recipe.log_every == 0 or last:
                     rate = {"learning_rate": stepper.learning_rate()}
                     report.progress(step, window.means() | rate)
-                # Before the checkpoint: a run that is killed in between does both again.
+                if last:
+                    save()  # nothing that comes after may cost what was learned
+                # Else before the checkpoint: a run that is killed in between does both again.
                 if validate and stepper.chief and (step % recipe.validate_every == 0 or last):
                     window.settle()
                     figures, picture = validate(stepper.averages())
                     report.validation(step, figures, picture)
                     if SCORE in figures:
                         checkpoints.save_best(stepper.state(step), figures[SCORE])
-                if step % recipe.checkpoint_every == 0 or last:
+                if step % recipe.checkpoint_every == 0:
                     save()
         except DataError:
             save()  # the batch could not be made: the weights are those of the step before

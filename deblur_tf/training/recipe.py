@@ -39,6 +39,8 @@ class Recipe:
       validation_images: pictures on the validation grid.
       checkpoint_every: steps between checkpoints.
       keep_checkpoints: how many of the newest to keep, beside the best.
+      steps_per_call: optimizer steps that JAX does in one call, without the host in
+        between; divides the four intervals above and `total_steps`.
       jit_compile: compile the step with XLA (TensorFlow only; JAX always does).
     """
 
@@ -58,6 +60,7 @@ class Recipe:
     validation_images: int = 4
     checkpoint_every: int = 5_000
     keep_checkpoints: int = 3
+    steps_per_call: int = 1
     jit_compile: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +72,13 @@ class Recipe:
             "validate_every",
             "checkpoint_every",
             "keep_checkpoints",
+            "steps_per_call",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("total_steps", "log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, name) % self.steps_per_call:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} must be a multiple of steps_per_call = "
+                    f"{self.steps_per_call}"
+                )

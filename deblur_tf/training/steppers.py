@@ -7,7 +7,9 @@ they minimise is the same backend-neutral function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import keras
@@ -37,8 +39,14 @@ class Stepper(Protocol):
     def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
         """Endless batches for `__call__`, from a step on."""
 
+    def steps(self, step: int) -> int:
+        """How many optimizer steps the call for `step` does."""
+
     def __call__(self, batch: Any, step: int) -> Metrics:
-        """Does optimizer step `step` (from 0); returns scalar metrics, lazily."""
+        """Does the optimizer steps from `step` on (from 0).
+
+        Returns metrics, lazily: a scalar each, or [steps].
+        """
 
     def state(self, step: int) -> State:
         """All that a restart needs, after `step` steps."""
@@ -63,6 +71,7 @@ class _Base:
         self.objective = recipe.objective
         self.batch_size = recipe.batch_size
         self.accumulate = recipe.accumulate
+        self.steps_per_call = 1
         self.workers = placement.workers
         self.chief = placement.chief
         check_split(recipe.batch_size, placement.replicas, recipe.accumulate)
@@ -94,6 +103,11 @@ class _Base:
         for group, variables in self._named().items():
             assign_named(variables, select(state, group), f"{source} ({group})")
         return int(state["step"])
+
+    def steps(self, step: int) -> int:
+        """How many optimizer steps the call for `step` does."""
+        # After a resume at an odd step, up to the next multiple.
+        return self.steps_per_call - step % self.steps_per_call
 
     def averages(self) -> State:
         """The averaged weights by name."""
@@ -244,19 +258,93 @@ class TensorFlowStepper(_Base):
 
 
 class JaxStepper(_Base):
-    """Training on one JAX device, for machines without TensorFlow."""
+    """Training on one JAX device, for machines without TensorFlow.
+
+    The state lies on the device between calls; Keras' variables are filled where they
+    are read: for checkpoints, averages and the learning rate. `steps_per_call` steps
+    are one compiled program, in which pairs of a `device.DevicePairSource` are made too.
+    """
 
     def __init__(self, recipe: Recipe, loader_threads: int = 2):
+        super().__init__(recipe, Placement())
+        self.steps_per_call = recipe.steps_per_call
+        self.loader_threads = loader_threads
+        self._source: Any = None
+        self._arrays: Any = {}
+        self._values = self._read()
+        self._jitted = self._compiled()
+
+    def _compiled(self) -> Any:
+        """`_scan` for the present source of pairs."""
         import jax
 
-        super().__init__(recipe, Placement())
-        self.loader_threads = loader_threads
-        self._jitted = jax.jit(self._step, donate_argnums=(0, 1, 2))
+        return jax.jit(self._scan, static_argnums=4, donate_argnums=0)
+
+    def _groups(self) -> tuple[list[keras.Variable], ...]:
+        """The variables that a step changes: weights, optimizer, averages."""
+        return (
+            self.model.trainable_variables,
+            self.optimizer.variables,
+            list(self.ema.variables.values()),
+        )
+
+    def _read(self) -> list[list[Any]]:
+        # Copies: what is donated to a step must not be a variable's own value.
+        return [[keras.ops.copy(v.value) for v in group] for group in self._groups()]
+
+    def _fill(self) -> None:
+        """Gives the variables copies of the values on the device."""
+        for group, values in zip(self._groups(), self._values, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(keras.ops.copy(value))
+
+    def state(self, step: int) -> State:
+        """All that a restart needs, after `step` steps."""
+        self._fill()
+        return super().state(step)
+
+    def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
+        """Takes over a state; returns its step."""
+        step = super().restore(state, source)
+        self._values = self._read()
+        return step
+
+    def averages(self) -> State:
+        """The averaged weights by name."""
+        self._fill()
+        return super().averages()
+
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        iterations = self.optimizer.iterations
+        for variable, value in zip(self.optimizer.variables, self._values[1], strict=True):
+            if variable is iterations:
+                variable.assign(keras.ops.copy(value))
+        return super().learning_rate()
 
     def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        """Stacked batches for each call; of pairs made on the device, nothing."""
+        import jax
+
         from deblur_tf.data.pairs import batches
 
-        return batches(pairs, self.batch_size, first_step, self.loader_threads)
+        if hasattr(pairs, "make"):
+            self._source = pairs
+            self._arrays = jax.device_put(pairs.arrays())
+            self._jitted = self._compiled()
+            return itertools.repeat(())
+        self._source, self._arrays = None, {}
+        self._jitted = self._compiled()
+        single = batches(pairs, self.batch_size, first_step, self.loader_threads)
+        return self._stacked(single, first_step)
+
+    def _stacked(self, single: Iterator[Any], step: int) -> Iterator[Any]:
+        with contextlib.closing(single):
+            while True:
+                count = self.steps(step)
+                blurry, sharp = zip(*itertools.islice(single, count), strict=True)
+                step += count
+                yield np.stack(blurry), np.stack(sharp)
 
     def sum_over_workers(self, value: float) -> float:
         """There is one process."""
@@ -295,35 +383,44 @@ class JaxStepper(_Base):
         total, terms = jax.lax.scan(add, zeros, parted)
         return total, {name: values.sum() for name, values in terms.items()}
 
-    def _step(
-        self, weights: Any, optimizer: Any, average: Any, blurry: Any, sharp: Any, step: Any
-    ) -> Any:
+    def _step(self, values: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+        weights, optimizer, average = values
         gradients, parts = self._gradients(weights, blurry, sharp, step)
         weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
         decay = ema_decay(step, self.ema.decay)
         average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
-        return weights, optimizer, average, parts
+        return [list(weights), list(optimizer), average], parts
 
-    def _groups(self) -> tuple[list[keras.Variable], ...]:
-        """The variables that `_step` takes and returns."""
-        return (
-            self.model.trainable_variables,
-            self.optimizer.variables,
-            list(self.ema.variables.values()),
-        )
+    def _scan(
+        self, values: Any, arrays: Any, batches: Any, first_step: Any, count: int
+    ) -> tuple[Any, Metrics]:
+        import jax
+
+        def one(values: Any, inputs: Any) -> tuple[Any, Metrics]:
+            step, batch = inputs
+            if self._source is not None:
+                items = np.arange(self.batch_size, dtype=np.int32)
+                batch = self._source.make(arrays, step * self.batch_size + items)
+            return self._step(values, *batch, step)
+
+        steps = first_step + np.arange(count, dtype=np.int32)
+        if count == 1:  # a loop of one would compile more slowly
+            first = jax.tree.map(lambda x: x[0], (steps, batches))
+            values, parts = one(values, first)
+            return values, jax.tree.map(lambda x: x[None], parts)
+        return jax.lax.scan(one, values, (steps, batches))
 
     def lower(self, *batch: Any) -> Any:
-        """The step for a batch of this shape, as JAX stages it before compiling."""
-        values = [[v.value for v in group] for group in self._groups()]
-        return self._jitted.lower(*values, *batch, np.int32(0))
+        """The call for step 0, as JAX stages it before compiling.
 
-    def __call__(self, batch: Iterable[Any], step: int) -> Metrics:
-        groups = self._groups()
-        values = [[v.value for v in group] for group in groups]
-        *updated, parts = self._jitted(*values, *batch, np.int32(step))
-        for group, new in zip(groups, updated, strict=True):
-            for variable, value in zip(group, new, strict=True):
-                variable.assign(value)
+        batch: blurry and sharp, uint8 [steps, B, H, W, 3] each.
+        """
+        return self._jitted.lower(self._values, self._arrays, batch, np.int32(0), self.steps(0))
+
+    def __call__(self, batch: Any, step: int) -> Metrics:
+        self._values, parts = self._jitted(
+            self._values, self._arrays, tuple(batch), np.int32(step), self.steps(step)
+        )
         return parts
 
 
