@@ -94,7 +94,10 @@ def rasterize(path: np.ndarray, support: int = MAX_SUPPORT) -> np.ndarray:
 
 
 def random_kernel(
-    rng: np.random.Generator, max_extent: float = 30.0, support: int = MAX_SUPPORT
+    rng: np.random.Generator,
+    max_extent: float = 30.0,
+    support: int = MAX_SUPPORT,
+    mildness: float = 1.0,
 ) -> np.ndarray:
     """A random camera-shake kernel, from a delta up to `max_extent` pixels.
 
@@ -103,6 +106,8 @@ def random_kernel(
       max_extent: the extent of the path is uniform in [0, max_extent] pixels;
         0 gives the delta.
       support: side of the kernel, odd.
+      mildness: the extent is max_extent * u^mildness, u uniform in [0, 1]: above 1,
+        mild shake is drawn more often.
 
     Returns:
       float32 [support, support], non-negative, sum 1.
@@ -114,7 +119,7 @@ def random_kernel(
         raise ValueError(
             f"need an odd support above max_extent >= 0, got {support} and {max_extent}"
         )
-    extent = rng.uniform(0.0, max_extent)
+    extent = max_extent * rng.uniform() ** mildness
     path = shake_trajectory(rng, exponent=rng.uniform(*EXPONENTS))
     return rasterize(extent * path, support)
 
@@ -138,9 +143,14 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return full[rows - 1 : height, columns - 1 : width]
 
 
-def add_noise(image: np.ndarray, rng: np.random.Generator, max_stddev: float = 15.0) -> np.ndarray:
-    """Adds white Gaussian noise, its stddev uniform in [0, max_stddev] of 255."""
-    stddev = rng.uniform(0.0, max_stddev)
+def add_noise(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    max_stddev: float = 15.0,
+    mildness: float = 1.0,
+) -> np.ndarray:
+    """Adds white Gaussian noise of stddev max_stddev * u^mildness, of 255, u uniform."""
+    stddev = max_stddev * rng.uniform() ** mildness
     return image + stddev * rng.standard_normal(image.shape, dtype=np.float32)
 
 
@@ -149,6 +159,7 @@ def degrade(
     rng: np.random.Generator,
     max_extent: float = 30.0,
     max_stddev: float = 15.0,
+    mildness: float = 1.0,
 ) -> np.ndarray:
     """The blurry picture of a sharp one: random shake, then noise, then 8 bit.
 
@@ -158,10 +169,11 @@ def degrade(
       rng: source of randomness.
       max_extent: see `random_kernel`.
       max_stddev: see `add_noise`.
+      mildness: of both.
 
     Returns:
       uint8 [H, W, C].
     """
-    blurry = convolve(sharp, random_kernel(rng, max_extent))
-    noisy = add_noise(blurry, rng, max_stddev)
+    blurry = convolve(sharp, random_kernel(rng, max_extent, mildness=mildness))
+    noisy = add_noise(blurry, rng, max_stddev, mildness)
     return np.round(np.clip(noisy, 0.0, 255.0)).astype(np.uint8)

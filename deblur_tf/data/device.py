@@ -74,7 +74,7 @@ class DevicePairs(_DevicePairs):
     """As `PairGenerator`: random crops of photos, blurred by random camera shake.
 
     Args:
-      photos, crop_size, max_extent, max_stddev, seed: see `PairGenerator`.
+      photos, crop_size, max_extent, max_stddev, mildness, seed: see `PairGenerator`.
       max_bytes: largest array of all photos, each padded to the largest.
     """
 
@@ -84,6 +84,7 @@ class DevicePairs(_DevicePairs):
         crop_size: int = 128,
         max_extent: float = 30.0,
         max_stddev: float = 15.0,
+        mildness: float = 1.0,
         seed: int = 0,
         max_bytes: int = 8 << 30,
     ):
@@ -93,6 +94,7 @@ class DevicePairs(_DevicePairs):
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev
+        self.mildness = mildness
         self.seed = seed
         self.max_bytes = max_bytes
 
@@ -114,10 +116,10 @@ class DevicePairs(_DevicePairs):
         """See `DevicePairSource.make`."""
         keys = _keys(self.seed, stream, numbers)
         window = random_windows(arrays, keys, self.crop_size + 2 * MARGIN)
-        kernel = random_kernels(keys, self.max_extent)
+        kernel = random_kernels(keys, self.max_extent, self.mildness)
         blurry = convolve(ops.cast(window, "float32"), kernel)
         grain = noise.normal(noise.fold_in(keys, _GRAIN), self.crop_size, self.crop_size, 3)
-        stddev = self.max_stddev * _uniform(keys, _STDDEV)
+        stddev = self.max_stddev * _uniform(keys, _STDDEV) ** self.mildness
         blurry = blurry + stddev[:, None, None, None] * grain
         blurry = ops.cast(ops.round(ops.clip(blurry, 0.0, 255.0)), "uint8")
         return blurry, window[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
@@ -286,7 +288,7 @@ def random_windows(arrays: Arrays, keys: Tensor, side: int) -> Tensor:
     return ops.take(ops.reshape(pixels, (-1, channels)), first + row * width + column, axis=0)
 
 
-def random_kernels(keys: Tensor, max_extent: float) -> Tensor:
+def random_kernels(keys: Tensor, max_extent: float, mildness: float = 1.0) -> Tensor:
     """`blur.random_kernel` for each key: float32 [B, 31, 31], sum 1."""
     low, high = blur.EXPONENTS
     count = blur.PERIOD * blur.NUM_POINTS // 2
@@ -296,7 +298,8 @@ def random_kernels(keys: Tensor, max_extent: float) -> Tensor:
         blur.MIN_SQUASH + (1.0 - blur.MIN_SQUASH) * _uniform(keys, _SQUASH),
         2.0 * math.pi * _uniform(keys, _ANGLE),
     )
-    return rasterize(max_extent * _uniform(keys, _EXTENT)[:, None, None] * path)
+    extent = max_extent * _uniform(keys, _EXTENT) ** mildness
+    return rasterize(extent[:, None, None] * path)
 
 
 def trajectories(waves: Tensor, exponent: Tensor, squash: Tensor, angle: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ class PairGenerator:
       crop_size: side of a pair in pixels; 128 in the papers.
       max_extent: longest shake in pixels, up to 30.
       max_stddev: strongest noise, of 255.
+      mildness: above 1, mild shake and noise are drawn more often, see
+        `blur.random_kernel`; 1 in the papers.
       seed: with the index, decides everything about a pair.
     """
 
@@ -54,12 +56,14 @@ class PairGenerator:
         crop_size: int = 128,
         max_extent: float = 30.0,
         max_stddev: float = 15.0,
+        mildness: float = 1.0,
         seed: int = 0,
     ):
         self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos)
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev
+        self.mildness = mildness
         self.seed = seed
 
     def describe(self) -> str:
@@ -76,7 +80,7 @@ class PairGenerator:
         photo = self.photos[int(rng.integers(len(self.photos)))]
         window = random_crop(photo, self.crop_size, MARGIN, rng)
         window = np.ascontiguousarray(random_dihedral(window, rng))
-        blurry = blur.degrade(window, rng, self.max_extent, self.max_stddev)
+        blurry = blur.degrade(window, rng, self.max_extent, self.max_stddev, self.mildness)
         return blurry, window[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 

@@ -10,14 +10,23 @@ from keras import ops
 Tensor = Any
 
 
-def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
+def denoising_l1(result: Tensor, wanted: Tensor, width: float = 0.0) -> Tensor:
     """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
     In the papers both are noise; in general what `outputs.Output.wanted` says.
-    [B, H, W, C], [B, H, W, C] -> float32 [B].
+
+    Args:
+      result, wanted: [B, H, W, C].
+      width: above 0, Charbonnier's sqrt(error^2 + width^2) - width in place of the
+        absolute value: quadratic below `width`, so that where the answer is uncertain
+        its mean is learned and not its median.
+
+    Returns:
+      float32 [B].
     """
     error = ops.cast(result, "float32") - ops.cast(wanted, "float32")
-    return ops.mean(ops.abs(error), axis=(1, 2, 3))
+    size = ops.sqrt(error * error + width * width) - width if width else ops.abs(error)
+    return ops.mean(size, axis=(1, 2, 3))
 
 
 def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:

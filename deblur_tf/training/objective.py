@@ -42,6 +42,7 @@ def batch_loss(
     step: Tensor,
     warm_start_steps: int = 0,
     regression_weight: float = 1.0,
+    charbonnier_width: float = 0.0,
 ) -> dict[str, Tensor]:
     """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
 
@@ -52,7 +53,7 @@ def batch_loss(
       draws: the noise of this step.
       step: number of optimizer steps done.
       warm_start_steps: see `losses.warm_start_weight`.
-      regression_weight: see `Objective`.
+      regression_weight, charbonnier_width: see `Objective`.
 
     Returns:
       "loss", "denoising", if guided "regression" and "regression_of_input", which is
@@ -66,7 +67,7 @@ def batch_loss(
     known = model.known(blurry, condition)
     wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
 
-    denoising = losses.denoising_l1(result, wanted)
+    denoising = losses.denoising_l1(result, wanted, charbonnier_width)
     figures = model.diagnostics(condition, sharp)
     if not condition.predictions:
         return {"loss": denoising, "denoising": denoising, **figures}
@@ -94,6 +95,8 @@ class Objective:
         starts with the regression loss alone. No effect when unguided.
       regression_weight: of the multiscale regression; 0 for the ablation
         without it (sec. 4.6).
+      charbonnier_width: of the denoising loss, see `losses.denoising_l1`; 0 for the
+        papers' L1.
       seed: of all draws.
     """
 
@@ -101,6 +104,7 @@ class Objective:
     train_beta_max: float = 0.01
     warm_start_steps: int = 60_000
     regression_weight: float = 1.0
+    charbonnier_width: float = 0.0
     seed: int = 0
 
     def terms(self, model: Any) -> tuple[str, ...]:
@@ -148,6 +152,7 @@ class Objective:
             step,
             self.warm_start_steps,
             self.regression_weight,
+            self.charbonnier_width,
         )
 
 
