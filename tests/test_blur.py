@@ -7,6 +7,17 @@ from hypothesis import strategies as st
 from deblur_tf.data import blur
 
 
+def test_mildness_draws_small_shake_and_noise_more_often():
+    flat = np.zeros((40, 40, 3), np.float32)
+    extents, noises = {}, {}
+    for m in (1.0, 2.0):
+        draws = [np.random.default_rng(i) for i in range(60)]
+        extents[m] = np.mean([extent(blur.random_kernel(rng, mildness=m)) for rng in draws])
+        noises[m] = np.mean([blur.add_noise(flat, rng, mildness=m).std() for rng in draws])
+    assert extents[2.0] < 0.85 * extents[1.0]
+    np.testing.assert_allclose([noises[1.0], noises[2.0]], [7.5, 5.0], rtol=0.25)
+
+
 def extent(kernel):
     rows, columns = np.nonzero(kernel > 1e-6)
     return max(np.ptp(rows), np.ptp(columns)) + 1

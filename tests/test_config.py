@@ -251,6 +251,12 @@ def test_mistakes_in_files_are_refused(files, overrides, message):
         config.load(files, overrides)
 
 
+def test_steps_per_call_divides_the_intervals():
+    config.load(["smoke.gin"], ["Recipe.steps_per_call = 3"])
+    with pytest.raises(config.ConfigError, match="total_steps = 200 must be a multiple"):
+        config.build("Recipe")
+
+
 @pytest.mark.parametrize("override", ["TOTAL_STEPS = 0", "UNet.patch = 3"])
 def test_impossible_values_are_refused(override):
     config.load(["smoke.gin"], [override])

@@ -67,8 +67,20 @@ def test_figures_table_and_files(tmp_path):
     table = evaluator.table([result, result], 2)
     assert "| blurry input | 28.13 |" in table
     assert "mean of 2 samples" in table
+    assert "| best Gaussian smoothing of each | 28.13 |" in table
+    assert "mean of" not in evaluator.table([result], 1)
     evaluator.write_csv(tmp_path / "f.csv", [result])
-    assert len((tmp_path / "f.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "f.csv").read_text().splitlines()) == 5
+
+
+def test_smoothing_takes_noise_off_and_leaves_a_sharp_picture_alone():
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(50, 200, 64)[:, None, None] + np.zeros((64, 64, 3))
+    sharp = smooth.round().astype(np.uint8)
+    noisy = (smooth + 15 * rng.standard_normal(smooth.shape)).round().astype(np.uint8)
+    best = evaluator.best_smoothing(noisy, sharp)
+    assert evaluator.psnr(best, sharp) > evaluator.psnr(noisy, sharp) + 10
+    np.testing.assert_array_equal(evaluator.best_smoothing(sharp, sharp), sharp)
 
 
 def test_sheet_has_a_cell_for_each_picture():

@@ -29,6 +29,48 @@ def test_gray_of_gray_is_itself_and_weights_are_bt601():
     assert float(image_ops.rgb_to_gray(red)[0, 0, 0, 0]) == pytest.approx(0.299)
 
 
+@pytest.mark.parametrize("block", [1, 2, 4])
+def test_patches_round_trip_and_hold_the_pixels_of_their_square(block):
+    x = images(1, 2, 8, 12, 3)
+    patches = np.array(image_ops.space_to_depth(x, block))
+    assert patches.shape == (2, 8 // block, 12 // block, 3 * block * block)
+    np.testing.assert_array_equal(image_ops.depth_to_space(patches, block), x)
+    square = x[1, block : 2 * block, :block]
+    np.testing.assert_array_equal(patches[1, 1, 0], square.reshape(-1))
+
+
+def test_patches_of_an_unknown_size():
+    import tensorflow as tf
+
+    x = images(1, 2, 8, 12, 3)
+    both = tf.function(
+        lambda t: image_ops.depth_to_space(image_ops.space_to_depth(t, 2), 2),
+        input_signature=[tf.TensorSpec([None, None, None, 3])],
+    )
+    np.testing.assert_array_equal(both(x), x)
+
+
+def test_bands_are_differences_of_box_means():
+    x = images(2, 1, 12, 9, 3)
+    bands = [np.array(b) for b in image_ops.bands(x, (3, 5))]
+    padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=np.nan)
+    means = [x]
+    for size in (3, 5):
+        edge = 2 - size // 2
+        views = [
+            padded[:, edge + i : edge + i + 12, edge + j : edge + j + 9]
+            for i in range(size)
+            for j in range(size)
+        ]
+        means.append(np.nanmean(views, axis=0))  # of the pixels that exist
+    np.testing.assert_allclose(bands[0], means[0] - means[1], atol=1e-5)
+    np.testing.assert_allclose(bands[1], means[1] - means[2], atol=1e-5)
+    np.testing.assert_allclose(bands[0] + bands[1] + means[2], x, atol=1e-5)
+    for sizes in ((2,), (5, 3), (1, 3)):
+        with pytest.raises(ValueError, match="increasing odd numbers"):
+            image_ops.check_box_sizes(sizes)
+
+
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
 def test_downsample_is_the_block_mean(factor):
     x = images(1, 2, 16, 24, 3)

@@ -78,6 +78,15 @@ CASES = {
         (2, 2, 2, 2),
         None,
     ),
+    "GuidanceNetwork/bands": (
+        lambda **k: guidance.GuidanceNetwork(
+            2, num_res_blocks=1, num_middle_blocks=1, bands=(3, 5), **k
+        ),
+        ((None, None, None, 1),),
+        (images(3, 2, 8, 8, 1),),
+        (2, 8, 8, 2),
+        None,
+    ),
     "GuidanceTransform": (
         lambda **k: guidance.GuidanceTransform(1, **k),
         ((None, None, None, 3),),

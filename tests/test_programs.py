@@ -58,6 +58,7 @@ from deblur_tf.bin import {program}
         ("restore", ["-i", "x.jpg", "-o", "out", "stray"], "stray"),
         ("train", [], "--gin_file is missing"),
         ("train", ["--gin_file=smoke.gin"], "--run_dir is missing"),
+        ("train", ["--gin_file=smoke.gin", "--run_dir=x", "--stop_after=soon"], "25m, 90s"),
         ("export", [], "--output is missing"),
         ("evaluate", ["-o", "x"], "--photos or --pairs"),
     ],
@@ -80,6 +81,55 @@ def test_bad_configurations_are_one_line(tmp_path):
         assert message in result.stderr.splitlines()[-1]
         assert "Traceback" not in result.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_there_is_an_error(tmp_path):
+    result = run("train", "--gin_file=smoke.gin", f"--run_dir={tmp_path}/run", "--device=gpu")
+    assert result.returncode == 2
+    assert "--device=gpu" in result.stderr.splitlines()[-1]
+    assert "(cpu)" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("module", ["tensorflow", "tensorflow_datasets"])
+def test_a_missing_package_is_one_line(module, tmp_path):
+    (tmp_path / "data/set/config/1.0.0").mkdir(parents=True)
+    arguments = ["--gin_file=smoke.gin", "--gin_file=data/tfds.gin", "--run_dir=run"]
+    arguments += ["--gin_param=DATASET = 'set/config'", "--data_dir=data", *SMALL]
+    code = f"""
+import sys
+from deblur_tf.bin import train
+sys.modules["{module}"] = None
+sys.argv = ["train", *{arguments!r}]
+train.entry()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert f"the package {module} is not installed; pip install {module.replace('_', '-')}" in last
+    assert "Traceback" not in result.stderr
+
+
+def test_a_plain_checkout_runs_without_installation(tmp_path):
+    """As it lies in the repository: gin files and data sets beside the package."""
+    root = pathlib.Path(__file__).parent.parent
+    for name in ("deblur_tf", "gin_configs", "datasets"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "setup.py").symlink_to(root / "setup.py")
+    code = """
+import deblur_tf.datasets, deblur_tf.gin_configs
+from deblur_tf import config
+config.load(["smoke.gin"])
+print(deblur_tf.__path__[0], deblur_tf.gin_configs.__path__[0], deblur_tf.datasets.__path__[0])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    found = [pathlib.Path(path) for path in result.stdout.split()]
+    assert found == [tmp_path / name for name in ("deblur_tf", "gin_configs", "datasets")]
 
 
 def test_dry_run_prints_the_configuration_and_writes_nothing(tmp_path):

@@ -14,8 +14,9 @@ from deblur_tf.data.photos import DataError
 from deblur_tf.diffusion.samplers import ddpm_table
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.inference.photo_io import read_photo, write_photo
-from deblur_tf.schedules import inference_schedule
+from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.training.state import Checkpoints, named_variables, read_npz
+from tests.conftest import small_model
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,39 @@ def test_a_saved_model_folder_is_small_and_close(tmp_path, model):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
+def test_recommended_settings_travel_with_the_model(tmp_path, model):
+    settings = SamplingSettings(2, 0.8, 3)
+    weights.save_model(model, tmp_path / "a", settings, dtype="float32")
+    loaded = Deblurrer.from_pretrained(tmp_path / "a")
+    assert loaded.sampling == settings
+    image = picture(seed=1)
+    np.testing.assert_array_equal(
+        loaded.samples(image), loaded.samples(image, steps=2, beta_max=0.8, n_samples=3)
+    )
+    weights.save_model(*[loaded.model, tmp_path / "b", loaded.sampling])
+    assert weights.load_model(tmp_path / "b").sampling == settings
+    assert weights.same_model_config(model, tmp_path / "b")
+    # Another number of steps wants another beta_max.
+    assert settings.but(steps=5) == SamplingSettings(5, None, 3)
+    assert settings.but(steps=2, n_samples=1) == SamplingSettings(2, 0.8, 1)
+    assert settings.but(beta_max=0.5) == SamplingSettings(2, 0.5, 3)
+
+
+@pytest.mark.parametrize("values", [(0,), (3, 1.5), (3, None, 0)])
+def test_impossible_settings_are_refused(values):
+    with pytest.raises(ValueError, match=r"must be 1 or more|beta_max"):
+        SamplingSettings(*values)
+
+
+def test_a_training_policy_does_not_follow_the_model(tmp_path):
+    mixed = small_model(dtype="mixed_bfloat16")
+    mixed.build()
+    weights.save_model(mixed, tmp_path)
+    assert "bfloat16" not in (tmp_path / "model.json").read_text()
+    loaded = weights.load_model(tmp_path).model
+    assert loaded.unet.dtype_policy.name == "float32"
+
+
 def test_models_that_cannot_be_loaded_are_explained(tmp_path, model):
     with pytest.raises(weights.ModelError, match=r"no model 'nowhere'.*tiny"):
         weights.load_model("nowhere")
@@ -185,8 +219,10 @@ def test_the_graph_computes_the_same_schedule(steps):
 
     from deblur_tf.inference.export import ddpm_table_in_graph
 
-    got = tf.function(ddpm_table_in_graph)(tf.constant(steps))
-    np.testing.assert_allclose(got, ddpm_table(inference_schedule(steps)), rtol=1e-6, atol=1e-12)
+    for sampling in (DEFAULT_SAMPLING, SamplingSettings(1, 0.9975), SamplingSettings(7, 0.8)):
+        got = tf.function(lambda n, s=sampling: ddpm_table_in_graph(n, s))(tf.constant(steps))
+        want = ddpm_table(sampling.but(steps).schedule())
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-12)
 
 
 def test_export_equals_python_without_keras_and_deblur_tf(deblurrer, model, tmp_path):

@@ -78,6 +78,26 @@ def test_training_lowers_the_loss():
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
+def test_it_stops_by_itself_after_a_time_and_goes_on(tmp_path, capsys):
+    made = recipe(log_every=1)
+    assert loop.train(made, make_stepper(made), made.pairs(), tmp_path, stop_after=1e-3) != 0
+    assert "are over: saving" in capsys.readouterr().out
+    step = int(newest(tmp_path)["step"]) if Checkpoints(tmp_path).all() else 0
+    assert step < 6
+    assert train(made, tmp_path) == 0
+    assert int(newest(tmp_path)["step"]) == 6
+
+
+def test_the_last_checkpoint_is_there_before_the_last_validation(tmp_path):
+    def validate(weights):
+        raise MemoryError
+
+    made = recipe(checkpoint_every=100, validate_every=100)
+    with pytest.raises(MemoryError):
+        train(made, tmp_path, validate=validate)
+    assert int(newest(tmp_path)["step"]) == 6
+
+
 def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
     made = recipe(checkpoint_every=1, total_steps=10)
     one = make_stepper(made)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from deblur_tf.diffusion import losses
 from deblur_tf.diffusion.outputs import Noise, Velocity
 from deblur_tf.models.guidance import Guidance, structure
 from deblur_tf.models.restorer import Restorer
@@ -52,7 +53,7 @@ def test_batch_loss_is_regression_plus_warm_denoising(form):
         FixedModel(),
     )
     fixed.output_form = form
-    losses = batch_loss(fixed, blurry, sharp, drawn, 15, 60)
+    found = batch_loss(fixed, blurry, sharp, drawn, 15, 60)
     level = drawn.noise_level[:, None, None, None]
     np.testing.assert_allclose(
         fixed.noisy, level * sharp + np.sqrt(1 - level**2) * drawn.noise, atol=1e-6
@@ -64,13 +65,22 @@ def test_batch_loss_is_regression_plus_warm_denoising(form):
     regression = np.mean(
         [np.square(np.array(structure(sharp, k))).mean((1, 2, 3)) for k in (1, 2)], axis=0
     )
-    np.testing.assert_allclose(losses["denoising"], denoising, rtol=1e-5)
+    np.testing.assert_allclose(found["denoising"], denoising, rtol=1e-5)
     copied = np.mean(
         [np.square(1 - np.array(structure(sharp, k))).mean((1, 2, 3)) for k in (1, 2)], axis=0
     )
-    np.testing.assert_allclose(losses["regression"], regression, rtol=1e-5)
-    np.testing.assert_allclose(losses["regression_of_input"], copied, rtol=1e-5)
-    np.testing.assert_allclose(losses["loss"], regression + 0.25 * denoising, rtol=1e-5)
+    np.testing.assert_allclose(found["regression"], regression, rtol=1e-5)
+    np.testing.assert_allclose(found["regression_of_input"], copied, rtol=1e-5)
+    np.testing.assert_allclose(found["loss"], regression + 0.25 * denoising, rtol=1e-5)
+
+
+def test_charbonnier_is_l1_far_away_and_a_parabola_near():
+    zero = np.zeros((3, 1, 1, 1), "float32")
+    error = zero + np.array([0.01, 1.0, 100.0], "float32")[:, None, None, None]
+    found = np.array(losses.denoising_l1(error, zero, width=0.5))
+    np.testing.assert_allclose(found, np.hypot([0.01, 1, 100], 0.5) - 0.5, rtol=1e-4)
+    np.testing.assert_allclose(found[0], 0.01**2 / (2 * 0.5), rtol=1e-2)
+    np.testing.assert_allclose(losses.denoising_l1(error, zero), [0.01, 1, 100], rtol=1e-6)
 
 
 def test_the_regression_target_is_the_sharp_image(model):
@@ -102,8 +112,8 @@ def test_an_untrained_guidance_returns_what_it_sees():
     built = small_model()
     built.build()
     blurry, sharp = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
-    losses = Objective()(built, blurry, sharp, 0, np.arange(2))
-    np.testing.assert_allclose(losses["regression"], losses["regression_of_input"], rtol=1e-6)
+    found = Objective()(built, blurry, sharp, 0, np.arange(2))
+    np.testing.assert_allclose(found["regression"], found["regression_of_input"], rtol=1e-6)
 
 
 def test_warm_up_then_constant_or_cosine():

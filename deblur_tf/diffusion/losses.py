@@ -25,8 +25,11 @@ def denoising_l1(result: Tensor, wanted: Tensor, width: float = 0.0) -> Tensor:
       float32 [B].
     """
     error = ops.cast(result, "float32") - ops.cast(wanted, "float32")
-    size = ops.sqrt(error * error + width * width) - width if width else ops.abs(error)
-    return ops.mean(size, axis=(1, 2, 3))
+    if not width:
+        return ops.mean(ops.abs(error), axis=(1, 2, 3))
+    square = error * error
+    # The difference of the docstring, without its cancellation.
+    return ops.mean(square / (ops.sqrt(square + width * width) + width), axis=(1, 2, 3))
 
 
 def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
