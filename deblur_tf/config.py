@@ -109,7 +109,7 @@ def _register() -> None:
     """Imports every module that gin files may name."""
     from deblur_tf import layers, schedules  # noqa: F401
     from deblur_tf.data import device, pairs, tfds_pairs  # noqa: F401
-    from deblur_tf.diffusion import outputs  # noqa: F401
+    from deblur_tf.diffusion import losses, outputs  # noqa: F401
     from deblur_tf.evaluation import protocol  # noqa: F401
     from deblur_tf.models import alignment, dvsr, guidance, icdpm, inputs, unet  # noqa: F401
     from deblur_tf.training import adversarial, objective, optimizer, recipe  # noqa: F401

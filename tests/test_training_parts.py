@@ -77,10 +77,22 @@ def test_batch_loss_is_regression_plus_warm_denoising(form):
 def test_charbonnier_is_l1_far_away_and_a_parabola_near():
     zero = np.zeros((3, 1, 1, 1), "float32")
     error = zero + np.array([0.01, 1.0, 100.0], "float32")[:, None, None, None]
-    found = np.array(losses.denoising_l1(error, zero, width=0.5))
+    found = np.array(losses.charbonnier(error, zero, width=0.5))
     np.testing.assert_allclose(found, np.hypot([0.01, 1, 100], 0.5) - 0.5, rtol=1e-4)
     np.testing.assert_allclose(found[0], 0.01**2 / (2 * 0.5), rtol=1e-2)
     np.testing.assert_allclose(losses.denoising_l1(error, zero), [0.01, 1, 100], rtol=1e-6)
+
+
+def test_log_mse_is_psnr_of_each_image():
+    rng = np.random.default_rng(0)
+    wanted = rng.standard_normal((2, 8, 8, 3)).astype("float32")
+    result = wanted + np.array([0.1, 2.0], "float32")[:, None, None, None]
+    psnr = -20 / np.log(10) * np.array(losses.log_mse(result, wanted, floor=0.0))
+    np.testing.assert_allclose(psnr, -20 * np.log10([0.1, 2.0]), rtol=1e-4)
+    # A perfect image has a finite loss, and its gradient does not explode.
+    assert np.array(losses.log_mse(wanted, wanted)).tolist() == pytest.approx(
+        [0.5 * np.log(1e-3)] * 2
+    )
 
 
 def test_the_regression_target_is_the_sharp_image(model):

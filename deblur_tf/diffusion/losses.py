@@ -5,31 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import gin
 from keras import ops
 
 Tensor = Any
 
 
-def denoising_l1(result: Tensor, wanted: Tensor, width: float = 0.0) -> Tensor:
+@gin.register
+def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
     """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
     In the papers both are noise; in general what `outputs.Output.wanted` says.
-
-    Args:
-      result, wanted: [B, H, W, C].
-      width: above 0, Charbonnier's sqrt(error^2 + width^2) - width in place of the
-        absolute value: quadratic below `width`, so that where the answer is uncertain
-        its mean is learned and not its median.
-
-    Returns:
-      float32 [B].
+    [B, H, W, C], [B, H, W, C] -> float32 [B].
     """
-    error = ops.cast(result, "float32") - ops.cast(wanted, "float32")
-    if not width:
-        return ops.mean(ops.abs(error), axis=(1, 2, 3))
-    square = error * error
-    # The difference of the docstring, without its cancellation.
+    return ops.mean(ops.abs(_error(result, wanted)), axis=(1, 2, 3))
+
+
+@gin.register
+def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
+    """sqrt(error^2 + width^2) - width, mean over pixels.
+
+    Quadratic below `width`, so that where the answer is uncertain its mean is learned
+    and not its median; the L1 above. Shapes as `denoising_l1`.
+    """
+    square = ops.square(_error(result, wanted))
+    # The difference above, without its cancellation.
     return ops.mean(square / (ops.sqrt(square + width * width) + width), axis=(1, 2, 3))
+
+
+@gin.register
+def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
+    """log(MSE + floor) / 2: the PSNR of each image, but for sign and scale.
+
+    Images count alike whatever their error: one that is nearly sharp already must not
+    be made worse, and one that is beyond help does not drown the others. Used for
+    restoration by Chen et al. (HINet, 2021). Shapes as `denoising_l1`.
+    """
+    mse = ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
+    return 0.5 * ops.log(mse + floor)
+
+
+def _error(result: Tensor, wanted: Tensor) -> Tensor:
+    return ops.cast(result, "float32") - ops.cast(wanted, "float32")
 
 
 def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gin
@@ -15,6 +16,7 @@ from deblur_tf.sampling import guidance_noise
 from deblur_tf.schedules import Schedule, linear_betas
 
 Tensor = Any
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 # Streams of random numbers drawn from one (seed, step, example) key.
 _NOISE, _CHOICE, _FRACTION = 11, 12, 13
@@ -42,7 +44,7 @@ def batch_loss(
     step: Tensor,
     warm_start_steps: int = 0,
     regression_weight: float = 1.0,
-    charbonnier_width: float = 0.0,
+    distance: Distance = losses.denoising_l1,
 ) -> dict[str, Tensor]:
     """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
 
@@ -53,7 +55,7 @@ def batch_loss(
       draws: the noise of this step.
       step: number of optimizer steps done.
       warm_start_steps: see `losses.warm_start_weight`.
-      regression_weight, charbonnier_width: see `Objective`.
+      regression_weight, distance: see `Objective`.
 
     Returns:
       "loss", "denoising", if guided "regression" and "regression_of_input", which is
@@ -67,7 +69,7 @@ def batch_loss(
     known = model.known(blurry, condition)
     wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
 
-    denoising = losses.denoising_l1(result, wanted, charbonnier_width)
+    denoising = distance(result, wanted)
     figures = model.diagnostics(condition, sharp)
     if not condition.predictions:
         return {"loss": denoising, "denoising": denoising, **figures}
@@ -95,8 +97,8 @@ class Objective:
         starts with the regression loss alone. No effect when unguided.
       regression_weight: of the multiscale regression; 0 for the ablation
         without it (sec. 4.6).
-      charbonnier_width: of the denoising loss, see `losses.denoising_l1`; 0 for the
-        papers' L1.
+      distance: the denoising loss, of the network's output and of what it should have
+        been; the papers' is the L1.
       seed: of all draws.
     """
 
@@ -104,7 +106,7 @@ class Objective:
     train_beta_max: float = 0.01
     warm_start_steps: int = 60_000
     regression_weight: float = 1.0
-    charbonnier_width: float = 0.0
+    distance: Distance = losses.denoising_l1
     seed: int = 0
 
     def terms(self, model: Any) -> tuple[str, ...]:
@@ -152,7 +154,7 @@ class Objective:
             step,
             self.warm_start_steps,
             self.regression_weight,
-            self.charbonnier_width,
+            self.distance,
         )
 
 

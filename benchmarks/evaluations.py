@@ -1,0 +1,53 @@
+r"""Quality against the number of network evaluations.
+
+  python benchmarks/evaluations.py --photos=TEST_PHOTOS
+  python benchmarks/evaluations.py -m runs/mine --photos=TEST_PHOTOS --crop=0 --steps=1,2,3
+
+Restores photos under synthetic camera shake with each number of steps and each beta_max, and
+prints PSNR and SSIM of one sample and of the mean of --n_samples, beside those of the input and
+of the best Gaussian smoothing of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import app, flags
+
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos; None: the bundled ones.")
+_MODEL = flags.DEFINE_string("model", "tiny", "As for deblur-restore.", short_name="m")
+_CROP = flags.DEFINE_integer("crop", 256, "Side of the central crop; 0: whole photos.")
+_STEPS = flags.DEFINE_list("steps", ["1", "2", "3", "5", "10", "20", "50"], "Numbers of steps.")
+_BETA_MAX = flags.DEFINE_list(
+    "beta_max", ["0.9975", "0.9", "0.5"], "Largest noise variances of a step to try with each."
+)
+_N_SAMPLES = flags.DEFINE_integer("n_samples", 2, "Samples to average.", short_name="n")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    from deblur_tf.data.photos import open_photos
+    from deblur_tf.evaluation import evaluator
+    from deblur_tf.inference.deblurrer import Deblurrer
+
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value)
+    pairs = list(evaluator.synthetic_pairs(open_photos(_PHOTOS.value), _CROP.value))
+    print(f"{deblurrer.origin}; {len(pairs)} photos, crop {_CROP.value or 'none'}")
+    print(f"| steps | beta_max | one sample | mean of {_N_SAMPLES.value} |\n|---|---|---|---|")
+    means = {}
+    for steps in map(int, _STEPS.value):
+        for beta_max in map(float, _BETA_MAX.value):
+            # Below this, sampling would not start from noise (icDPM Table 12).
+            if steps > 1 and steps * beta_max < 2.0 or steps == 1 and beta_max < 0.9:
+                continue
+            settings = {"steps": steps, "beta_max": beta_max, "n_samples": _N_SAMPLES.value}
+            results = [evaluator.evaluate(deblurrer, pair, **settings) for pair in pairs]
+            means = evaluator.averages(results)
+            cells = [f"{means[k]['psnr']:.2f} / {means[k]['ssim']:.3f}" for k in ("sample", "mean")]
+            print(f"| {steps} | {beta_max} | {cells[0]} | {cells[1]} |", flush=True)
+    for kind in ("blurry", "smoothed"):
+        print(f"{kind}: {means[kind]['psnr']:.2f} / {means[kind]['ssim']:.3f}")
+
+
+if __name__ == "__main__":
+    app.run(main)
