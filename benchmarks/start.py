@@ -34,8 +34,6 @@ def one(pairs: str) -> None:
     if pairs == "device":
         overrides += [
             "Recipe.pairs = @DevicePairs",
-            "DevicePairs.photos = %PHOTOS",
-            "DevicePairs.crop_size = %CROP_SIZE",
         ]
     config.load([_GIN_FILE.value], overrides)
     recipe = config.build("Recipe")

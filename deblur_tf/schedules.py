@@ -147,7 +147,11 @@ class SamplingSettings:
         """
         if beta_max is None and steps in (None, self.steps):
             beta_max = self.beta_max
-        return SamplingSettings(steps or self.steps, beta_max, n_samples or self.n_samples)
+        return SamplingSettings(
+            self.steps if steps is None else steps,
+            beta_max,
+            self.n_samples if n_samples is None else n_samples,
+        )
 
 
 # What a model is sampled with that says nothing else.

@@ -23,8 +23,7 @@ def small_model(guided=True, output=None, dtype="float32", base=8, guide=4):
 
 
 def micro_model(output=None, dtype="float32"):
-    """Two depths and one scale, velocity form: for tests that compile a training step."""
-    from deblur_tf.diffusion.outputs import Velocity
+    """Two depths and one scale: for tests that compile a whole training step."""
     from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
     from deblur_tf.models.unet import UNet
@@ -33,7 +32,7 @@ def micro_model(output=None, dtype="float32"):
     return GuidedDiffusion(
         UNet(4, (1, 2), guided_depths=(1,), **shallow),
         MultiscaleGuidance(2, scales=(1,), channel_multipliers=(1,), **shallow),
-        output=output or Velocity(),
+        output=output,
     )
 
 

@@ -16,6 +16,7 @@ from deblur_tf import config, image_ops
 from deblur_tf.bin import configs
 from deblur_tf.datasets import prepare
 from deblur_tf.diffusion.outputs import Noise
+from deblur_tf.initializers import GlorotUniform
 from deblur_tf.sampling import Sampler, sample_keys
 from deblur_tf.schedules import inference_schedule
 from deblur_tf.training.steppers import make_stepper
@@ -59,7 +60,7 @@ def data_dir(tmp_path_factory):
 @functools.cache
 def parameters(model_config):
     # Counting needs no random numbers, of which the largest networks take long.
-    with mock.patch.object(keras.initializers.GlorotUniform, "__call__", zeros):
+    with mock.patch.object(GlorotUniform, "__call__", zeros):
         return count_parameters(model_config)
 
 
@@ -100,6 +101,7 @@ def test_each_file_builds_what_it_says(name):
 ALIKE = (
     *("Protocol", "TfdsPairs", "PairGenerator", "Recipe.pairs", "PHOTOS", "DATA", "SEED"),
     *("Recipe.log", "Recipe.validat", "Recipe.checkpoint", "Recipe.keep", "Recipe.ema"),
+    *("SamplingSettings", "Recipe.sampling"),
     *("adam.", "adamw.", "LEARNING_RATE", "TOTAL_STEPS", "WARM", "#"),
 )
 
@@ -257,7 +259,7 @@ def test_steps_per_call_divides_the_intervals():
         config.build("Recipe")
 
 
-@pytest.mark.parametrize("override", ["TOTAL_STEPS = 0", "UNet.patch = 3"])
+@pytest.mark.parametrize("override", ["TOTAL_STEPS = 0", "SamplingSettings.steps = 0"])
 def test_impossible_values_are_refused(override):
     config.load(["smoke.gin"], [override])
     with pytest.raises(config.ConfigError, match="must be"):

@@ -138,7 +138,9 @@ def test_wrong_wiring_is_refused():
         MultiscaleGuidance(4, target="yuv")
     with pytest.raises(ValueError, match="scales must be increasing"):
         MultiscaleGuidance(4, scales=(3, 1))
-    with pytest.raises(ValueError, match="output"):
+    with pytest.raises(ValueError, match="output must be a form of"):
         GuidedDiffusion(UNet(4), output="picture")
+    with pytest.raises(ValueError, match="patch must be a power of 2, got 3"):
+        UNet(4, patch=3)
     with pytest.raises(ValueError, match="needs 3 guidance features, got 0"):
         UNet(4, guided_depths=(1, 2, 3)).build((None, None, None, 6))

@@ -274,11 +274,12 @@ def test_shared_genuine_pairs_are_readable():
 
 @pytest.mark.slow
 def test_the_demo_of_run_sh(tmp_path):
-    """All of it, with few steps: measure, restore, train, and the picture sheet."""
-    result = run("demo", "-o", tmp_path / "demo", "--steps=2", "-n", 2, "--crop=64")
+    """All of it, on small crops: measure, restore, train, and the picture sheet."""
+    result = run("demo", "-o", tmp_path / "demo", "--crop=64")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "| mean of 2 samples |" in result.stdout
+    assert "| one sample |" in result.stdout
+    assert "| best Gaussian smoothing of each |" in result.stdout
     with Image.open(tmp_path / "demo" / "sheet.png") as sheet:
-        assert sheet.width == 4 * (256 + 2)
+        assert sheet.width == 3 * (256 + 2)
         assert sheet.height == 18 + 5 * (64 + 2) + 18 + 192 + 2
     assert (tmp_path / "demo" / "table.md").is_file()

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.schedules import SamplingSettings
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
@@ -71,7 +72,7 @@ def test_the_whole_step_compiles_with_xla(dtype, accumulate):
 
 
 def test_training_lowers_the_loss():
-    made = recipe(objective=Objective(warm_start_steps=0))
+    made = recipe(model=lambda: micro_model(Velocity()), objective=Objective(warm_start_steps=0))
     one = make_stepper(made)
     batch = next(one.batches(made.pairs(), 0))
     losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
@@ -84,7 +85,7 @@ def test_it_stops_by_itself_after_a_time_and_goes_on(tmp_path, capsys):
     assert "are over: saving" in capsys.readouterr().out
     step = int(newest(tmp_path)["step"]) if Checkpoints(tmp_path).all() else 0
     assert step < 6
-    assert train(made, tmp_path) == 0
+    assert loop.train(made, make_stepper(made), made.pairs(), tmp_path) == 0
     assert int(newest(tmp_path)["step"]) == 6
 
 

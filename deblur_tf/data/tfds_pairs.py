@@ -53,8 +53,7 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
             f"make it with: deblur-data prepare {dataset.split('/')[0]} --data_dir={root} "
             "--manual_dir=..."
         )
-    import tensorflow_datasets as tfds
-
+    tfds = _tfds()
     newest = max(versions, key=lambda p: tuple(map(int, p.name.split("."))))
     builder = tfds.builder_from_directory(newest)
     if not builder.info.file_format.value.startswith("array_record"):
@@ -63,6 +62,18 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
             "number; remove it and prepare it with deblur-data"
         )
     return builder
+
+
+def _tfds() -> Any:
+    """TFDS, which machines that train on photos alone need not have."""
+    try:
+        import tensorflow_datasets
+    except ModuleNotFoundError as error:
+        package = error.name or "tensorflow_datasets"
+        raise DataError(
+            f"the package {package} is not installed; pip install {package.replace('_', '-')}"
+        ) from error
+    return tensorflow_datasets
 
 
 class TfdsImages:
@@ -84,8 +95,7 @@ class TfdsImages:
         split: str = "train",
     ):
         builder = open_prepared(dataset, data_dir)
-        import tensorflow_datasets as tfds
-
+        tfds = _tfds()
         if split not in builder.info.splits:
             raise DataError(
                 f"{dataset} has no split {split!r}; it has {', '.join(builder.info.splits)}"

@@ -152,6 +152,20 @@ class Residual(_Form):
         return level, sigma, (level * self.stddev) ** 2 + sigma * sigma
 
 
+def check(output: Output | None) -> Output:
+    """Returns the form itself; the papers' `Noise` for None.
+
+    Raises:
+      ValueError: if it is something else.
+    """
+    if output is not None and not isinstance(output, _Form):
+        raise ValueError(
+            f"output must be a form of deblur_tf.diffusion.outputs, such as @Residual() in gin, "
+            f"got {output!r}"
+        )
+    return output or Noise()
+
+
 def _per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
     """l and sigma, each [B, 1, 1, 1]."""
     level = noise_level[:, None, None, None]

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from deblur_tf import image_ops
-from deblur_tf.diffusion.outputs import Noise, Output
+from deblur_tf.diffusion import outputs
 from deblur_tf.models.restorer import (
     DRIFT_NAMES,
     Prediction,
@@ -63,14 +63,14 @@ class DvSR(Restorer):
         self,
         predictor: UNet,
         denoiser: UNet,
-        output: Output | None = None,
+        output: outputs.Output | None = None,
         name: str = "dvsr",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
         self.denoiser = denoiser
-        self.output_form = output or Noise()
+        self.output_form = outputs.check(output)
 
     @property
     def size_multiple(self) -> int:

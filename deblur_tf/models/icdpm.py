@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from deblur_tf import image_ops
-from deblur_tf.diffusion.outputs import Noise, Output
+from deblur_tf.diffusion import outputs
 from deblur_tf.models.guidance import Guidance, MultiscaleGuidance
 from deblur_tf.models.inputs import NoisyAndBlurry
 from deblur_tf.models.restorer import Restorer, serialize_part
@@ -45,7 +45,7 @@ class GuidedDiffusion(Restorer):
         unet: UNet,
         guidance: MultiscaleGuidance | None = None,
         inputs: keras.layers.Layer | None = None,
-        output: Output | None = None,
+        output: outputs.Output | None = None,
         name: str = "guided_diffusion",
         **kwargs: Any,
     ):
@@ -59,7 +59,7 @@ class GuidedDiffusion(Restorer):
         self.unet = unet
         self.guidance = guidance
         self.inputs_layer = inputs or NoisyAndBlurry(dtype="float32", name="inputs")
-        self.output_form = output or Noise()
+        self.output_form = outputs.check(output)
 
     @property
     def size_multiple(self) -> int:
