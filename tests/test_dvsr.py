@@ -126,13 +126,13 @@ def test_the_target_is_the_sharp_image_less_the_prediction():
     model = built("DvSR")
     sharp, blurry = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
     seen = {}
-    original = model.predict
+    original = model.raw_output
 
-    def predict(noisy, level, blurry, condition):
+    def raw_output(noisy, level, blurry, condition):
         seen["noisy"] = np.array(noisy)
         return original(noisy, level, blurry, condition)
 
-    model.predict = predict
+    model.raw_output = raw_output
     drawn = draws(model)
     batch_loss(model, blurry, sharp, drawn, 0)
     residual = sharp - np.array(model.predictor(blurry))

@@ -222,7 +222,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
         figures = list(csv.DictReader((tmp_path / "out" / point / "figures.csv").open()))
         assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
     result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
-    assert "3 steps, beta_max fitted" in result.stdout
+    assert "3 step(s), beta_max fitted" in result.stdout
     result = run("evaluate", "--gin_file=icdpm/table5/ours.gin", *settings[3:], "-o", "x")
     assert result.returncode == 2
     assert "no prepared data set 'realblur_j/full'" in result.stderr

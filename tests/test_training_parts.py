@@ -31,7 +31,7 @@ class FixedModel(Restorer):
     def guide(self, blurry, noise):
         return Guidance((), tuple(0 * n for n in noise), tuple(1 + 0 * n for n in noise))
 
-    def predict(self, noisy, noise_level, blurry, condition):
+    def raw_output(self, noisy, noise_level, blurry, condition):
         self.noisy = np.array(noisy)
         return 0 * noisy
 

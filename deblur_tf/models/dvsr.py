@@ -95,10 +95,10 @@ class DvSR(Restorer):
         del condition
         return ops.zeros_like(blurry)
 
-    def predict(
+    def raw_output(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Prediction
     ) -> Tensor:
-        """The denoiser's output for a noisy residual; see `Restorer.predict`."""
+        """The denoiser's output for a noisy residual; see `Restorer.raw_output`."""
         shape = ops.shape(noisy)
         scaled = self.output_form.scale(noisy, noise_level, self.known(blurry, condition))
         inputs = ops.concatenate([scaled, blurry], axis=-1)
@@ -177,7 +177,7 @@ class Regression(Restorer):
         """None."""
         return 0 * steps
 
-    def predict(
+    def raw_output(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Prediction
     ) -> Tensor:
         """Nothing is noisy: zeros."""

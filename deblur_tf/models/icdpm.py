@@ -102,10 +102,10 @@ class GuidedDiffusion(Restorer):
         """What `Guidance.predictions` should be (eq. 2)."""
         return () if self.guidance is None else self.guidance.targets(sharp)
 
-    def predict(
+    def raw_output(
         self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Guidance
     ) -> Tensor:
-        """The UNet's output, float32 [B, H, W, 3]; see `Restorer.predict`."""
+        """The UNet's output, float32 [B, H, W, 3]; see `Restorer.raw_output`."""
         shape = ops.shape(noisy)
         noisy, blurry = (image_ops.pad_to_multiple(x, self.size_multiple) for x in (noisy, blurry))
         scaled = self.output_form.scale(noisy, noise_level, self.known(blurry, condition))

@@ -59,7 +59,9 @@ class Restorer(keras.Model):
         del condition
         return blurry
 
-    def predict(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
+    def raw_output(
+        self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any
+    ) -> Tensor:
         """The network's output, float32 [B, H, W, 3]; `output` says what it means.
 
         Args:
@@ -73,9 +75,9 @@ class Restorer(keras.Model):
     def denoise(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
         """The noise predicted in a noisy target, float32 [B, H, W, 3] (eq. 3).
 
-        Arguments are those of `predict`.
+        Arguments are those of `raw_output`.
         """
-        result = self.predict(noisy, noise_level, blurry, condition)
+        result = self.raw_output(noisy, noise_level, blurry, condition)
         return self.output_form.noise(result, noisy, noise_level, self.known(blurry, condition))
 
     def sampling_steps(self, steps: Any) -> Any:

@@ -65,7 +65,7 @@ def batch_loss(
     condition = model.guide(blurry, draws.guidance_noise)
     target = model.to_target(sharp, condition)
     noisy = process.q_sample(target, draws.noise, draws.noise_level)
-    result = model.predict(noisy, draws.noise_level, blurry, condition)
+    result = model.raw_output(noisy, draws.noise_level, blurry, condition)
     known = model.known(blurry, condition)
     wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
 
