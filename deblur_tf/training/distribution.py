@@ -125,7 +125,7 @@ def choose(name: str = "auto") -> Placement:
     if keras.backend.backend() != "tensorflow":
         if name not in ("auto", "one"):
             raise StrategyError(f"--strategy={name} needs KERAS_BACKEND=tensorflow")
-        return Placement()
+        return Placement(reason="all that training on JAX uses")
     if name == "tpu" or (name == "auto" and tpu_attached()):
         try:
             return _tpu("asked for" if name == "tpu" else "a TPU is attached")

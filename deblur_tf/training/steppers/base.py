@@ -1,0 +1,131 @@
+"""What the training loop needs of a backend, and what both backends share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.training.distribution import Placement
+from deblur_tf.training.ema import EMA
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.state import State, assign_named, named_variables, select
+
+Metrics = dict[str, Any]
+
+
+class Stepper(Protocol):
+    """What the training loop needs of a backend.
+
+    Attributes:
+      workers: processes that train together.
+      chief: whether this one writes checkpoints and reports.
+    """
+
+    model: keras.Model
+    workers: int
+    chief: bool
+
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        """Endless batches for `__call__`, from a step on."""
+
+    def steps(self, step: int) -> int:
+        """How many optimizer steps the call for `step` does."""
+
+    def __call__(self, batch: Any, step: int) -> Metrics:
+        """Does the optimizer steps from `step` on (from 0).
+
+        Returns metrics, lazily: a scalar each, or [steps].
+        """
+
+    def state(self, step: int) -> State:
+        """All that a restart needs, after `step` steps."""
+
+    def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
+        """Takes over a state; returns its step."""
+
+    def averages(self) -> State:
+        """The averaged weights by name."""
+
+    def learning_rate(self) -> float:
+        """That of the next step."""
+
+    def sum_over_workers(self, value: float) -> float:
+        """The sum of a number over all processes; each of them must ask."""
+
+
+class BaseStepper:
+    """Construction and state, shared by both backends."""
+
+    def __init__(self, recipe: Recipe, placement: Placement):
+        self.objective = recipe.objective
+        self.batch_size = recipe.batch_size
+        self.accumulate = recipe.accumulate
+        self.steps_per_call = 1
+        self.workers = placement.workers
+        self.chief = placement.chief
+        check_split(recipe.batch_size, placement.replicas, recipe.accumulate)
+        keras.utils.set_random_seed(recipe.seed)
+        self.model = recipe.model()
+        if not self.model.built:
+            self.model.build()
+        self.optimizer = recipe.optimizer()
+        self.optimizer.build(self.model.trainable_variables)
+        self.ema = EMA(self.model, recipe.ema_decay)
+
+    def _named(self) -> dict[str, dict[str, keras.Variable]]:
+        optimizer = {v.path.split("/", 1)[1]: v for v in self.optimizer.variables}
+        return {
+            "model": named_variables(self.model),
+            "ema": self.ema.variables,
+            "optimizer": optimizer,
+        }
+
+    def state(self, step: int) -> State:
+        arrays = {
+            f"{group}/{name}": keras.ops.convert_to_numpy(variable.value)
+            for group, variables in self._named().items()
+            for name, variable in variables.items()
+        }
+        return arrays | {"step": np.int64(step)}
+
+    def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
+        for group, variables in self._named().items():
+            assign_named(variables, select(state, group), f"{source} ({group})")
+        return int(state["step"])
+
+    def steps(self, step: int) -> int:
+        """How many optimizer steps the call for `step` does."""
+        # After a resume at an odd step, up to the next multiple.
+        return self.steps_per_call - step % self.steps_per_call
+
+    def averages(self) -> State:
+        """The averaged weights by name."""
+        return {
+            name: keras.ops.convert_to_numpy(variable.value)
+            for name, variable in self.ema.variables.items()
+        }
+
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return float(self.optimizer.learning_rate)
+
+
+def check_split(batch_size: int, replicas: int, accumulate: int) -> None:
+    """Refuses a global batch that cannot be shared out evenly.
+
+    Raises:
+      ValueError: naming the nearest batch size that can.
+    """
+    parts = replicas * accumulate
+    if batch_size % parts:
+        ways = f"{replicas} replicas" if accumulate == 1 else f"{replicas} x {accumulate} parts"
+        nearest = max(round(batch_size / parts), 1) * parts
+        raise ValueError(
+            f"batch_size {batch_size} cannot be split over {ways}"
+            f"{'' if accumulate == 1 else ' (replicas x accumulate)'}; "
+            f"the nearest that can is {nearest}"
+        )

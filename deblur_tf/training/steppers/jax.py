@@ -1,0 +1,186 @@
+"""Optimizer steps on one JAX device; several of them may be one compiled program."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.training.distribution import Placement
+from deblur_tf.training.ema import ema_decay, ema_update
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.state import State
+from deblur_tf.training.steppers.base import BaseStepper, Metrics
+
+
+class JaxStepper(BaseStepper):
+    """Training on one JAX device, for machines without TensorFlow.
+
+    The state lies on the device between calls; Keras' variables are filled where they
+    are read: for checkpoints, averages and the learning rate. `steps_per_call` steps
+    are one compiled program, in which pairs of a `device.DevicePairSource` are made too.
+    """
+
+    def __init__(self, recipe: Recipe, loader_threads: int = 2):
+        super().__init__(recipe, Placement())
+        self.steps_per_call = recipe.steps_per_call
+        self.loader_threads = loader_threads
+        self._source: Any = None
+        self._arrays: Any = {}
+        self._values = self._read()
+        self._jitted = self._compiled()
+
+    def _compiled(self) -> Any:
+        """`_scan` for the present source of pairs."""
+        import jax
+
+        return jax.jit(self._scan, static_argnums=4, donate_argnums=0)
+
+    def _groups(self) -> tuple[list[keras.Variable], ...]:
+        """The variables that a step changes: weights, optimizer, averages."""
+        return (
+            self.model.trainable_variables,
+            self.optimizer.variables,
+            list(self.ema.variables.values()),
+        )
+
+    def _read(self) -> list[list[Any]]:
+        # Copies: what is donated to a step must not be a variable's own value.
+        return [[keras.ops.copy(v.value) for v in group] for group in self._groups()]
+
+    def _fill(self) -> None:
+        """Gives the variables copies of the values on the device."""
+        for group, values in zip(self._groups(), self._values, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(keras.ops.copy(value))
+
+    def state(self, step: int) -> State:
+        """All that a restart needs, after `step` steps."""
+        self._fill()
+        return super().state(step)
+
+    def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
+        """Takes over a state; returns its step."""
+        step = super().restore(state, source)
+        self._values = self._read()
+        return step
+
+    def averages(self) -> State:
+        """The averaged weights by name."""
+        self._fill()
+        return super().averages()
+
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        iterations = self.optimizer.iterations
+        for variable, value in zip(self.optimizer.variables, self._values[1], strict=True):
+            if variable is iterations:
+                variable.assign(keras.ops.copy(value))
+        return super().learning_rate()
+
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        """Stacked batches for each call; of pairs made on the device, nothing."""
+        import jax
+
+        from deblur_tf.data.pairs import batches
+
+        if hasattr(pairs, "make"):
+            self._source = pairs
+            self._arrays = jax.device_put(pairs.arrays())
+            self._jitted = self._compiled()
+            return itertools.repeat(())
+        self._source, self._arrays = None, {}
+        self._jitted = self._compiled()
+        single = batches(pairs, self.batch_size, first_step, self.loader_threads)
+        return self._stacked(single, first_step)
+
+    def _stacked(self, single: Iterator[Any], step: int) -> Iterator[Any]:
+        with contextlib.closing(single):
+            while True:
+                count = self.steps(step)
+                blurry, sharp = zip(*itertools.islice(single, count), strict=True)
+                step += count
+                yield np.stack(blurry), np.stack(sharp)
+
+    def sum_over_workers(self, value: float) -> float:
+        """There is one process."""
+        return value
+
+    def loss(
+        self, weights: Any, blurry: Any, sharp: Any, step: Any, items: Any
+    ) -> tuple[Any, Metrics]:
+        """Loss of a part of the batch and its terms: a pure function of the weights.
+
+        Sums over the examples divided by the global batch size.
+        """
+        mapping = list(zip(self.model.trainable_variables, weights, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            per_example = self.objective(self.model, blurry, sharp, step, items)
+        parts = {
+            name: keras.ops.sum(values) / self.batch_size for name, values in per_example.items()
+        }
+        return parts["loss"], parts
+
+    def _gradients(self, weights: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+        import jax
+
+        gradient = jax.grad(self.loss, has_aux=True)
+        items = np.arange(self.batch_size, dtype=np.int32)
+        if self.accumulate == 1:
+            return gradient(weights, blurry, sharp, step, items)
+
+        def add(total: Any, part: Any) -> tuple[Any, Metrics]:
+            blurry, sharp, items = part
+            more, terms = gradient(weights, blurry, sharp, step, items)
+            return jax.tree.map(lambda a, b: a + b, total, more), terms
+
+        parted = [x.reshape(self.accumulate, -1, *x.shape[1:]) for x in (blurry, sharp, items)]
+        zeros = jax.tree.map(lambda w: 0.0 * w, weights)
+        total, terms = jax.lax.scan(add, zeros, parted)
+        return total, {name: values.sum() for name, values in terms.items()}
+
+    def _step(self, values: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+        weights, optimizer, average = values
+        gradients, parts = self._gradients(weights, blurry, sharp, step)
+        weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
+        decay = ema_decay(step, self.ema.decay)
+        average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
+        return [list(weights), list(optimizer), average], parts
+
+    def _scan(
+        self, values: Any, arrays: Any, batches: Any, first_step: Any, count: int
+    ) -> tuple[Any, Metrics]:
+        import jax
+
+        def one(values: Any, inputs: Any) -> tuple[Any, Metrics]:
+            step, batch = inputs
+            if self._source is not None:
+                items = np.arange(self.batch_size, dtype=np.int32)
+                batch = self._source.make(arrays, step * self.batch_size + items)
+            return self._step(values, *batch, step)
+
+        steps = first_step + np.arange(count, dtype=np.int32)
+        if count == 1:  # a loop of one would compile more slowly
+            first = jax.tree.map(lambda x: x[0], (steps, batches))
+            values, parts = one(values, first)
+            return values, jax.tree.map(lambda x: x[None], parts)
+        return jax.lax.scan(one, values, (steps, batches))
+
+    def lower(self, *batch: Any) -> Any:
+        """The call for step 0, as JAX stages it before compiling.
+
+        batch: blurry and sharp, uint8 [steps, B, H, W, 3] each.
+        """
+        return self._jitted.lower(self._values, self._arrays, batch, np.int32(0), self.steps(0))
+
+    def __call__(self, batch: Any, step: int) -> Metrics:
+        self._values, parts = self._jitted(
+            self._values, self._arrays, tuple(batch), np.int32(step), self.steps(step)
+        )
+        # JAX sorts dictionaries.
+        return {name: parts[name] for name in self.objective.terms(self.model)}

@@ -1,0 +1,130 @@
+"""One optimizer step on TensorFlow, under a tf.distribute strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.training.distribution import Placement
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.steppers.base import BaseStepper, Metrics
+
+
+class TensorFlowStepper(BaseStepper):
+    """Training under a tf.distribute strategy.
+
+    The batch is split over replicas, and a replica's share into `accumulate`
+    parts. A part's loss is the sum over its examples divided by the global
+    batch; gradients add up over parts here and over replicas in the optimizer.
+    """
+
+    def __init__(self, recipe: Recipe, placement: Placement | None = None):
+        import tensorflow as tf
+
+        self._tf = tf
+        placement = placement or Placement(tf.distribute.get_strategy())
+        self.strategy = placement.strategy
+        with self.strategy.scope():
+            super().__init__(recipe, placement)
+        self.replica_step = tf.function(
+            self._replica_step, autograph=False, jit_compile=recipe.jit_compile
+        )
+        self._distributed = tf.function(self._distributed_step, autograph=False)
+        self._summed = tf.function(self._sum, autograph=False)
+
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        from deblur_tf.data import pipeline
+        from deblur_tf.data.photos import DataError
+
+        tf = self._tf
+        failures: list[DataError] = []
+
+        def make(context: Any) -> Any:
+            count = self.batch_size // context.num_input_pipelines
+            first = context.input_pipeline_id * count
+            return pipeline.pair_dataset(
+                pairs,
+                self.batch_size,
+                first_step,
+                range(first, first + count),
+                context.get_per_replica_batch_size(self.batch_size),
+                failures,
+            )
+
+        iterator = iter(self.strategy.distribute_datasets_from_function(make))
+        while True:
+            try:
+                batch = next(iterator)
+            except tf.errors.OpError:
+                if failures:
+                    raise failures[0] from None
+                raise
+            yield batch
+
+    def _replica_step(self, batch: Mapping[str, Any], step: Any) -> Metrics:
+        gradients, parts = self._gradients(batch, step)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self.ema.update(step)
+        return parts
+
+    def _gradients(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+        """Of a replica's share of the batch, in `accumulate` parts."""
+        tf = self._tf
+        if self.accumulate == 1:
+            return self._gradients_at_once(batch, step)
+
+        def add(i: Any, gradients: list[Any], sums: Metrics) -> tuple[Any, list[Any], Metrics]:
+            part = {name: values[i] for name, values in parted.items()}
+            more, terms = self._gradients_at_once(part, step)
+            gradients = [a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)]
+            return i + 1, gradients, {name: sums[name] + terms[name] for name in sums}
+
+        parted = {
+            name: tf.reshape(values, [self.accumulate, -1, *values.shape[1:]])
+            for name, values in batch.items()
+        }
+        zeros = [tf.zeros(v.shape, v.dtype) for v in self.model.trainable_variables]
+        sums = {name: tf.zeros([]) for name in self.objective.terms(self.model)}
+        _, gradients, sums = tf.while_loop(
+            lambda i, *_: i < self.accumulate,
+            add,
+            (tf.constant(0), zeros, sums),
+            maximum_iterations=self.accumulate,
+            parallel_iterations=1,
+        )
+        return gradients, sums
+
+    def _gradients_at_once(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+        tf = self._tf
+        with tf.GradientTape() as tape:
+            per_example = self.objective(
+                self.model, batch["blurry"], batch["sharp"], step, batch["item"]
+            )
+            parts = {
+                name: tf.reduce_sum(values) / self.batch_size
+                for name, values in per_example.items()
+            }
+        return tape.gradient(parts["loss"], self.model.trainable_variables), parts
+
+    def _distributed_step(self, batch: Any, step: Any) -> Metrics:
+        parts = self.strategy.run(self.replica_step, args=(batch, step))
+        return {name: self._reduce(value) for name, value in parts.items()}
+
+    def _reduce(self, value: Any) -> Any:
+        return self.strategy.reduce(self._tf.distribute.ReduceOp.SUM, value, axis=None)
+
+    def _sum(self, value: Any) -> Any:
+        """Over all replicas, each of which has its process's value."""
+        return self._reduce(self.strategy.run(self._tf.identity, args=(value,)))
+
+    def sum_over_workers(self, value: float) -> float:
+        """The sum of a number over all processes; each of them must ask."""
+        if self.workers == 1:
+            return value
+        local_replicas = self.strategy.num_replicas_in_sync // self.workers
+        total = self._summed(self._tf.constant(float(value)))
+        return float(total) / local_replicas
+
+    def __call__(self, batch: Any, step: int) -> Metrics:
+        return self._distributed(batch, self._tf.constant(step, self._tf.int32))
