@@ -3,9 +3,9 @@ r"""Quality against the number of network evaluations.
   python benchmarks/evaluations.py --photos=TEST_PHOTOS
   python benchmarks/evaluations.py -m runs/mine --photos=TEST_PHOTOS --crop=0 --steps=1,2,3
 
-Restores photos under synthetic camera shake with each number of steps and each beta_max, and
-prints PSNR and SSIM of one sample and of the mean of --n_samples, beside those of the input and
-of the best Gaussian smoothing of each.
+Restores photos under synthetic camera shake with each number of steps and each beta_max that
+starts from noise with so many, and prints PSNR and SSIM of one sample and of the mean of
+--n_samples, beside those of the input and of the best Gaussian smoothing of each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MODEL = flags.DEFINE_string("model", "tiny", "As for deblur-restore.", short_na
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the central crop; 0: whole photos.")
 _STEPS = flags.DEFINE_list("steps", ["1", "2", "3", "5", "10", "20", "50"], "Numbers of steps.")
 _BETA_MAX = flags.DEFINE_list(
-    "beta_max", ["0.9975", "0.9", "0.5"], "Largest noise variances of a step to try with each."
+    "beta_max", ["0.9975", "fitted"], "To try with each; fitted: 10 / steps, at most 0.9."
 )
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 2, "Samples to average.", short_name="n")
 
@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.data.photos import open_photos
     from deblur_tf.evaluation import evaluator
     from deblur_tf.inference.deblurrer import Deblurrer
+    from deblur_tf.schedules import inference_beta_max
 
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     pairs = list(evaluator.synthetic_pairs(open_photos(_PHOTOS.value), _CROP.value))
@@ -36,10 +37,9 @@ def main(argv: Sequence[str]) -> None:
     print(f"| steps | beta_max | one sample | mean of {_N_SAMPLES.value} |\n|---|---|---|---|")
     means = {}
     for steps in map(int, _STEPS.value):
-        for beta_max in map(float, _BETA_MAX.value):
-            # Below this, sampling would not start from noise (icDPM Table 12).
-            if steps > 1 and steps * beta_max < 2.0 or steps == 1 and beta_max < 0.9:
-                continue
+        fitted = inference_beta_max(steps)
+        found = {fitted if b == "fitted" else float(b) for b in _BETA_MAX.value}
+        for beta_max in sorted(b for b in found if b >= fitted):
             settings = {"steps": steps, "beta_max": beta_max, "n_samples": _N_SAMPLES.value}
             results = [evaluator.evaluate(deblurrer, pair, **settings) for pair in pairs]
             means = evaluator.averages(results)
