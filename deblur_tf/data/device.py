@@ -74,7 +74,8 @@ class DevicePairs(_DevicePairs):
     """As `PairGenerator`: random crops of photos, blurred by random camera shake.
 
     Args:
-      photos, crop_size, max_extent, max_stddev, mildness, seed: see `PairGenerator`.
+      photos, reductions, crop_size, max_extent, max_stddev, mildness, seed: see
+        `PairGenerator`.
       max_bytes: largest array of all photos, each padded to the largest.
     """
 
@@ -86,11 +87,12 @@ class DevicePairs(_DevicePairs):
         max_stddev: float = 15.0,
         mildness: float = 1.0,
         seed: int = 0,
+        reductions: Sequence[int] = (1,),
         max_bytes: int = 8 << 30,
     ):
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
             raise ValueError(f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px")
-        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos)
+        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions)
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev

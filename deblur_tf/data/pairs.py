@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import gin
@@ -42,6 +42,7 @@ class PairGenerator:
 
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
+      reductions: photos of a folder are taken in these sizes, see `PhotoSet`.
       crop_size: side of a pair in pixels; 128 in the papers.
       max_extent: longest shake in pixels, up to 30.
       max_stddev: strongest noise, of 255.
@@ -58,8 +59,9 @@ class PairGenerator:
         max_stddev: float = 15.0,
         mildness: float = 1.0,
         seed: int = 0,
+        reductions: Sequence[int] = (1,),
     ):
-        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos)
+        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions)
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev

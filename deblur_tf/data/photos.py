@@ -75,24 +75,52 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class PhotoSet:
-    """Photos by index, kept decoded in memory up to a limit. Thread-safe."""
+    """Photos by index, kept decoded in memory up to a limit. Thread-safe.
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], cache_bytes: int = 2 << 30):
+    Args:
+      paths: of the photos.
+      reductions: the set holds each photo once for each of these, with its sides
+        divided by it (means of squares of pixels): smaller is sharper, with less noise.
+      cache_bytes: the limit.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        reductions: Sequence[int] = (1,),
+        cache_bytes: int = 2 << 30,
+    ):
         if not paths:
             raise DataError("no photos given")
+        if not reductions or any(r != int(r) or r < 1 for r in reductions):
+            raise ValueError(f"reductions must be whole numbers from 1 on, got {reductions}")
         self.paths = [pathlib.Path(p) for p in paths]
-        self._cache = ImageCache(lambda index: read_rgb(self.paths[index]), cache_bytes)
+        self.reductions = tuple(reductions)
+        self._cache = ImageCache(self._read, cache_bytes)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.paths) * len(self.reductions)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """uint8 [H, W, 3]."""
         return self._cache[index]
 
+    def _read(self, index: int) -> np.ndarray:
+        photo = read_rgb(self.paths[index % len(self.paths)])
+        reduction = self.reductions[index // len(self.paths)]
+        if reduction == 1:
+            return photo
+        return np.asarray(Image.fromarray(photo).reduce(reduction))
 
-def open_photos(folder: str | os.PathLike[str] | None) -> PhotoSet:
+
+def open_photos(
+    folder: str | os.PathLike[str] | None, reductions: Sequence[int] = (1,)
+) -> PhotoSet:
     """The photos of a folder; with None or "", the bundled ones.
+
+    Args:
+      folder: of the photos.
+      reductions: see `PhotoSet`.
 
     Raises:
       DataError: if there are none, or one of them is not an image; only the
@@ -104,4 +132,4 @@ def open_photos(folder: str | os.PathLike[str] | None) -> PhotoSet:
             Image.open(path).close()
         except (OSError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: cannot be read as an image ({error})") from error
-    return PhotoSet(paths)
+    return PhotoSet(paths, reductions)
