@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags
@@ -38,12 +38,12 @@ DOMAINS = ("seen blur", "unseen blur", "GoPro")
 MODELS = ("unguided", "guided", "DvSR")
 
 
-def settings(model: str, seed: int) -> tuple[str, list[str]]:
-    """Gin file and overrides of a training: what differs is the network."""
+def settings(model: str, seed: int) -> tuple[list[str], list[str]]:
+    """Gin files and overrides of a training: what differs is the network."""
     common = [
         f"PHOTOS = {_PHOTOS.value!r}",
-        "PairGenerator.max_extent = 12.0",
-        "PairGenerator.max_stddev = 5.0",
+        "MAX_EXTENT = 12.0",
+        "MAX_STDDEV = 5.0",
         f"SEED = {seed}",
         f"BATCH_SIZE = {_BATCH.value}",
         f"CROP_SIZE = {_CROP.value}",
@@ -52,38 +52,36 @@ def settings(model: str, seed: int) -> tuple[str, list[str]]:
         "MIDDLE_BLOCKS = 1",
         "OUTPUT = @Velocity()",
         "LEARNING_RATE = 1e-3",
+        "WARMUP_STEPS = 50",
         "WARM_START_STEPS = 50",
-        "Recipe.optimizer = @adam",
-        "adam.beta_2 = 0.99",
-        "adam.warmup_steps = 50",
-        "adam.decay_steps = %TOTAL_STEPS",
-        "adam.clip_norm = 1.0",
-        "Recipe.ema_decay = 0.99",
+        "EMA_DECAY = 0.99",
         "Recipe.log_every = 100",
         "Recipe.checkpoint_every = 250",
         "Recipe.keep_checkpoints = 1",
     ]
     # Widths that give about as many parameters as the guided model has.
-    file, widths = {
-        "unguided": ("base/unguided.gin", {"CH": 1.125}),
-        "guided": ("base/icdpm.gin", {"CH": 1.0, "GUIDE_CH": 0.5}),
-        "DvSR": ("base/dvsr.gin", {"CH": 0.75, "PREDICTOR_CH": 0.875}),
+    guided = ["models/icdpm.gin", "models/guidance/multiscale.gin"]
+    parts, widths = {
+        "unguided": (["models/icdpm_unguided.gin"], {"CH": 1.125}),
+        "guided": (guided, {"CH": 1.0, "GUIDE_CH": 0.5}),
+        "DvSR": (["models/dvsr.gin"], {"CH": 0.75, "PREDICTOR_CH": 0.875}),
     }[model]
-    return file, common + [f"{name} = {round(_CH.value * w)}" for name, w in widths.items()]
+    files = [*parts, "recipes/cpu.gin", "data/photos.gin"]
+    return files, common + [f"{name} = {round(_CH.value * w)}" for name, w in widths.items()]
 
 
 def train(model: str, seed: int, run_dir: pathlib.Path) -> None:
     """Trains one model, or goes on with it."""
-    from deblur_tf import config, weights
+    from deblur_tf import config
+    from deblur_tf.models import saved
     from deblur_tf.training import loop
     from deblur_tf.training.steppers import make_stepper
 
-    file, overrides = settings(model, seed)
-    config.load([file], overrides)
+    config.load(*settings(model, seed))
     recipe = config.build("Recipe")
     stepper = make_stepper(recipe)
     run_dir.mkdir(parents=True, exist_ok=True)
-    weights.save_model_config(stepper.model, run_dir, recipe.sampling)
+    saved.save_model_config(stepper.model, run_dir, recipe.sampling)
     print(f"{run_dir}: {stepper.model.count_params()} parameters", flush=True)
     if signal_number := loop.train(recipe, stepper, recipe.pairs(), run_dir):
         raise SystemExit(128 + signal_number)
@@ -106,48 +104,46 @@ def straight_motion(photo: Any, rng: Any) -> Any:
     return np.asarray(Image.open(buffer))
 
 
-def pairs(domain: str) -> Iterator[Any]:
+def pairs(domain: str) -> Any:
     """The test pairs of a domain, the same for every model."""
     import numpy as np
 
     from deblur_tf.data import blur
     from deblur_tf.data.photos import open_photos
     from deblur_tf.data.synthesis import MARGIN
-    from deblur_tf.evaluation.evaluator import Pair, centre_crop, folder_pairs
+    from deblur_tf.evaluation.pairs import Numbered, centre_crop, folder
 
     if domain == "GoPro":
-        if _GOPRO.value:
-            yield from folder_pairs(_GOPRO.value, 2 * SIDE)
-        return
+        return folder(_GOPRO.value, 2 * SIDE)
     photos = open_photos(_TEST_PHOTOS.value)
-    for i in range(len(photos)):
-        rng = np.random.default_rng((99, i))
-        window = centre_crop(photos[i], SIDE + 2 * MARGIN)
+
+    def read(index: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng((99, index))
+        window = centre_crop(photos[index], SIDE + 2 * MARGIN)
         sharp = window[MARGIN:-MARGIN, MARGIN:-MARGIN]
         if domain == "seen blur":
-            blurry = blur.degrade(window, rng, max_extent=12.0, max_stddev=5.0)
-        else:
-            blurry = straight_motion(window, rng)
-        yield Pair(f"{i:02d}", blurry, sharp)
+            return blur.degrade(window, rng, max_extent=12.0, max_stddev=5.0), sharp
+        return straight_motion(window, rng), sharp
+
+    return Numbered(domain, len(photos), "{:02d}".format, read)
 
 
 def measure(run_dir: pathlib.Path, seed: int) -> dict[str, Any]:
     """Figures of a trained model: {domain: {"blurry" | "sample" | "mean": {...}}}."""
-    from deblur_tf.evaluation.evaluator import averages, evaluate, picture_sheet
+    from deblur_tf import metrics
+    from deblur_tf.evaluation.report import Report
+    from deblur_tf.evaluation.runner import evaluate
     from deblur_tf.inference.deblurrer import Deblurrer
 
     deblurrer = Deblurrer.from_pretrained(run_dir)
-    figures, rows = {}, []
+    chosen = metrics.choose(["psnr", "ssim"])
+    settings = {"seed": seed, "n_samples": _SAMPLES.value, **SAMPLING}
+    figures = {}
     for domain in DOMAINS:
-        results = [
-            evaluate(deblurrer, pair, seed=seed, n_samples=_SAMPLES.value, **SAMPLING)
-            for pair in pairs(domain)
-        ]
-        if results:
-            figures[domain] = averages(results)
-            rows += [[r.pair.blurry, r.sample, r.mean, r.pair.sharp] for r in results[:4]]
-    titles = ["blurry", "one sample", f"mean of {_SAMPLES.value}", "sharp"]
-    picture_sheet(rows, titles).save(run_dir / "sheet.png")
+        if domain != "GoPro" or _GOPRO.value:
+            report = Report(run_dir / domain, settings, chosen)
+            outcome = evaluate(deblurrer, pairs(domain), chosen, report, "crops", **settings)
+            figures[domain] = outcome.means
     return figures
 
 

@@ -26,13 +26,16 @@ _N_SAMPLES = flags.DEFINE_integer("n_samples", 2, "Samples to average.", short_n
 
 def main(argv: Sequence[str]) -> None:
     del argv
+    from deblur_tf import metrics
     from deblur_tf.data.photos import open_photos
-    from deblur_tf.evaluation import evaluator
+    from deblur_tf.diffusion.schedules import inference_beta_max
+    from deblur_tf.evaluation import pairs as pair_sets
+    from deblur_tf.evaluation import runner
     from deblur_tf.inference.deblurrer import Deblurrer
-    from deblur_tf.schedules import inference_beta_max
 
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
-    pairs = list(evaluator.synthetic_pairs(open_photos(_PHOTOS.value), _CROP.value))
+    pairs = pair_sets.synthetic(open_photos(_PHOTOS.value), _CROP.value)
+    chosen = metrics.choose(["psnr", "ssim"])
     print(f"{deblurrer.origin}; {len(pairs)} photos, crop {_CROP.value or 'none'}")
     print(f"| steps | beta_max | one sample | mean of {_N_SAMPLES.value} |\n|---|---|---|---|")
     means = {}
@@ -41,8 +44,7 @@ def main(argv: Sequence[str]) -> None:
         found = {fitted if b == "fitted" else float(b) for b in _BETA_MAX.value}
         for beta_max in sorted(b for b in found if b >= fitted):
             settings = {"steps": steps, "beta_max": beta_max, "n_samples": _N_SAMPLES.value}
-            results = [evaluator.evaluate(deblurrer, pair, **settings) for pair in pairs]
-            means = evaluator.averages(results)
+            means = runner.evaluate(deblurrer, pairs, chosen, **settings).means
             cells = [f"{means[k]['psnr']:.2f} / {means[k]['ssim']:.3f}" for k in ("sample", "mean")]
             print(f"| {steps} | {beta_max} | {cells[0]} | {cells[1]} |", flush=True)
     for kind in ("blurry", "smoothed"):

@@ -1,6 +1,6 @@
 r"""Prints how much memory a training step needs a crop, as XLA plans it.
 
-  python benchmarks/memory.py --gin_file=base/icdpm.gin
+  python benchmarks/memory.py
 
 Compiles the step on JAX for one and for two crops, without running it; the
 difference is what each further crop costs. The plan is for this machine's device:
@@ -16,7 +16,11 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 from absl import app, flags
 
-_GIN_FILE = flags.DEFINE_string("gin_file", "base/icdpm.gin", "Network that is trained.")
+_GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file",
+    ["models/icdpm.gin", "models/guidance/multiscale.gin", "recipes/icdpm.gin", "data/photos.gin"],
+    "What is trained. Repeatable.",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,19 +28,21 @@ def main(argv: Sequence[str]) -> None:
     import numpy as np
 
     from deblur_tf import config
+    from deblur_tf.data.input.batch import Batch
     from deblur_tf.training.steppers import JaxStepper
 
     needed = []
     for batch in (1, 2):
-        config.load([_GIN_FILE.value], [f"BATCH_SIZE = {batch}", "Recipe.accumulate = 1"])
+        config.load(_GIN_FILE.value, [f"BATCH_SIZE = {batch}", "Recipe.accumulate = 1"])
         recipe = config.build("Recipe")
         stepper = JaxStepper(recipe)
         size = recipe.pairs().crop_size
-        images = np.zeros((batch, size, size, 3), np.uint8)
-        plan = stepper.lower(images[None], images[None]).compile().memory_analysis()
+        images = np.zeros((1, batch, size, size, 3), np.uint8)
+        step = Batch(images, images, np.arange(batch, dtype=np.int32)[None])
+        plan = stepper.lower(step).compile().memory_analysis()
         needed.append(plan.temp_size_in_bytes)
     fixed = plan.argument_size_in_bytes
-    print(f"{_GIN_FILE.value}: {size}x{size} crops")
+    print(f"{' '.join(_GIN_FILE.value)}: {size}x{size} crops")
     print(f"weights, optimizer, average  {fixed / 1e9:.2f} GB")
     print(f"each crop                    {(needed[1] - needed[0]) / 1e9:.2f} GB")
 

@@ -17,7 +17,11 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
-_GIN_FILE = flags.DEFINE_string("gin_file", "base/icdpm.gin", "Network that is trained.")
+_GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file",
+    ["models/icdpm.gin", "models/guidance/multiscale.gin", "recipes/icdpm.gin", "data/photos.gin"],
+    "What is trained. Repeatable.",
+)
 _DATASET = flags.DEFINE_string("dataset", None, "Prepared data set, e.g. gopro/blur_subset.")
 _SPLIT = flags.DEFINE_string("split", "train", "Of the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where it was prepared.")
@@ -42,8 +46,8 @@ def rate(make_batch: Callable[[], object], batch_size: int, count: int, warm: in
 def main(argv: Sequence[str]) -> None:
     del argv
     from deblur_tf import config
+    from deblur_tf.data.input.tensorflow import pair_dataset
     from deblur_tf.data.pairs import PairGenerator
-    from deblur_tf.data.pipeline import pair_dataset
     from deblur_tf.data.tfds_pairs import TfdsPairs
     from deblur_tf.training.steppers import make_stepper
 
@@ -61,14 +65,14 @@ def main(argv: Sequence[str]) -> None:
     delivered = rate(lambda: next(batches), _BATCH.value, _BATCHES.value, 10)
 
     overrides = [f"BATCH_SIZE = {_STEP_BATCH.value}", f"CROP_SIZE = {_CROP.value}"]
-    config.load([_GIN_FILE.value], overrides)
+    config.load(_GIN_FILE.value, overrides)
     stepper = make_stepper(config.build("Recipe"))
     batch = next(iter(pair_dataset(pairs, _STEP_BATCH.value)))
     consumed = rate(lambda: float(stepper(batch, 0)["loss"]), _STEP_BATCH.value, 5, 2)
 
     print(f"{pairs.describe()}, {_CROP.value}x{_CROP.value} crops, {cores} cores")
     print(f"pipeline alone       {delivered:8.1f} crops/s ({delivered / cores:.1f} per core)")
-    print(f"training step alone  {consumed:8.1f} crops/s ({_GIN_FILE.value})")
+    print(f"training step alone  {consumed:8.1f} crops/s ({' '.join(_GIN_FILE.value)})")
     print(f"ratio                {delivered / consumed:8.1f}")
 
 

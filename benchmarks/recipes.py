@@ -28,11 +28,12 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import numpy as np
 
-    from deblur_tf import config
+    from deblur_tf import config, metrics
+    from deblur_tf.arrays import assign_named, named_variables
     from deblur_tf.data.pairs import PairGenerator
-    from deblur_tf.evaluation import evaluator
+    from deblur_tf.evaluation import runner
+    from deblur_tf.evaluation.pairs import Numbered
     from deblur_tf.inference.deblurrer import Deblurrer
-    from deblur_tf.training.state import assign_named, named_variables
     from deblur_tf.training.steppers import make_stepper
 
     settings = [f"PHOTOS = {_PHOTOS.value!r}", "adam.decay_steps = None", "Recipe.ema_decay = 0.98"]
@@ -53,11 +54,11 @@ def main(argv: Sequence[str]) -> None:
     assign_named(named_variables(model, trainable_only=True), stepper.averages(), "averages")
     deblurrer = Deblurrer(model)
     source = PairGenerator(_PHOTOS.value, crop_size=_SIDE.value, seed=12345)
-    pairs = [evaluator.Pair(str(i), *source(i)) for i in range(_CROPS.value)]
+    pairs = Numbered("crops", _CROPS.value, str, source)
     found = {}
     for steps, beta_max in ((1, 0.9975), (3, 0.9)):
-        results = [evaluator.evaluate(deblurrer, p, steps=steps, beta_max=beta_max) for p in pairs]
-        found[steps] = evaluator.averages(results)
+        outcome = runner.evaluate(deblurrer, pairs, [metrics.PSNR], steps=steps, beta_max=beta_max)
+        found[steps] = outcome.means
     last = {kind: found[3][kind]["psnr"] for kind in ("blurry", "smoothed")}
     print(
         f"{step} steps, {model.count_params() / 1e6:.2f} M parameters, denoising loss of the last "

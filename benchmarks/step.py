@@ -48,9 +48,9 @@ def our_steps() -> tuple[dict[str, Callable[[], object]], int]:
 
     from deblur_tf.data.pairs import PairGenerator
     from deblur_tf.models.flops import count_flops
-    from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
-    from deblur_tf.models.unet import UNet
+    from deblur_tf.networks.guidance import MultiscaleGuidance
+    from deblur_tf.networks.unet import UNet
     from deblur_tf.training.recipe import Recipe
     from deblur_tf.training.steppers import TensorFlowStepper
 

@@ -17,7 +17,7 @@ from etils import epath
 from tqdm import tqdm
 
 from deblur_tf.data.folders import PairFiles
-from deblur_tf.data.photos import DataError
+from deblur_tf.errors import DataError
 
 SUBSET = "subset"
 Splits = dict[str, list[PairFiles]]

@@ -12,8 +12,8 @@ import shutil
 
 import tensorflow_datasets as tfds
 
-from deblur_tf.data.photos import DataError
 from deblur_tf.data.tfds_pairs import default_data_dir
+from deblur_tf.errors import DataError
 
 NAMES = ("gopro", "hide", "realblur_j", "reds", "div2k_blur", "folder")
 

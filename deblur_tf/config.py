@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
@@ -11,9 +13,7 @@ from typing import Any
 import gin
 from absl import logging
 
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message says what to change."""
+from deblur_tf.errors import ConfigError
 
 
 def config_dir() -> pathlib.Path:
@@ -60,6 +60,22 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
         raise ConfigError(f"bad configuration: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
+    _refuse_unread_macros()
+
+
+def _refuse_unread_macros() -> None:
+    """A misspelt knob would change nothing, without a word.
+
+    Raises:
+      ConfigError: naming macros that no binding reads, and those of a like name.
+    """
+    text = bindings()
+    macros = set(re.findall(r"^(\w+) = ", text, re.MULTILINE))
+    read = set(re.findall(r"%(\w+)", text))
+    for name in sorted(macros - read):
+        near = difflib.get_close_matches(name, read, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(read))}"
+        raise ConfigError(f"bad configuration: nothing reads {name}; {hint}")
 
 
 @contextlib.contextmanager
@@ -90,7 +106,10 @@ def reference(parameter: str) -> str:
       ConfigError: if it is not bound to a configurable.
     """
     try:
-        return gin.query_parameter(parameter).selector.rsplit(".", 1)[-1]
+        found = gin.query_parameter(parameter)
+        while found.selector == "gin.macro":
+            found = gin.query_parameter(f"{found.config_key[0]}/gin.macro.value")
+        return found.selector.rsplit(".", 1)[-1]
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{parameter} is not set in the gin file, or not to an @name") from error
 
@@ -107,9 +126,10 @@ def operative() -> str:
 
 def _register() -> None:
     """Imports every module that gin files may name."""
-    from deblur_tf import layers, schedules  # noqa: F401
-    from deblur_tf.data import device, pairs, tfds_pairs  # noqa: F401
-    from deblur_tf.diffusion import losses, outputs  # noqa: F401
-    from deblur_tf.evaluation import protocol  # noqa: F401
-    from deblur_tf.models import alignment, dvsr, guidance, icdpm, inputs, unet  # noqa: F401
+    from deblur_tf.data import pairs, tfds_pairs  # noqa: F401
+    from deblur_tf.data.input import device  # noqa: F401
+    from deblur_tf.diffusion import losses, outputs, schedules  # noqa: F401
+    from deblur_tf.evaluation import protocols  # noqa: F401
+    from deblur_tf.models import alignment, dvsr, icdpm, inputs, regression  # noqa: F401
+    from deblur_tf.networks import guidance, layers, unet  # noqa: F401
     from deblur_tf.training import adversarial, objective, optimizer, recipe  # noqa: F401

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from deblur_tf.types import Tensor
 
 # ITU-R BT.601 luma, the grayscale of PIL, OpenCV and tf.image.
 LUMA = (0.299, 0.587, 0.114)

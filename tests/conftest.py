@@ -10,9 +10,9 @@ import pytest
 
 def small_model(guided=True, output=None, dtype="float32", base=8, guide=4):
     """A one-block network that runs in milliseconds."""
-    from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
-    from deblur_tf.models.unet import UNet
+    from deblur_tf.networks.guidance import MultiscaleGuidance
+    from deblur_tf.networks.unet import UNet
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(
@@ -24,9 +24,9 @@ def small_model(guided=True, output=None, dtype="float32", base=8, guide=4):
 
 def micro_model(output=None, dtype="float32"):
     """Two depths and one scale: for tests that compile a whole training step."""
-    from deblur_tf.models.guidance import MultiscaleGuidance
     from deblur_tf.models.icdpm import GuidedDiffusion
-    from deblur_tf.models.unet import UNet
+    from deblur_tf.networks.guidance import MultiscaleGuidance
+    from deblur_tf.networks.unet import UNet
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(

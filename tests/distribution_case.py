@@ -30,5 +30,5 @@ def main(strategy, run_dir, steps, pause="0"):
 if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
-    except (distribution.WorkerError, distribution.StrategyError) as error:
+    except (distribution.WorkerError, distribution.DeviceError) as error:
         sys.exit(f"error: {error}")

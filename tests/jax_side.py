@@ -16,12 +16,12 @@ sys.modules["tensorflow"] = None  # any import of it raises ImportError
 import keras
 import numpy as np
 
-from deblur_tf.data.device import DevicePairs
+from deblur_tf.arrays import assign_named, named_variables, select
+from deblur_tf.backend import compiled
+from deblur_tf.data.input.device import DevicePairs
 from deblur_tf.data.pairs import PairGenerator
-from deblur_tf.sampling import compile_for
 from deblur_tf.training import loop, steppers
 from deblur_tf.training.objective import Draws, batch_loss
-from deblur_tf.training.state import assign_named, named_variables, select
 from tests.conftest import MODELS
 from tests.training_case import recipe
 
@@ -37,7 +37,7 @@ def load(path):
 
 def forward(source, target):
     model, arrays, noise = load(source)
-    call = compile_for(model, model)
+    call = compiled(model, model)
     out = call(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
     np.savez(target, noise=out["noise"], **{f"gray_{k}": g for k, g in enumerate(out["gray"])})
 
@@ -51,7 +51,8 @@ def gradients(source, target):
     def loss(weights):
         mapping = list(zip(model.trainable_variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            parts = batch_loss(model, arrays["blurry"], arrays["sharp"], draws, 30, 60)
+            condition = model.condition(arrays["blurry"], draws.guidance_noise)
+            parts = batch_loss(model, condition, arrays["sharp"], draws, 30, 60)
         return keras.ops.mean(parts["loss"])
 
     value, grads = jax.jit(jax.value_and_grad(loss))([v.value for v in model.trainable_variables])

@@ -15,7 +15,8 @@ FILE = pathlib.Path(__file__).parent / "witness.npz"
 
 def pictures():
     """{name: float32 samples [N, H, W, 3]} of each kind of model and setting."""
-    from deblur_tf.data.photos import bundled_photos, read_rgb
+    from deblur_tf.data.photo_files import read_rgb
+    from deblur_tf.data.photos import bundled_photos
     from deblur_tf.diffusion.outputs import Residual, Velocity
     from deblur_tf.inference.deblurrer import Deblurrer
     from tests.conftest import randomize, small_model

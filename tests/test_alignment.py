@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblur_tf import image_ops, weights
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.models import saved
 from deblur_tf.models.alignment import AlignedDiffusion, reverse_gradient
-from deblur_tf.models.guidance import MultiscaleGuidance
-from deblur_tf.models.unet import UNet
+from deblur_tf.networks.guidance import MultiscaleGuidance
+from deblur_tf.networks.unet import UNet
 from deblur_tf.training.adversarial import AlignedObjective, AlternatingPairs
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.steppers import make_stepper
@@ -55,10 +55,12 @@ def test_discriminators_learn_what_the_guidance_unlearns():
     def adversarial():
         return tf.reduce_sum(objective(model, blurry, blurry, 0, items)["adversarial"])
 
-    guidance = model.guide(image_ops.to_model_range(blurry))
+    objective_of = objective.objective
+    guidance = objective_of.condition(model, blurry, 0, items)[0].guidance
     (feature,) = guidance.features
     with tf.GradientTape() as tape:
-        logits = model.discriminators[0](model.guide(image_ops.to_model_range(blurry)).features[0])
+        (feature,) = objective_of.condition(model, blurry, 0, items)[0].guidance.features
+        logits = model.discriminators[0](feature)
         plain = tf.nn.sigmoid_cross_entropy_with_logits([0.0, 1.0, 0.0, 1.0], logits)
         plain = tf.reduce_sum(plain)
     variables = model.trainable_variables
@@ -113,8 +115,8 @@ def test_it_trains_restores_and_round_trips(tmp_path):
     finally:
         tf.config.run_functions_eagerly(False)
     assert float(metrics["adversarial"]) == pytest.approx(np.log(2), abs=0.1)
-    weights.save_model(stepper.model, tmp_path, dtype="float32")
-    copy = weights.load_model(tmp_path).model
+    saved.save_model(stepper.model, tmp_path, dtype="float32")
+    copy = saved.load_model(tmp_path).model
     picture = np.uint8(127.5 * (images(0, 13, 18, 3) + 1))
     a, b = (Deblurrer(m).restore(picture, steps=2) for m in (stepper.model, copy))
     np.testing.assert_array_equal(a, b)

@@ -4,7 +4,7 @@ import pytest
 
 from deblur_tf.models.architectures import ARCHITECTURES
 from deblur_tf.models.flops import count_flops
-from deblur_tf.models.unet import UNet
+from deblur_tf.networks.unet import UNet
 
 # name: (parameters, GFLOPs of convolutions by the block plan)
 PINNED = {

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from deblur_tf.data.folders import PairFiles, find_pairs
-from deblur_tf.data.photos import DataError
 from deblur_tf.data.tfds_pairs import TfdsImages, TfdsPairs
 from deblur_tf.datasets import pair_builder, prepare
+from deblur_tf.errors import DataError
 
 DUMMY = pathlib.Path(pair_builder.__file__).parent
 SHARED = pathlib.Path(os.environ.get("DEBLUR_TF_GOPRO", "../shared/data/gopro"))

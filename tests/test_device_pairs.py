@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.data import blur, device, pairs, photos
+from deblur_tf.data import blur, pairs, photos
+from deblur_tf.data.input import device
 from deblur_tf.data.synthesis import MARGIN
 
 

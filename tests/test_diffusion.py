@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deblur_tf.diffusion import losses, process
-from deblur_tf.schedules import Schedule, inference_schedule, linear_betas
+from deblur_tf.diffusion.schedules import Schedule, inference_schedule, linear_betas
 from tests.conftest import images
 
 SHAPE = (3, 5, 4, 2)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deblur_tf.arrays import read_npz
+from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.data.input.tensorflow import pair_dataset
 from deblur_tf.data.pairs import PairGenerator
-from deblur_tf.data.pipeline import pair_dataset
 from deblur_tf.training import distribution, loop
-from deblur_tf.training.state import Checkpoints, read_npz
 from deblur_tf.training.steppers import check_split, make_stepper
 from tests.training_case import recipe
 
@@ -198,7 +199,7 @@ def test_auto_takes_a_tpu_where_there_is_one(monkeypatch):
 def test_a_tpu_that_is_not_there_is_an_error_only_if_asked_for(monkeypatch, capsys, error):
     FakeTpu(monkeypatch, error)
     monkeypatch.setenv("TPU_NAME", "gone")
-    with pytest.raises(distribution.StrategyError, match="no TPU can be initialised"):
+    with pytest.raises(distribution.DeviceError, match="no TPU can be initialised"):
         distribution.choose("tpu")
     assert distribution.choose("auto").replicas == 1
     assert "no TPU after all" in capsys.readouterr().out
@@ -220,11 +221,11 @@ def test_the_tpu_environment_is_set_before_tensorflow_only_for_a_tpu(monkeypatch
 
 def test_what_is_asked_for_and_absent_is_an_error(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(distribution.StrategyError, match="two or more GPUs; this host has 0"):
+    with pytest.raises(distribution.DeviceError, match="two or more GPUs; this host has 0"):
         distribution.choose("mirrored")
-    with pytest.raises(distribution.StrategyError, match="needs the environment variable"):
+    with pytest.raises(distribution.DeviceError, match="needs the environment variable"):
         distribution.choose("multiworker")
-    with pytest.raises(distribution.StrategyError, match="one of auto, tpu"):
+    with pytest.raises(distribution.DeviceError, match="one of auto, tpu"):
         distribution.choose("gpu")
     assert str(distribution.choose("one")) == "one device (CPU; asked for)"
     assert "no TF_CONFIG" in str(distribution.choose("auto"))
@@ -244,5 +245,5 @@ def test_tf_config_is_read_or_refused():
         json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 5}}),
         json.dumps({"cluster": cluster, "task": {"type": "ps", "index": 0}}),
     ):
-        with pytest.raises(distribution.StrategyError, match="it must look like"):
+        with pytest.raises(distribution.DeviceError, match="it must look like"):
             distribution.cluster_of(bad)

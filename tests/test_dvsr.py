@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblur_tf import weights
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion import process
-from deblur_tf.diffusion.outputs import Residual, Velocity
+from deblur_tf.diffusion.outputs import Estimate, Residual, Velocity
+from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.inference.deblurrer import Deblurrer
-from deblur_tf.inference.export import export
-from deblur_tf.models import inputs
-from deblur_tf.models.dvsr import DvSR, Regression
+from deblur_tf.models import inputs, saved
+from deblur_tf.models.dvsr import DvSR
 from deblur_tf.models.flops import count_flops
-from deblur_tf.models.guidance import MultiscaleGuidance
 from deblur_tf.models.icdpm import GuidedDiffusion
+from deblur_tf.models.regression import Regression
+from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Prediction, drift
-from deblur_tf.models.unet import UNet
-from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import inference_schedule
+from deblur_tf.networks.guidance import MultiscaleGuidance
+from deblur_tf.networks.unet import UNet
+from deblur_tf.serving.export import export
 from deblur_tf.training import loop
 from deblur_tf.training.objective import L2Objective, Objective, batch_loss
 from deblur_tf.training.optimizer import adamw
@@ -78,8 +78,8 @@ def test_restores_any_size_and_round_trips(name, tmp_path):
     restored = Deblurrer(model).restore(picture, steps=2)
     assert restored.shape == picture.shape
     assert restored.dtype == np.uint8
-    weights.save_model(model, tmp_path, dtype="float32")
-    copy = weights.load_model(tmp_path).model
+    saved.save_model(model, tmp_path, dtype="float32")
+    copy = saved.load_model(tmp_path).model
     assert type(copy) is type(model)
     np.testing.assert_array_equal(Deblurrer(copy).restore(picture, steps=2), restored)
 
@@ -128,13 +128,13 @@ def test_the_target_is_the_sharp_image_less_the_prediction():
     seen = {}
     original = model.raw_output
 
-    def raw_output(noisy, level, blurry, condition):
+    def raw_output(noisy, level, condition):
         seen["noisy"] = np.array(noisy)
-        return original(noisy, level, blurry, condition)
+        return original(noisy, level, condition)
 
     model.raw_output = raw_output
     drawn = draws(model)
-    batch_loss(model, blurry, sharp, drawn, 0)
+    batch_loss(model, model.condition(blurry, drawn.guidance_noise), sharp, drawn, 0)
     residual = sharp - np.array(model.predictor(blurry))
     want = process.q_sample(residual, drawn.noise, drawn.noise_level)
     np.testing.assert_allclose(seen["noisy"], want, atol=1e-5)
@@ -145,7 +145,7 @@ def test_gradients_reach_the_predictor_through_the_residual():
     sharp, blurry = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
     drawn = draws(model)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(batch_loss(model, blurry, sharp, drawn, 0)["loss"])
+        loss = tf.reduce_mean(batch_loss(model, model.condition(blurry), sharp, drawn, 0)["loss"])
     gradients = tape.gradient(loss, model.trainable_variables)
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert gradient is not None, variable.path
@@ -157,36 +157,37 @@ def test_the_result_is_prediction_plus_residual_in_range():
     model = built("DvSR")
     sharp, blurry = images(0, 1, 16, 16, 3), images(1, 1, 16, 16, 3)
 
-    def knows_it(noisy, level, blurry, condition):
+    def knows_it(noisy, level, condition):
         level = level[:, None, None, None]
         target = model.to_target(sharp, condition)
-        return (noisy - level * target) / keras.ops.sqrt(1 - level**2)
+        return Estimate(target, (noisy - level * target) / keras.ops.sqrt(1 - level**2))
 
     model.denoise = knows_it
-    result = Sampler(model)(blurry, sample_keys(0, [0]), inference_schedule(5))
+    result = Restoration(model)(blurry, sample_keys(0, [0]), inference_schedule(5))
     np.testing.assert_allclose(result, sharp, atol=1e-4)
 
 
 def test_the_estimate_is_limited_as_an_image_not_as_a_residual(monkeypatch):
-    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
+    monkeypatch.setattr("deblur_tf.models.restoration.compiled", lambda model, fn: fn)
     model = built("DvSR")
     seen = []
-    prediction = Prediction(np.full((1, 8, 8, 3), 0.75, "float32"))
-    model.guide = lambda blurry, noise: prediction
+    model.condition = lambda blurry, noise: Prediction(blurry, 0 * blurry + 0.75)
     original = model.to_target
     model.to_target = lambda sharp, c: seen.append(np.array(sharp)) or original(sharp, c)
-    Sampler(model)(images(0, 1, 8, 8, 3), sample_keys(0, [0]), inference_schedule(3))
+    restoration, keys = Restoration(model), sample_keys(0, [0])
+    prepared = restoration.prepare(images(0, 1, 8, 8, 3), keys)
+    restoration.sample(prepared, keys, inference_schedule(3), on_step=lambda done: None)
     assert len(seen) == 3
     assert all(np.abs(image).max() <= 1.0 for image in seen)
 
 
 @pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR"])
 def test_the_predictor_runs_once_per_image(name, monkeypatch):
-    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
+    monkeypatch.setattr("deblur_tf.models.restoration.compiled", lambda model, fn: fn)
     model = built(name)
     calls = []
-    guide = model.guide
-    model.guide = lambda *a: calls.append(1) or guide(*a)
+    condition = model.condition
+    model.condition = lambda *a: calls.append(1) or condition(*a)
     samples = Deblurrer(model).samples(np.zeros((16, 16, 3), np.uint8), steps=4, n_samples=3)
     assert samples.shape == (3, 16, 16, 3)
     assert len(calls) == 1

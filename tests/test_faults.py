@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.data.photos import DataError
+from deblur_tf.arrays import read_npz
+from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.errors import DataError, SaveError
 from deblur_tf.training import loop
 from deblur_tf.training.report import Report
-from deblur_tf.training.state import Checkpoints, SaveError, read_npz
 from deblur_tf.training.steppers import make_stepper
 from tests.training_case import SMALL, recipe
 

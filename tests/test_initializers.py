@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deblur_tf.initializers import GlorotUniform
+from deblur_tf.networks.initializers import GlorotUniform
 from tests.conftest import small_model
 
 

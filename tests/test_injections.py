@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deblur_tf import injections
+from deblur_tf.networks import injections
 from tests.conftest import images, randomize
 
 FEATURES, GUIDANCE = images(0, 2, 6, 8, 4), images(1, 2, 6, 8, 3)

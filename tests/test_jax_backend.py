@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deblur_tf.arrays import named_variables, read_npz
+from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Draws, batch_loss
-from deblur_tf.training.state import Checkpoints, named_variables, read_npz
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import MODELS, images, randomize
 from tests.training_case import recipe
@@ -75,7 +76,8 @@ def test_same_loss_and_gradients(tmp_path, on_jax):
     got = np.load(tmp_path / "out.npz")
     draws = Draws(arrays["noise"], arrays["noise_level"], noise)
     with tf.GradientTape() as tape:
-        parts = batch_loss(model, arrays["blurry"], arrays["sharp"], draws, 30, 60)
+        condition = model.condition(arrays["blurry"], draws.guidance_noise)
+        parts = batch_loss(model, condition, arrays["sharp"], draws, 30, 60)
         loss = tf.reduce_mean(parts["loss"])
     assert float(got["loss"]) == pytest.approx(float(loss), rel=1e-5)
     named = named_variables(model, trainable_only=True)
@@ -131,7 +133,7 @@ def test_several_steps_in_a_call_are_single_steps(where, on_jax, tmp_path):
         np.testing.assert_allclose(value, scanned[name], rtol=1e-3, atol=1e-5, err_msg=name)
     if where == "device":
         # TensorFlow makes the same pairs, and learns the same from them.
-        from deblur_tf.data.device import DevicePairs
+        from deblur_tf.data.input.device import DevicePairs
 
         stepper = make_stepper(recipe())
         batches = stepper.batches(DevicePairs(crop_size=16), 0)

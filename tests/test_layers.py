@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf import layers
-from deblur_tf.models import guidance
+from deblur_tf.networks import guidance, layers
 from tests.conftest import images, randomize
 
 EMBEDDING = images(9, 2, 16)

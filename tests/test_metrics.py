@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deblur_tf.evaluation.metrics import psnr, ssim, ssim_matlab
+from deblur_tf.metrics.reference import psnr, ssim, ssim_matlab
 
 
 def seeded_pair():

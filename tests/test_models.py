@@ -3,9 +3,11 @@ import numpy as np
 import pytest
 
 from deblur_tf import image_ops
-from deblur_tf.models.guidance import MultiscaleGuidance, structure
-from deblur_tf.models.icdpm import GuidedDiffusion
-from deblur_tf.models.unet import UNet
+from deblur_tf.diffusion.schedules import inference_schedule
+from deblur_tf.models.icdpm import Guided, GuidedDiffusion
+from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.networks.guidance import MultiscaleGuidance, structure
+from deblur_tf.networks.unet import UNet
 from tests.conftest import images, randomize, small_model
 
 
@@ -20,28 +22,28 @@ def guidance_noise(height, width, batch=2):
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 9), (1, 1), (8, 33), (3, 50)])
 def test_any_size(model, size):
-    noisy, level, blurry = inputs(*size)
-    output = model(noisy, level, blurry)
-    assert output["noise"].shape == (2, *size, 3)
+    restored = Restoration(model)(inputs(*size)[2], sample_keys(0, [0, 1]), inference_schedule(1))
+    assert restored.shape == (2, *size, 3)
+    prepared = Restoration(model).prepare(inputs(*size)[2], sample_keys(0, [0, 1]))
     padded = [-(-n // 8) * 8 for n in size]
-    shapes = [tuple(g.shape) for g in output["gray"]]
+    shapes = [tuple(g.shape) for g in prepared.condition.guidance.predictions]
     assert shapes == [(2, padded[0] // 2**k, padded[1] // 2**k, 1) for k in (1, 2, 3)]
 
 
 def test_odd_sizes_equal_padding_by_hand(model):
-    noisy, level, blurry = inputs(13, 9)
-    padded = [image_ops.pad_to_multiple(x, 8) for x in (noisy, blurry)]
-    whole = model(padded[0], level, padded[1])["noise"]
-    np.testing.assert_allclose(model(noisy, level, blurry)["noise"], whole[:, :13, :9], atol=1e-5)
+    blurry, keys, schedule = inputs(13, 9)[2], sample_keys(0, [0, 1]), inference_schedule(2)
+    whole = Restoration(model)(image_ops.pad_to_multiple(blurry, 8), keys, schedule)
+    restored = Restoration(model)(blurry, keys, schedule)
+    np.testing.assert_allclose(restored, whole[:, :13, :9], atol=1e-5)
 
 
-def test_call_is_guide_then_denoise(model):
+def test_call_is_condition_then_denoise(model):
     noisy, level, blurry = inputs()
     noise = guidance_noise(16, 24)
     output = model(noisy, level, blurry, noise)
-    guidance = model.guide(blurry, noise)
-    np.testing.assert_array_equal(output["noise"], model.denoise(noisy, level, blurry, guidance))
-    for a, b in zip(output["gray"], guidance.predictions, strict=True):
+    condition = model.condition(blurry, noise)
+    np.testing.assert_array_equal(output["noise"], model.denoise(noisy, level, condition).noise)
+    for a, b in zip(output["gray"], condition.guidance.predictions, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -54,11 +56,12 @@ def test_every_input_and_every_scale_matters(model):
         (noisy, level, blurry * 0.5),
     ):
         assert np.abs(np.array(model(*changed)["noise"]) - base).max() > 1e-4
-    guidance = model.guide(blurry)
+    guidance = model.condition(blurry).guidance
     for k in range(3):
         features = list(guidance.features)
         features[k] = features[k] + 1.0
-        moved = model.denoise(noisy, level, blurry, guidance._replace(features=tuple(features)))
+        changed = Guided(blurry, guidance._replace(features=tuple(features)))
+        moved = model.denoise(noisy, level, changed).noise
         assert np.abs(np.array(moved) - base).max() > 1e-5
 
 

@@ -65,14 +65,14 @@ def test_noise_is_keyed_by_position_and_item_alone():
     np.testing.assert_allclose(large[:2, :5, :6], small, atol=1e-6)
 
 
-def test_graph_mode_gives_the_same_noise():
+def test_graph_mode_gives_the_same_noise(model):
     # TensorFlow's graph optimiser once misplaced the axes of stacked keys.
     import tensorflow as tf
 
-    from deblur_tf.sampling import guidance_noise
+    from deblur_tf.models.restoration import guidance_noise
 
-    eager = guidance_noise(keys(4, 16), (1, 2, 3), 64, 64)
-    graph = tf.function(lambda k: guidance_noise(k, (1, 2, 3), 64, 64))(keys(4, 16))
+    eager = guidance_noise(model, keys(4, 16), 64, 64)
+    graph = tf.function(lambda k: guidance_noise(model, k, 64, 64))(keys(4, 16))
     for a, b in zip(eager, graph, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, atol=2e-6)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from deblur_tf.data import augment, pairs, photos, pipeline
+from deblur_tf.data import augment, pairs, photos
 from deblur_tf.data.cache import ImageCache
+from deblur_tf.data.input import tensorflow as pipeline
+from deblur_tf.data.input import threads
 from deblur_tf.data.order import CropOrder
 
 
@@ -65,23 +67,24 @@ def test_small_photos_are_extended_by_reflection():
 
 
 def test_numpy_batches_resume_in_order(make_pair):
-    stream = pairs.batches(make_pair, 3, first_step=2)
-    for step, (blurry, sharp) in zip((2, 3, 4), stream, strict=False):
-        want = pairs.batch_of(make_pair, step, 3)
+    stream = threads.batches(make_pair, 3, first_step=2)
+    for step, (blurry, sharp, item) in zip((2, 3, 4), stream, strict=False):
+        want = threads.batch_of(make_pair, step, 3)
         np.testing.assert_array_equal(blurry, want[0])
         np.testing.assert_array_equal(sharp, want[1])
+        np.testing.assert_array_equal(item, [0, 1, 2])
         np.testing.assert_array_equal(sharp[1], make_pair(step * 3 + 1)[1])
     stream.close()
 
 
 def test_tf_data_gives_the_same_batches(make_pair):
     dataset = pipeline.pair_dataset(make_pair, 3, first_step=2)
-    assert dataset.element_spec["blurry"].shape == (3, 32, 32, 3)
+    assert dataset.element_spec.blurry.shape == (3, 32, 32, 3)
     for step, batch in zip((2, 3), itertools.islice(dataset, 2), strict=True):
-        want = pairs.batch_of(make_pair, step, 3)
-        np.testing.assert_array_equal(batch["blurry"], want[0])
-        np.testing.assert_array_equal(batch["sharp"], want[1])
-        np.testing.assert_array_equal(batch["item"], [0, 1, 2])
+        want = threads.batch_of(make_pair, step, 3)
+        np.testing.assert_array_equal(batch.blurry, want[0])
+        np.testing.assert_array_equal(batch.sharp, want[1])
+        np.testing.assert_array_equal(batch.item, [0, 1, 2])
 
 
 def test_a_folder_is_read_whatever_the_case_and_depth(tmp_path):

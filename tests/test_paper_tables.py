@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from deblur_tf import config
-from deblur_tf.evaluation.protocol import Protocol, dvsr_grid, icdpm_grid
+from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.evaluation.protocols import Protocol, dvsr_grid, icdpm_grid
 from deblur_tf.models.architectures import ARCHITECTURES
-from deblur_tf.schedules import SamplingSettings
 
 TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
 ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
@@ -71,7 +71,7 @@ def test_the_sampling_grids_have_the_printed_size():
     assert len(grid) == 19
     assert len(dvsr_grid()) == 48
     assert tuple((p.steps, p.beta_max) for p in Protocol(grid=grid).points()) == grid
-    assert Protocol(steps=7).points() == (SamplingSettings(7, None, 8),)
+    assert Protocol(steps=7).points() == (SamplingSettings(7, None, 1),)
 
 
 def architecture_of(model):
@@ -92,7 +92,7 @@ def architecture_of(model):
 
 @pytest.mark.parametrize("row", ICDPM["table2"]["rows"], ids=lambda row: row["row"])
 def test_table_2_rows_are_the_networks_of_table_13(row):
-    config.load([f"icdpm/table2/{row['row']}.gin"])
+    config.load([f"papers/icdpm/table2/{row['row']}.gin"])
     found = architecture_of(config.build("Recipe").model())
     printed = rows(ICDPM["table13"])[row["name"]]
     assert (found.unet_channels, found.guide_channels) == (row["ch"], row["guide_ch"])
@@ -103,7 +103,7 @@ def test_table_2_rows_are_the_networks_of_table_13(row):
 
 @pytest.mark.parametrize("row", DVSR["table4"]["rows"], ids=lambda row: row["name"])
 def test_dvsr_table_4_rows_are_the_printed_networks_and_batches(row):
-    config.load([f"dvsr/table4/{row['name']}.gin"])
+    config.load([f"papers/dvsr/table4/{row['name']}.gin"])
     recipe = config.build("Recipe")
     found = architecture_of(recipe.model())
     assert found.unet_channels == row["ch"]
@@ -116,4 +116,4 @@ def test_the_models_of_figure_6_have_the_printed_size():
     """33 M against 28 M (DvSR sec. 6.1)."""
     pins = json.loads(pathlib.Path(__file__).with_name("gin_pins.json").read_text())
     for name, millions in (("residual", 33), ("non_residual", 28)):
-        assert round(pins[f"dvsr/figure6/{name}.gin"][0] / 1e6) == millions
+        assert round(pins[f"papers/dvsr/figure6/{name}.gin"][0] / 1e6) == millions

@@ -209,7 +209,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
     dummy = pathlib.Path(pair_builder.__file__).parent / "gopro" / "dummy_data"
     prepare.prepare("gopro", dummy, tmp_path / "data", subset=True)
     settings = (
-        "--gin_file=icdpm/table4/ours_sa.gin",
+        "--gin_file=papers/icdpm/table4/ours_sa.gin",
         "--gin_param=Protocol.dataset = 'gopro/blur_subset'",
         "--gin_param=Protocol.grid = ((1, 0.5), (2, 0.5))",
         f"--data_dir={tmp_path / 'data'}",
@@ -223,7 +223,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
         assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
     result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
     assert "3 step(s), beta_max fitted" in result.stdout
-    result = run("evaluate", "--gin_file=icdpm/table5/ours.gin", *settings[3:], "-o", "x")
+    result = run("evaluate", "--gin_file=papers/icdpm/table5/ours.gin", *settings[3:], "-o", "x")
     assert result.returncode == 2
     assert "no prepared data set 'realblur_j/full'" in result.stderr
 
@@ -237,7 +237,7 @@ def test_configs_lists_and_compares():
         "icdpm/table10/adagn.gin against icdpm/table2/c.gin",
         "+ UNet.injection = 'adagn'",
     ]
-    for arguments in ([], ["diff"], ["diff", "nothing.gin"], ["diff", "base/training.gin"]):
+    for arguments in ([], ["diff"], ["diff", "nothing.gin"], ["diff", "smoke.gin"]):
         assert run("configs", *arguments).returncode == 2
 
 
@@ -266,9 +266,9 @@ def test_shared_genuine_pairs_are_readable():
     root = pathlib.Path(os.environ.get("DEBLUR_TF_GOPRO", "../shared/data/gopro/test"))
     if not root.is_dir():
         pytest.skip("no genuine pairs on this machine")
-    from deblur_tf.evaluation import evaluator
+    from deblur_tf.evaluation import pairs
 
-    pair = next(iter(evaluator.folder_pairs(root, 0)))
+    pair = pairs.folder(root)[0]
     assert pair.blurry.shape == (720, 1280, 3)
 
 

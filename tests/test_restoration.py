@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from deblur_tf import weights
-from deblur_tf.data.photos import DataError
-from deblur_tf.diffusion.samplers import ddpm_table
+from deblur_tf.arrays import named_variables, read_npz
+from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.data.photo_files import read_photo, read_rgb, write_photo
+from deblur_tf.data.photos import open_photos
+from deblur_tf.diffusion.samplers import DDPM
+from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.errors import DataError, ModelError
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
-from deblur_tf.inference.photo_io import read_photo, write_photo
-from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.training.state import Checkpoints, named_variables, read_npz
+from deblur_tf.models import saved
 from tests.conftest import small_model
 
 
@@ -110,15 +112,25 @@ def test_unreadable_photos_are_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(DataError, match=r"a\.png"):
         read_photo(tmp_path / "a.png")
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "b.png")
-    with pytest.raises(DataError, match="16-bit"):
-        read_photo(tmp_path / "b.png")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "b.tif")
+    with pytest.raises(DataError, match=r"b\.tif: 32-bit and float"):
+        read_photo(tmp_path / "b.tif")
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    values = np.array([[0, 128, 257], [32896, 65407, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    photo = read_photo(tmp_path / "a.png")
+    assert photo.gray
+    np.testing.assert_array_equal(photo.pixels[..., 0], [[0, 0, 1], [128, 255, 255]])
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), photo.pixels)
+    assert open_photos(tmp_path)[0].max() == 255
 
 
 def save_run(folder, model, ema_scale):
     """A run directory whose averaged weights are the weights times `ema_scale`."""
     folder.mkdir()
-    weights.save_model_config(model, folder)
+    saved.save_model_config(model, folder)
     arrays = {name: np.array(v.value) for name, v in named_variables(model).items()}
     state = {f"model/{n}": a for n, a in arrays.items()}
     state |= {f"ema/{n}": a * np.float32(ema_scale) for n, a in arrays.items()}
@@ -127,7 +139,7 @@ def save_run(folder, model, ema_scale):
 
 def test_a_run_is_loaded_with_its_averaged_weights(tmp_path, model):
     save_run(tmp_path / "run", model, 0.5)
-    loaded, origin, _ = weights.load_model(tmp_path / "run")
+    loaded, origin, _ = saved.load_model(tmp_path / "run")
     assert "averaged weights of step 12" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, 0.5 * b)
@@ -138,17 +150,17 @@ def test_one_checkpoint_of_a_run_can_be_chosen(tmp_path, model):
     checkpoints = Checkpoints(tmp_path / "run")
     best = {n: a * np.float32(0.5) for n, a in read_npz(checkpoints.latest()).items()}
     checkpoints.save_best(best | {"step": np.int64(7)}, 30.0)
-    loaded, origin, _ = weights.load_model(checkpoints.best)
+    loaded, origin, _ = saved.load_model(checkpoints.best)
     assert "best.npz (averaged weights of step 7)" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(a, 0.25 * b)
 
 
 def test_a_saved_model_folder_is_small_and_close(tmp_path, model):
-    weights.save_model(model, tmp_path)
+    saved.save_model(model, tmp_path)
     size = (tmp_path / "weights.npz").stat().st_size
     assert size < 2 * model.count_params() + 150_000
-    loaded, origin, _ = weights.load_model(tmp_path)
+    loaded, origin, _ = saved.load_model(tmp_path)
     assert "weights.npz" in origin
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         assert a.dtype == np.float32
@@ -157,16 +169,16 @@ def test_a_saved_model_folder_is_small_and_close(tmp_path, model):
 
 def test_recommended_settings_travel_with_the_model(tmp_path, model):
     settings = SamplingSettings(2, 0.8, 3)
-    weights.save_model(model, tmp_path / "a", settings, dtype="float32")
+    saved.save_model(model, tmp_path / "a", settings, dtype="float32")
     loaded = Deblurrer.from_pretrained(tmp_path / "a")
     assert loaded.sampling == settings
     image = picture(seed=1)
     np.testing.assert_array_equal(
         loaded.samples(image), loaded.samples(image, steps=2, beta_max=0.8, n_samples=3)
     )
-    weights.save_model(*[loaded.model, tmp_path / "b", loaded.sampling])
-    assert weights.load_model(tmp_path / "b").sampling == settings
-    assert weights.same_model_config(model, tmp_path / "b")
+    saved.save_model(*[loaded.model, tmp_path / "b", loaded.sampling])
+    assert saved.load_model(tmp_path / "b").sampling == settings
+    assert saved.same_model_config(model, tmp_path / "b")
     # Another number of steps wants another beta_max.
     assert settings.but(steps=5) == SamplingSettings(5, None, 3)
     assert settings.but(steps=2, n_samples=1) == SamplingSettings(2, 0.8, 1)
@@ -182,34 +194,34 @@ def test_impossible_settings_are_refused(values):
 def test_a_training_policy_does_not_follow_the_model(tmp_path):
     mixed = small_model(dtype="mixed_bfloat16")
     mixed.build()
-    weights.save_model(mixed, tmp_path)
+    saved.save_model(mixed, tmp_path)
     assert "bfloat16" not in (tmp_path / "model.json").read_text()
-    loaded = weights.load_model(tmp_path).model
+    loaded = saved.load_model(tmp_path).model
     assert loaded.unet.dtype_policy.name == "float32"
 
 
 def test_models_that_cannot_be_loaded_are_explained(tmp_path, model):
-    with pytest.raises(weights.ModelError, match=r"no model 'nowhere'.*tiny"):
-        weights.load_model("nowhere")
-    weights.save_model_config(model, tmp_path)
-    with pytest.raises(weights.ModelError, match="no weights there yet"):
-        weights.load_model(tmp_path)
+    with pytest.raises(ModelError, match=r"no model 'nowhere'.*tiny"):
+        saved.load_model("nowhere")
+    saved.save_model_config(model, tmp_path)
+    with pytest.raises(ModelError, match="no weights there yet"):
+        saved.load_model(tmp_path)
     (tmp_path / "weights.npz").write_bytes(b"broken")
-    with pytest.raises(weights.ModelError, match=r"weights\.npz"):
-        weights.load_model(tmp_path)
+    with pytest.raises(ModelError, match=r"weights\.npz"):
+        saved.load_model(tmp_path)
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(weights.ModelError, match=r"model\.json"):
-        weights.load_model(tmp_path)
+    with pytest.raises(ModelError, match=r"model\.json"):
+        saved.load_model(tmp_path)
 
 
 def test_the_model_in_the_box():
-    assert "tiny" in weights.pretrained_names()
-    folder = weights.pretrained_dir("tiny")
+    assert "tiny" in saved.pretrained_names()
+    folder = saved.pretrained_dir("tiny")
     assert sum(p.stat().st_size for p in folder.iterdir()) < 10e6
     card = (folder / "README.md").read_text()
     for word in ("licence", "steps", "PSNR"):
         assert word in card
-    loaded = weights.load_model("tiny").model
+    loaded = saved.load_model("tiny").model
     assert all(np.isfinite(w).all() for w in loaded.get_weights())
 
 
@@ -217,16 +229,18 @@ def test_the_model_in_the_box():
 def test_the_graph_computes_the_same_schedule(steps):
     import tensorflow as tf
 
-    from deblur_tf.inference.export import ddpm_table_in_graph
+    from deblur_tf.serving.export import schedule_in_graph
+
+    table = DDPM().table
 
     for sampling in (DEFAULT_SAMPLING, SamplingSettings(1, 0.9975), SamplingSettings(7, 0.8)):
-        got = tf.function(lambda n, s=sampling: ddpm_table_in_graph(n, s))(tf.constant(steps))
-        want = ddpm_table(sampling.but(steps).schedule())
+        in_graph = tf.function(lambda n, s=sampling: table(schedule_in_graph(n, s)))
+        got, want = in_graph(tf.constant(steps)), table(sampling.but(steps).schedule())
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-12)
 
 
 def test_export_equals_python_without_keras_and_deblur_tf(deblurrer, model, tmp_path):
-    from deblur_tf.inference.export import export
+    from deblur_tf.serving.export import export
 
     export(model, tmp_path / "saved")
     with pytest.raises(FileExistsError, match="not empty"):

@@ -1,26 +1,85 @@
-"""Sampling, held to a case with a known answer and to the model interface."""
+"""Samplers on the one loop that programs run, held to a case with a known answer."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from keras import ops
 
 from deblur_tf.diffusion import samplers
-from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import Schedule, inference_schedule, linear_betas
+from deblur_tf.diffusion.outputs import Estimate
+from deblur_tf.diffusion.samplers import ddpm
+from deblur_tf.diffusion.schedules import (
+    MIN_NOISE_LEVEL,
+    Schedule,
+    inference_schedule,
+    linear_betas,
+)
+from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.models.restorer import DiffusionRestorer
 from tests.conftest import images
 
 MEAN, STDDEV = 0.3, 0.5
+SAMPLERS = {"ddpm": samplers.DDPM()}
+LOOPS = {"python": samplers.python_loop, "graph": samplers.graph_loop}
 
 
-def ideal_denoise(noisy, noise_level):
-    """E[noise | x_t] for x_0 ~ N(MEAN, STDDEV^2), from Gaussian conditioning."""
-    level = noise_level[:, None, None, None]
-    sigma = ops.sqrt(1 - level**2)
-    return sigma * (noisy - level * MEAN) / (level**2 * STDDEV**2 + sigma**2)
+def ideal_denoise(mean=MEAN):
+    """E[noise | x_t] and E[x_0 | x_t] for x_0 ~ N(mean, STDDEV^2)."""
+
+    def denoise(noisy, noise_level, given=None):
+        del given
+        level = noise_level[:, None, None, None]
+        sigma = ops.sqrt(1 - level**2)
+        noise = sigma * (noisy - level * mean) / (level**2 * STDDEV**2 + sigma**2)
+        return Estimate((noisy - sigma * noise) / level, noise)
+
+    return denoise
+
+
+def sample(sampler, schedule, denoise, noise, loop=samplers.python_loop):
+    body = samplers.body_of(sampler, denoise, lambda t, given: noise(t))
+    start = noise(schedule.steps)
+    table = ops.convert_to_tensor(sampler.table(schedule))
+    return np.array(samplers.run(sampler, body, start, table, schedule.steps, loop=loop))
+
+
+def moments(sampler, schedule, loop=samplers.python_loop):
+    """Mean and variance of the sampler's output, exactly: its steps are linear here.
+
+    Each step's noise enters in a channel of its own; the outputs are its coefficients.
+    """
+    zero = np.zeros((1, 1, 1, 1), "float32")
+    mean = sample(sampler, schedule, ideal_denoise(), lambda t: zero, loop).item()
+    basis = ops.convert_to_tensor(np.eye(schedule.steps + 1, dtype="float32"))
+
+    def noise(t):
+        return ops.take(basis, t, axis=0)[None, None, None]
+
+    coefficients = sample(sampler, schedule, ideal_denoise(0.0), noise, loop)
+    return mean, np.sum(np.float64(coefficients) ** 2)
+
+
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+def test_gaussian_data_come_back_with_their_mean_and_variance(sampler, loop):
+    schedule = Schedule(linear_betas(500, 1e-6, 0.04))
+    mean, variance = moments(sampler, schedule, loop)
+    assert mean == pytest.approx(MEAN, abs=0.002)
+    assert variance == pytest.approx(STDDEV**2, rel=0.04)
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(SAMPLERS["ddpm"], 1)], ids=SAMPLERS)
+def test_the_error_falls_with_the_order_of_the_sampler(sampler, order):
+    counts = np.array([100, 200, 400])
+    schedules = [Schedule(linear_betas(n, 1e-6, 10.0 / n)) for n in counts]
+    errors = [abs(moments(sampler, s)[1] - STDDEV**2) for s in schedules]
+    slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-order, abs=0.12)
 
 
 def gaussian_moments(schedule):
-    """Mean and variance of the sampler's output, by its own linear recursion."""
+    """Mean and variance of ancestral sampling, by a linear recursion of its own."""
     mean, variance = 0.0, 1.0
     for t in range(schedule.steps, 0, -1):
         level, ab = schedule.noise_levels[t], schedule.alpha_bars[t - 1]
@@ -32,112 +91,115 @@ def gaussian_moments(schedule):
     return mean, variance
 
 
-def draw(schedule, count=200_000):
-    rng = np.random.default_rng(0)
-
-    def noise(t):
-        del t
-        return rng.standard_normal((count, 1, 1, 1)).astype("float32")
-
-    return np.array(samplers.ddpm_sample(ideal_denoise, noise, schedule, limit=lambda x: x)).ravel()
-
-
-def test_gaussian_data_come_back_with_their_mean_and_variance():
-    schedule = Schedule(linear_betas(1000, 1e-6, 0.02))
-    x = draw(schedule, 40_000)
-    error = STDDEV / np.sqrt(x.size)
-    assert x.mean() == pytest.approx(MEAN, abs=5 * error)
-    assert x.var() == pytest.approx(STDDEV**2, rel=0.02 + 5 * np.sqrt(2 / x.size))
-
-
-@pytest.mark.parametrize("settings", [(20, 0.5), (30, 0.5), (100, 0.1)])
-def test_few_steps_match_the_exact_recursion(settings):
+@pytest.mark.parametrize("settings", [(1, 0.9), (20, 0.5), (30, 0.5), (100, 0.1)])
+def test_ddpm_is_the_exact_recursion(settings):
     schedule = inference_schedule(*settings)
-    x = draw(schedule)
-    mean, variance = gaussian_moments(schedule)
-    assert x.mean() == pytest.approx(mean, abs=5 * np.sqrt(variance / x.size))
-    assert x.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / x.size))
+    np.testing.assert_allclose(
+        moments(samplers.DDPM(), schedule), gaussian_moments(schedule), rtol=1e-4
+    )
 
 
 def test_table_holds_the_schedule():
     schedule = inference_schedule(20)
-    table = samplers.ddpm_table(schedule)
-    assert table.shape == (20, 5)
+    table = samplers.DDPM().table(schedule)
+    assert table.shape == (20, 4)
     assert table.dtype == np.float32
-    np.testing.assert_allclose(table[:, samplers.NOISE_LEVEL], schedule.noise_levels[1:], rtol=1e-6)
-    assert table[0, samplers.STDDEV] == 0.0
+    np.testing.assert_allclose(table[:, ddpm.NOISE_LEVEL], schedule.noise_levels[1:], rtol=1e-6)
+    assert table[0, ddpm.STDDEV] == 0.0
 
 
-def test_the_estimate_is_clipped():
-    def denoise(noisy, noise_level):
-        return 0 * noisy - 100.0  # an absurdly bright estimate
-
-    x = samplers.ddpm_sample(denoise, lambda t: images(t, 1, 2, 2, 3), inference_schedule(5))
-    np.testing.assert_allclose(x, 1.0, atol=1e-5)
+def test_levels_that_float32_cannot_hold_are_told_as_the_lowest():
+    schedule = inference_schedule(300, 0.9)
+    assert schedule.noise_levels[-1] < np.finfo(np.float32).tiny
+    assert schedule.blind_steps == 192
+    assert inference_schedule(300).blind_steps == 0
+    for sampler in SAMPLERS.values():
+        table = sampler.table(schedule)
+        assert np.isfinite(table).all()
+        assert table[:, 0].min() == np.float32(MIN_NOISE_LEVEL)
+        x = sample(sampler, schedule, ideal_denoise(), lambda t: images(t, 1, 4, 4, 3))
+        assert np.isfinite(x).all()
 
 
 def test_steps_are_reported_and_noise_is_asked_for_once_each():
     asked, done = [], []
 
     def noise(t):
-        asked.append(t)
-        return images(t, 1, 2, 2, 3)
+        asked.append(int(t))
+        return images(int(t), 1, 2, 2, 3)
 
-    samplers.ddpm_sample(ideal_denoise, noise, inference_schedule(4), on_step=done.append)
+    def loop(*args):
+        return samplers.python_loop(*args, on_step=done.append)
+
+    sample(samplers.DDPM(), inference_schedule(4), ideal_denoise(), noise, loop)
     assert asked == [4, 3, 2, 1, 0]
     assert done == [1, 2, 3, 4]
 
 
-class Counting:
+def test_the_loop_in_a_graph_gives_the_same(model):
+    schedule, restoration = inference_schedule(5), Restoration(model)
+    keys = sample_keys(3, [0])
+    prepared = restoration.prepare(images(0, 1, 13, 16, 3), keys)
+    whole = restoration.sample(prepared, keys, schedule)
+    by_step = restoration.sample(prepared, keys, schedule, on_step=lambda done: None)
+    np.testing.assert_allclose(whole, by_step, atol=1e-5)
+
+
+class Counting(DiffusionRestorer):
     """A stand-in for a model that counts its calls."""
 
-    sampling_steps = staticmethod(lambda steps: steps)
-    to_image = to_target = staticmethod(lambda image, condition: image)
     size_multiple = 8
     guidance_scales = (1, 2)
-    variables = ()
 
     def __init__(self):
-        self.guided = self.denoised = 0
+        super().__init__()
+        self.conditioned = self.denoised = 0
 
-    def guide(self, blurry, noise):
-        self.guided += 1
-        assert [n.shape[1:3] for n in noise] == [(8, 8), (4, 4)]
-        return blurry
+    def condition(self, blurry, noise):
+        self.conditioned += 1
+        assert [n.shape[1:] for n in noise] == [(8, 8, 1), (4, 4, 1)]
+        return Known(blurry)
 
-    def denoise(self, noisy, noise_level, blurry, guidance):
+    def denoise(self, noisy, noise_level, condition):
         self.denoised += 1
-        return noisy - guidance
+        return Estimate(100.0 + noisy, noisy)
 
 
-def test_guidance_is_computed_once_per_image(monkeypatch):
-    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
+class Known(NamedTuple):
+    blurry: Any
+
+
+def restore_eagerly(model, monkeypatch, steps=5, samples=3):
+    monkeypatch.setattr("deblur_tf.models.restoration.compiled", lambda model, fn: fn)
+    restoration = Restoration(model)
+    prepared = restoration.prepare(images(0, 1, 13, 16, 3), sample_keys(0, [0]))
+    return [
+        restoration.sample(prepared, sample_keys(0, [i]), inference_schedule(steps), lambda n: None)
+        for i in range(samples)
+    ]
+
+
+def test_the_condition_is_computed_once_per_image(monkeypatch):
     counting = Counting()
-    sampler = Sampler(counting)
-    condition = sampler.condition(images(0, 1, 13, 16, 3), sample_keys(0, [0]))
-    for i in range(3):
-        x = sampler.sample(condition, sample_keys(0, [i]), inference_schedule(5))
+    for x in restore_eagerly(counting, monkeypatch):
         assert x.shape == (1, 13, 16, 3)
-    assert counting.guided == 1
+        np.testing.assert_allclose(x, 1.0, atol=1e-5)  # an absurdly bright estimate, clipped
+    assert counting.conditioned == 1
     assert counting.denoised == 15
 
 
 def test_the_real_model_guides_once_per_image(model, monkeypatch):
-    from deblur_tf.inference.deblurrer import Deblurrer
-
     calls = []
     original = type(model.guidance).call
-    monkeypatch.setattr("deblur_tf.sampling.compile_for", lambda model, fn: fn)
     monkeypatch.setattr(
         type(model.guidance), "call", lambda self, *a: calls.append(1) or original(self, *a)
     )
-    picture = np.zeros((16, 16, 3), np.uint8)
-    assert Deblurrer(model).samples(picture, steps=3, n_samples=2).shape == (2, 16, 16, 3)
+    assert len(restore_eagerly(model, monkeypatch, steps=3, samples=2)) == 2
     assert len(calls) == 1
 
 
 def test_a_sample_depends_on_seed_and_number_not_on_the_batch(model):
-    sampler = Sampler(model)
+    sampler = Restoration(model)
     blurry = images(0, 1, 16, 16, 3).repeat(3, 0)
     schedule = inference_schedule(4)
     together = np.array(sampler(blurry, sample_keys(5, [0, 1, 2]), schedule))

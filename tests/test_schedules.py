@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblur_tf import schedules
+from deblur_tf.diffusion import schedules
 
 
 def test_training_schedule_ends_and_dtype():

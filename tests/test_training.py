@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from deblur_tf.arrays import read_npz
+from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.diffusion.outputs import Velocity
-from deblur_tf.schedules import SamplingSettings
+from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
-from deblur_tf.training.state import Checkpoints, read_npz
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import micro_model
 from tests.training_case import SMALL, recipe
@@ -115,7 +116,7 @@ def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
         sum_over_workers, workers, chief = one.sum_over_workers, 1, True
         __call__, steps = staticmethod(exploding), one.steps
 
-    with pytest.raises(loop.NonFiniteLossError, match=r"step 5: the loss is not finite"):
+    with pytest.raises(loop.NonFiniteError, match=r"step 5: the loss is not finite"):
         loop.train(made, Wrapper(), made.pairs(), tmp_path)
     state = newest(tmp_path)
     assert int(state["step"]) == 4
@@ -147,7 +148,7 @@ def test_progress_and_validation_are_recorded(tmp_path, capsys):
 
 
 def test_real_validation_restores_the_grid(tmp_path):
-    from deblur_tf.evaluation.validation import Validation
+    from deblur_tf.training.validation import Validation
 
     made = recipe(validation_images=2, sampling=SamplingSettings(2))
     one = make_stepper(made)

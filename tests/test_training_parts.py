@@ -4,39 +4,36 @@ import keras
 import numpy as np
 import pytest
 
+from deblur_tf.arrays import assign_named, named_variables, read_npz, select, write_npz
+from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.diffusion import losses
 from deblur_tf.diffusion.outputs import Noise, Velocity
-from deblur_tf.models.guidance import Guidance, structure
-from deblur_tf.models.restorer import Restorer
+from deblur_tf.errors import CheckpointError
+from deblur_tf.models.icdpm import Guided
+from deblur_tf.models.restorer import DiffusionRestorer
+from deblur_tf.networks.guidance import Guidance, structure
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
 from deblur_tf.training.objective import Draws, Objective, batch_loss
 from deblur_tf.training.optimizer import WarmUp, adam
-from deblur_tf.training.state import (
-    CheckpointError,
-    Checkpoints,
-    assign_named,
-    named_variables,
-    read_npz,
-    select,
-    write_npz,
-)
 from tests.conftest import images, randomize, small_model
 
 
-class FixedModel(Restorer):
+class FixedModel(DiffusionRestorer):
     """Predicts constants, so that the loss can be written down."""
 
     guidance_scales = (1, 2)
 
-    def guide(self, blurry, noise):
-        return Guidance((), tuple(0 * n for n in noise), tuple(1 + 0 * n for n in noise))
+    def condition(self, blurry, noise):
+        return Guided(blurry, Guidance((), tuple(0 * n for n in noise), ()))
 
-    def raw_output(self, noisy, noise_level, blurry, condition):
+    def raw_output(self, noisy, noise_level, condition):
         self.noisy = np.array(noisy)
         return 0 * noisy
 
-    def regression_targets(self, sharp):
-        return tuple(structure(sharp, k) for k in self.guidance_scales)
+    def regression_terms(self, condition, sharp):
+        predictions = condition.guidance.predictions
+        targets = [structure(sharp, k) for k in self.guidance_scales]
+        return predictions, targets, [1 + p for p in predictions]
 
 
 def draws(batch=2):
@@ -53,7 +50,7 @@ def test_batch_loss_is_regression_plus_warm_denoising(form):
         FixedModel(),
     )
     fixed.output_form = form
-    found = batch_loss(fixed, blurry, sharp, drawn, 15, 60)
+    found = batch_loss(fixed, fixed.condition(blurry, drawn.guidance_noise), sharp, drawn, 15, 60)
     level = drawn.noise_level[:, None, None, None]
     np.testing.assert_allclose(
         fixed.noisy, level * sharp + np.sqrt(1 - level**2) * drawn.noise, atol=1e-6
@@ -99,8 +96,8 @@ def test_the_regression_target_is_the_sharp_image(model):
     sharp, blurry = images(0, 2, 16, 16, 3), images(1, 2, 16, 16, 3)
     objective = Objective()
     drawn = objective.draw(model, (2, 16, 16, 3), 0, np.arange(2))
-    a = batch_loss(model, blurry, sharp, drawn, 0)
-    b = batch_loss(model, blurry, sharp[::-1], drawn, 0)
+    a = batch_loss(model, model.condition(blurry, drawn.guidance_noise), sharp, drawn, 0)
+    b = batch_loss(model, model.condition(blurry, drawn.guidance_noise), sharp[::-1], drawn, 0)
     assert np.abs(np.array(a["regression"]) - np.array(b["regression"])).max() > 1e-4
 
 

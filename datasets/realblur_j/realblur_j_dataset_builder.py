@@ -5,8 +5,8 @@ import pathlib
 import tensorflow_datasets.public_api as tfds
 
 from deblur_tf.data.folders import PairFiles, find_pairs
-from deblur_tf.data.photos import DataError
 from deblur_tf.datasets import pair_builder
+from deblur_tf.errors import DataError
 
 
 class Builder(pair_builder.PairBuilder):

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-# Exit codes.
-OK, SOME_FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
+from deblur_tf.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 
-
-class UsageError(ValueError):
-    """A flag or argument that cannot be used; the message says which and why."""
+__all__ = ["FAILED", "INTERRUPTED", "NO_MODEL", "OK", "USAGE", "UsageError", "fail", "run"]
 
 
 def fail(message: object, code: int) -> int:
@@ -46,19 +43,14 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
         logging.set_verbosity(logging.ERROR)  # libraries tell too much
         try:
             return main(argv)
-        except UsageError as error:
-            return fail(error, USAGE)
+        except Error as error:
+            return fail(error, error.exit_code)
         except KeyboardInterrupt:
             return fail("interrupted", INTERRUPTED)
         except ModuleNotFoundError as error:
             if (error.name or "deblur_tf").startswith("deblur_tf"):
                 raise
             return fail(_missing(error.name), USAGE)
-        except Exception as error:
-            code = _exit_code(error)
-            if code is None:
-                raise
-            return fail(error, code)
 
     app.run(guarded, flags_parser=_parse_flags)
 
@@ -88,18 +80,3 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(argv)
     except flags.Error as error:
         sys.exit(fail(f"{error}; see --help", USAGE))
-
-
-def _exit_code(error: Exception) -> int | None:
-    """The code of an error of ours; None for a bug, which shows its traceback."""
-    codes = {
-        "ConfigError": USAGE,
-        "DataError": USAGE,
-        "ModelError": NO_MODEL,
-        "CheckpointError": NO_MODEL,
-        "NonFiniteLossError": SOME_FAILED,
-        "SaveError": SOME_FAILED,
-        "StrategyError": USAGE,
-        "WorkerError": SOME_FAILED,
-    }
-    return codes.get(type(error).__name__)

@@ -1,11 +1,10 @@
 r"""Lists the gin files of the package, and shows what each changes.
 
   deblur-configs list
-  deblur-configs diff icdpm/table9/c.gin
-  deblur-configs diff icdpm/table9/c.gin icdpm/table9/d.gin
+  deblur-configs diff papers/icdpm/table9/d.gin papers/icdpm/table9/c.gin
 
-diff compares with the first file that the given one includes, or with a second
-file: lines that only the one has begin with +, lines that only the other has with -.
+diff compares two files: lines that only the second has begin with +, lines that only
+the first has with -.
 """
 
 from __future__ import annotations
@@ -30,22 +29,7 @@ def header(name: str) -> str:
     return " ".join(comment)
 
 
-def first_include(name: str) -> str:
-    """The first file that a gin file includes.
-
-    Raises:
-      UsageError: if there is none.
-    """
-    from deblur_tf import config
-
-    text = config.find_gin_file(name).read_text(encoding="utf-8")
-    found = re.search(r'^include "(.+)"', text, re.MULTILINE)
-    if found is None:
-        raise common.UsageError(f"{name} includes no file; name a second one to compare with")
-    return found.group(1)
-
-
-def difference(name: str, base: str) -> list[str]:
+def difference(base: str, name: str) -> list[str]:
     """The bindings in which two files differ, as "+ A = 1" and "- A = 2"."""
     from deblur_tf import config
 
@@ -68,12 +52,10 @@ def main(argv: Sequence[str]) -> int:
             name = str(path.relative_to(root))
             print(f"{name}: {header(name)}")
         return common.OK
-    if command == "diff" and names:
-        base = names[1] if len(names) > 1 else first_include(names[0])
-        print(f"{names[0]} against {base}")
-        print("\n".join(difference(names[0], base)) or "no difference")
+    if command == "diff" and len(names) == 2:
+        print("\n".join(difference(*names)) or "no difference")
         return common.OK
-    raise common.UsageError("which command? list, or diff FILE [FILE]; see --help")
+    raise common.UsageError("which command? list, or diff FILE FILE; see --help")
 
 
 def entry() -> None:

@@ -66,7 +66,7 @@ def _inspect(dataset: str) -> int:
     import numpy as np
 
     from deblur_tf.data import tfds_pairs
-    from deblur_tf.evaluation.evaluator import picture_sheet
+    from deblur_tf.evaluation.sheets import picture_sheet
 
     info = tfds_pairs.open_prepared(dataset, _DATA_DIR.value).info
     print(f"{info.full_name}; metadata {dict(info.metadata or {})}")
@@ -103,8 +103,10 @@ def _synth() -> int:
     from PIL import Image
     from tqdm import tqdm
 
-    from deblur_tf.data.photos import DataError, list_images, read_rgb
+    from deblur_tf.data.photo_files import read_rgb
+    from deblur_tf.data.photos import list_images
     from deblur_tf.data.synthesis import shaken
+    from deblur_tf.errors import DataError
 
     root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
     targets: dict[str, pathlib.Path] = {}
@@ -128,7 +130,7 @@ def _synth() -> int:
             pair = shaken(read_rgb(path), rng, str(path))
         except DataError as error:
             failed += 1
-            common.fail(error, common.SOME_FAILED)
+            common.fail(error, common.FAILED)
             continue
         for folder, pixels in zip(folders, pair, strict=True):
             partial = folder / f".{name}.partial"
@@ -136,7 +138,7 @@ def _synth() -> int:
             os.replace(partial, folder / name)
     done = len(targets) - failed - kept
     print(f"{done} pairs written to {output}, {kept} already there, {failed} failed")
-    return common.SOME_FAILED if failed else common.OK
+    return common.FAILED if failed else common.OK
 
 
 def main(argv: Sequence[str]) -> int:

@@ -31,7 +31,7 @@ def _program(name: str, *arguments: str) -> None:
     print(f"\n$ deblur-{name} {' '.join(arguments)}", flush=True)
     code = subprocess.run(command, check=False).returncode
     if code:
-        sys.exit(common.fail(f"deblur-{name} ended with exit code {code}", common.SOME_FAILED))
+        sys.exit(common.fail(f"deblur-{name} ended with exit code {code}", common.FAILED))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     from PIL import Image
 
     from deblur_tf.data import photos
-    from deblur_tf.evaluation.evaluator import picture_sheet
+    from deblur_tf.evaluation.sheets import picture_sheet
 
     output = pathlib.Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     losses = [r["loss"] for r in records if "loss" in r]
     print(f"loss {losses[0]:.4f} at the first progress line, {losses[-1]:.4f} at the last")
     if not losses[-1] < losses[0]:
-        return common.fail("the loss of the training run did not fall", common.SOME_FAILED)
+        return common.fail("the loss of the training run did not fall", common.FAILED)
     trained = output / "trained"
     _program(
         "restore", "-i", str(clock), "-o", str(trained), "-m", str(run_dir), "--overwrite"

@@ -2,22 +2,23 @@ r"""Measures PSNR and SSIM of a model on pairs with known sharp images.
 
   deblur-evaluate --photos=my_sharp_photos -n 8 -o results/
   deblur-evaluate --pairs=GOPRO_Large/test --crop=256 -o results/
-  deblur-evaluate --gin_file=icdpm/table5/ours.gin --data_dir=data -m runs/ours -o results/
+  deblur-evaluate --gin_file=papers/icdpm/table5/ours.gin --data_dir=data -m runs/ours -o results/
 
 --gin_file takes test set and sampling of a table row, from what deblur-data prepared
 in --data_dir; a row with a sampling grid gives one folder and one table for each
 point. --photos blurs sharp photos with random camera shake and noise, the same for
 the same --seed; --pairs reads genuine pairs (blur/ and sharp/ folders, also
-input/target and LQ/GT). Writes table.md, figures.csv and sheet.png.
+input/target and LQ/GT). Writes table.md, figures.csv, sheet.png of the first pictures
+and settings.json; an interrupted evaluation goes on with the same command, and figures
+made with other settings are replaced. Exit code 1 if a pair could not be read.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -41,7 +42,10 @@ _MODEL = flags.DEFINE_string(
     short_name="m",
 )
 _CROP = flags.DEFINE_integer(
-    "crop", 256, "Side of the central crop in pixels; 0 for whole images.", lower_bound=0
+    "crop", 0, "Side of the central crop in pixels; 0 for whole images.", lower_bound=0
+)
+_METRICS = flags.DEFINE_list(
+    "metrics", ["psnr", "ssim", "ssim_matlab"], "Comma-separated names of what to measure."
 )
 _LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.", 0)
 _STEPS = flags.DEFINE_integer(
@@ -81,49 +85,16 @@ def _points(protocol: Any, recommended: Any) -> list[Any]:
     return [point.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value) for point in points]
 
 
-def _open_pairs(protocol: Any) -> Callable[[], Iterator[Any]]:
-    """Gives the pairs anew on each call; complains about the source at once."""
+def _pairs(protocol: Any) -> Any:
+    """The pairs to measure on; complains about the source at once."""
     from deblur_tf.data.photos import open_photos
-    from deblur_tf.evaluation import evaluator
+    from deblur_tf.evaluation import pairs
 
     if _PHOTOS.value:
-        photos = open_photos(_PHOTOS.value)
-        return lambda: evaluator.synthetic_pairs(photos, _CROP.value, _SEED.value)
+        return pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value, _SEED.value)
     if _PAIRS.value:
-        evaluator.folder_pairs(_PAIRS.value, _CROP.value)
-        return lambda: evaluator.folder_pairs(_PAIRS.value, _CROP.value)
-    source = (protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
-    evaluator.TfdsImages(*source[:3])
-    return lambda: evaluator.prepared_pairs(*source)
-
-
-def _evaluate(deblurrer: Any, pairs: Iterator[Any], output: pathlib.Path, **sampling: Any) -> str:
-    """Restores all pairs; writes and returns the table."""
-    from tqdm import tqdm
-
-    from deblur_tf.evaluation import evaluator
-
-    output.mkdir(parents=True, exist_ok=True)
-    n_samples = sampling["n_samples"]
-    results = []
-    pairs = itertools.islice(pairs, _LIMIT.value or None)
-    for pair in tqdm(pairs, unit="image", disable=not sys.stderr.isatty()):
-        result = evaluator.evaluate(deblurrer, pair, seed=_SEED.value, **sampling)
-        results.append(result)
-        psnrs = "  ".join(f"{k} {f['psnr']:.2f}" for k, f in result.figures.items())
-        tqdm.write(f"{pair.name}: PSNR {psnrs}")
-        # After each image, so that an interrupted evaluation leaves its figures.
-        evaluator.write_csv(output / "figures.csv", results)
-    table = evaluator.table(results, n_samples)
-    (output / "table.md").write_text(table + "\n", encoding="utf-8")
-    columns = {"blurry": [r.pair.blurry for r in results]}
-    columns["one sample"] = [r.sample for r in results]
-    if n_samples > 1:
-        columns[f"mean of {n_samples}"] = [r.mean for r in results]
-    columns["sharp"] = [r.pair.sharp for r in results]
-    sheet = evaluator.picture_sheet(list(zip(*columns.values(), strict=True)), list(columns))
-    sheet.save(output / "sheet.png")
-    return table
+        return pairs.folder(_PAIRS.value, _CROP.value)
+    return pairs.prepared(protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -133,24 +104,67 @@ def main(argv: Sequence[str]) -> int:
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
 
+    from tqdm import tqdm
+
+    from deblur_tf import metrics
+    from deblur_tf.evaluation import report, runner
     from deblur_tf.inference.deblurrer import Deblurrer
 
     protocol = _protocol()
-    open_pairs = _open_pairs(protocol)
+    pairs = _pairs(protocol)
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
-    output, points = pathlib.Path(_OUTPUT.value), _points(protocol, deblurrer.sampling)
+    if protocol and protocol.note:
+        print(f"note: {protocol.note}", flush=True)
+    size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
+    chosen = metrics.choose(_METRICS.value)
+    points = _points(protocol, deblurrer.sampling)
+    failed: list[str] = []
     for point in points:
-        folder = output if len(points) == 1 else output / f"T{point.steps}_beta{point.beta_max}"
-        if len(points) > 1 and (folder / "table.md").exists():
-            continue  # done before an interruption
-        table = _evaluate(
-            deblurrer,
-            open_pairs(),
-            folder,
-            **dataclasses.asdict(point),
-        )
-        print(f"{point.steps} step(s), beta_max {point.beta_max or 'fitted'}\n{table}", flush=True)
+        folder = pathlib.Path(_OUTPUT.value)
+        if len(points) > 1:
+            folder /= f"T{point.steps}_beta{point.beta_max}"
+        settings = {
+            "model": deblurrer.origin,
+            "weights": deblurrer.fingerprint(),
+            "pairs": pairs.title,
+            "size": size,
+            "limit": _LIMIT.value,
+            "seed": _SEED.value,
+            "sampling": dataclasses.asdict(point),
+            "metrics": [metric.name for metric in chosen],
+        }
+        results = report.Report(folder, settings, chosen)
+        if results.done:
+            print(f"{folder}: done before with these settings", flush=True)
+            continue
+        with tqdm(
+            total=min(_LIMIT.value or len(pairs), len(pairs)),
+            unit="image",
+            disable=not sys.stderr.isatty(),
+        ) as bar:
+
+            def tell(line: str, bar: Any = bar) -> None:
+                bar.update()
+                tqdm.write(line)
+
+            outcome = runner.evaluate(
+                deblurrer,
+                pairs,
+                chosen,
+                results,
+                size,
+                limit=_LIMIT.value,
+                on_image=tell,
+                seed=_SEED.value,
+                **dataclasses.asdict(point),
+            )
+        failed = outcome.failed
+        print(f"{point.describe()}\n{outcome.table}", flush=True)
+    for message in failed:
+        common.fail(message, common.FAILED)
+    if failed:
+        return common.fail(f"{len(failed)} of {len(pairs)} pairs could not be read", common.FAILED)
     return common.OK
 
 

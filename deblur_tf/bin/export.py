@@ -39,13 +39,13 @@ def main(argv: Sequence[str]) -> int:
     if os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
-    from deblur_tf import weights
+    from deblur_tf.models import saved
 
-    model, origin, sampling = weights.load_model(_MODEL.value)
+    model, origin, sampling = saved.load_model(_MODEL.value)
     if _FORMAT.value == "weights":
-        weights.save_model(model, _OUTPUT.value, sampling)
+        saved.save_model(model, _OUTPUT.value, sampling)
     else:
-        from deblur_tf.inference.export import export
+        from deblur_tf.serving.export import export
 
         export(model, _OUTPUT.value, sampling)
     print(f"{origin} -> {_OUTPUT.value}")

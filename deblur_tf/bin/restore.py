@@ -89,8 +89,8 @@ def _sampling(deblurrer: Any) -> Any:
 def _restore_one(deblurrer: Any, source: pathlib.Path, target: pathlib.Path, label: str) -> None:
     from tqdm import tqdm
 
+    from deblur_tf.data.photo_files import read_photo, write_photo
     from deblur_tf.inference import deblurrer as lib
-    from deblur_tf.inference.photo_io import read_photo, write_photo
 
     photo = read_photo(source)
     sampling = _sampling(deblurrer)
@@ -124,8 +124,9 @@ def main(argv: Sequence[str]) -> int:
     if not source.exists():
         raise common.UsageError(f"{source}: no such file or folder")
 
-    from deblur_tf.data.photos import DataError, list_images
-    from deblur_tf.inference.photo_io import OUTPUT_EXTENSIONS
+    from deblur_tf.data.photo_files import OUTPUT_EXTENSIONS
+    from deblur_tf.data.photos import list_images
+    from deblur_tf.errors import DataError, NonFiniteError
 
     if source.is_dir():
         inputs, root = list_images(source), source
@@ -140,9 +141,8 @@ def main(argv: Sequence[str]) -> int:
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     sampling = _sampling(deblurrer)
     print(
-        f"model {_MODEL.value}: {deblurrer.origin}; ddpm, {sampling.steps} step(s), "
-        f"beta_max {sampling.beta_max or 'fitted'}, seed {_SEED.value}, "
-        f"{sampling.n_samples} sample(s)",
+        f"model {_MODEL.value}: {deblurrer.origin}; ddpm, seed {_SEED.value}, "
+        f"{sampling.describe()}",
         flush=True,
     )
     failed, skipped = [], 0
@@ -152,14 +152,14 @@ def main(argv: Sequence[str]) -> int:
             continue
         try:
             _restore_one(deblurrer, path, target, f"[{i}/{len(plan)}]")
-        except (DataError, OSError, MemoryError) as error:
+        except (DataError, NonFiniteError, OSError, MemoryError) as error:
             failed.append(path)
-            common.fail(error, common.SOME_FAILED)
+            common.fail(error, common.FAILED)
     if skipped:
         print(f"{skipped} already there, skipped; --overwrite restores them again")
     if failed:
         names = ", ".join(str(p) for p in failed)
-        return common.fail(f"{len(failed)} of {len(plan)} failed: {names}", common.SOME_FAILED)
+        return common.fail(f"{len(failed)} of {len(plan)} failed: {names}", common.FAILED)
     return common.OK
 
 

@@ -84,9 +84,10 @@ def main(argv: Sequence[str]) -> int:
     distribution.prepare(_STRATEGY.value)
     import keras
 
-    from deblur_tf import config, weights
-    from deblur_tf.evaluation.validation import Validation
+    from deblur_tf import config
+    from deblur_tf.models import saved
     from deblur_tf.training import loop, steppers
+    from deblur_tf.training.validation import Validation
 
     placement = distribution.choose(_STRATEGY.value)
     device = distribution.device(_DEVICE.value)
@@ -103,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
 
     run_dir = pathlib.Path(_RUN_DIR.value)
-    if not weights.same_model_config(stepper.model, run_dir):
+    if not saved.same_model_config(stepper.model, run_dir):
         raise common.UsageError(
             f"{run_dir} holds a run of another model; choose another --run_dir, or the "
             f"settings in {run_dir / 'config.gin'}"
@@ -111,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     validation = None
     if stepper.chief:
         run_dir.mkdir(parents=True, exist_ok=True)
-        weights.save_model_config(stepper.model, run_dir, recipe.sampling)
+        saved.save_model_config(stepper.model, run_dir, recipe.sampling)
         (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
         validation = Validation(recipe, held_out)
         parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"

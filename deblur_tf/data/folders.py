@@ -8,9 +8,10 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image
 
-from deblur_tf.data.photos import DataError, list_images, read_rgb
+from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.data.photos import list_images
+from deblur_tf.errors import DataError
 
 # Names of the two folders, in lower case; any case is accepted.
 LAYOUTS = (("blur", "sharp"), ("input", "target"), ("lq", "gt"))
@@ -37,7 +38,8 @@ class PairFiles:
         """
         blurry, sharp = read_rgb(self.blurry), read_rgb(self.sharp)
         if blurry.shape != sharp.shape:
-            raise self._sizes(blurry.shape[1::-1], sharp.shape[1::-1])
+            sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (blurry, sharp))
+            raise DataError(f"{self.blurry} and {self.sharp} differ in size: {sizes}")
         return blurry, sharp
 
     def check(self) -> None:
@@ -46,20 +48,7 @@ class PairFiles:
         Raises:
           DataError: see `read`.
         """
-        sizes = []
-        for path in (self.blurry, self.sharp):
-            try:
-                with Image.open(path) as image:
-                    image.load()
-                    sizes.append(image.size)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(f"{path}: cannot be read as an image ({error})") from error
-        if sizes[0] != sizes[1]:
-            raise self._sizes(*sizes)
-
-    def _sizes(self, blurry: Sequence[int], sharp: Sequence[int]) -> DataError:
-        sizes = " and ".join(f"{w}x{h}" for w, h in (blurry, sharp))
-        return DataError(f"{self.blurry} and {self.sharp} differ in size: {sizes}")
+        self.read()
 
 
 def match(

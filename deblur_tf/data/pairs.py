@@ -6,18 +6,17 @@ restarted run sees the pairs it would have seen.
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-import gin
 import numpy as np
 
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop, random_dihedral
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN
+from deblur_tf.registry import configurable
 
 
 class PairSource(Protocol):
@@ -36,7 +35,7 @@ class PairSource(Protocol):
         """One phrase that says what the pairs are made of."""
 
 
-@gin.register
+@configurable
 class PairGenerator:
     """Random crops of photos, blurred by random camera shake (DvSR app. C).
 
@@ -84,34 +83,3 @@ class PairGenerator:
         window = np.ascontiguousarray(random_dihedral(window, rng))
         blurry = blur.degrade(window, rng, self.max_extent, self.max_stddev, self.mildness)
         return blurry, window[MARGIN:-MARGIN, MARGIN:-MARGIN]
-
-
-def batch_of(make_pair: PairSource, step: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The batch of a training step: uint8 [B, crop, crop, 3], blurry and sharp."""
-    pairs = [make_pair(step * batch_size + i) for i in range(batch_size)]
-    blurry, sharp = zip(*pairs, strict=True)
-    return np.stack(blurry), np.stack(sharp)
-
-
-def batches(
-    make_pair: PairSource,
-    batch_size: int,
-    first_step: int = 0,
-    workers: int = 2,
-    prefetch: int = 8,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches from `first_step` on, made ahead by threads, in order."""
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [
-            pool.submit(batch_of, make_pair, first_step + i, batch_size) for i in range(prefetch)
-        ]
-        step = first_step + prefetch
-        try:
-            while True:
-                batch = futures.pop(0).result()
-                futures.append(pool.submit(batch_of, make_pair, step, batch_size))
-                step += 1
-                yield batch
-        finally:
-            for future in futures:
-                future.cancel()

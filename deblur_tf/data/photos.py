@@ -7,18 +7,16 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from deblur_tf.data.cache import ImageCache
+from deblur_tf.data.photo_files import open_image, read_rgb
+from deblur_tf.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 # Sharp colour photographs that come with the scikit-image package.
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-
-
-class DataError(ValueError):
-    """Input data that cannot be used; the message names the file and the remedy."""
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -59,19 +57,6 @@ def _bundled(name: str) -> pathlib.Path:
     import skimage
 
     return pathlib.Path(skimage.__file__).parent / "data" / name
-
-
-def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a photo as uint8 [H, W, 3], upright by its EXIF orientation.
-
-    Raises:
-      DataError: if the file cannot be read as an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 
 class PhotoSet:
@@ -128,8 +113,5 @@ def open_photos(
     """
     paths = list_images(folder) if folder else bundled_photos()
     for path in paths:
-        try:
-            Image.open(path).close()
-        except (OSError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path}: cannot be read as an image ({error})") from error
+        open_image(path, path).close()
     return PhotoSet(paths, reductions)

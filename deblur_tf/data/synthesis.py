@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deblur_tf.data import blur
-from deblur_tf.data.photos import DataError
+from deblur_tf.errors import DataError
 
 MARGIN = (blur.MAX_SUPPORT - 1) // 2
 

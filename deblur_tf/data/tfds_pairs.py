@@ -8,14 +8,14 @@ import pathlib
 import re
 from typing import Any
 
-import gin
 import numpy as np
-from PIL import Image
 
 from deblur_tf.data.augment import random_pair_crop
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.order import CropOrder
-from deblur_tf.data.photos import DataError
+from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.errors import DataError
+from deblur_tf.registry import configurable
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -120,21 +120,16 @@ class TfdsImages:
         """
         record = self._records[int(index)]
         name = f"{self.name}, example {record['id'].decode()}"
-        blurry, sharp = (_decode(record[side], name, side) for side in ("blurry", "sharp"))
+        blurry, sharp = (
+            read_rgb(io.BytesIO(record[side]), f"{name}, {side} image")
+            for side in ("blurry", "sharp")
+        )
         if blurry.shape != sharp.shape:
             raise DataError(f"{name}: blurry {blurry.shape} and sharp {sharp.shape} differ in size")
         return blurry, sharp
 
 
-def _decode(data: bytes, name: str, side: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: the {side} image cannot be read ({error})") from error
-
-
-@gin.register
+@configurable
 class TfdsPairs:
     """Random crops of a prepared data set, flipped and rotated (DvSR sec. 5.2).
 

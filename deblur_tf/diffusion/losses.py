@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import gin
 from keras import ops
 
-Tensor = Any
+from deblur_tf.registry import configurable
+from deblur_tf.types import Tensor
 
 
-@gin.register
+@configurable
 def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
     """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
@@ -21,7 +20,7 @@ def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
     return ops.mean(ops.abs(_error(result, wanted)), axis=(1, 2, 3))
 
 
-@gin.register
+@configurable
 def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
     """sqrt(error^2 + width^2) - width, mean over pixels.
 
@@ -33,7 +32,7 @@ def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
     return ops.mean(square / (ops.sqrt(square + width * width) + width), axis=(1, 2, 3))
 
 
-@gin.register
+@configurable
 def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
     """log(MSE + floor) / 2: the PSNR of each image, but for sign and scale.
 

@@ -1,7 +1,7 @@
 """What a denoiser's output stands for: one object in place of scattered switches.
 
-A form says how the noisy target enters the network, which noise follows from the
-network's output, and what that output should have been. It knows no network and no
+A form says how the noisy target enters the network, which target and which noise follow
+from the network's output, and what that output should have been. It knows no network and no
 loss. `noisy` = l * target + sigma * noise, with l the noise level and
 sigma^2 = 1 - l^2; `known` is what is known of the target beforehand: the blurry image
 where the sharp image diffuses, zero where a residual does. All are [B, H, W, C], l is
@@ -11,13 +11,24 @@ where the sharp image diffuses, zero where a residual does. All are [B, H, W, C]
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import gin
-import keras
 from keras import ops
 
-Tensor = Any
+from deblur_tf.diffusion.process import per_pixel, predict_sharp
+from deblur_tf.registry import configurable
+from deblur_tf.types import Tensor
+
+
+class Estimate(NamedTuple):
+    """What one evaluation of the network says of a noisy target.
+
+    Attributes:
+      target, noise: float32 [B, H, W, C]; l * target + sigma * noise is the noisy target.
+    """
+
+    target: Tensor
+    noise: Tensor
 
 
 class Output(Protocol):
@@ -26,8 +37,10 @@ class Output(Protocol):
     def scale(self, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """What the network sees in place of `noisy`: [B, H, W, C]."""
 
-    def noise(self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """The noise that the network's output stands for: [B, H, W, C]."""
+    def estimate(
+        self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Estimate:
+        """The target and the noise that the network's output stands for."""
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """What the network's output should have been: [B, H, W, C]."""
@@ -54,16 +67,17 @@ class _Form:
         return cls(**config)
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 @dataclasses.dataclass(frozen=True)
 class Noise(_Form):
     """The output is the noise, as in the papers (eq. 3; DvSR eq. 5)."""
 
-    def noise(self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.noise`."""
-        del noisy, noise_level, known
-        return result
+    def estimate(
+        self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Estimate:
+        """See `Output.estimate`."""
+        del known
+        return Estimate(predict_sharp(noisy, result, noise_level), result)
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """See `Output.wanted`."""
@@ -71,32 +85,32 @@ class Noise(_Form):
         return noise
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 @dataclasses.dataclass(frozen=True)
 class Velocity(_Form):
     """The output is v = l * noise - sigma * target (Salimans and Ho, 2022).
 
-    The noise follows as sigma * noisy + l * v. The network need not learn to copy its
-    noisy input, and an L1 on v is the papers' L1 on the noise over l: very noisy
-    targets, where structure is decided, get their share.
+    The target follows as l * noisy - sigma * v, the noise as sigma * noisy + l * v. The
+    network need not learn to copy its noisy input, and an L1 on v is the papers' L1 on
+    the noise over l: very noisy targets, where structure is decided, get their share.
     """
 
-    def noise(self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.noise`."""
+    def estimate(
+        self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Estimate:
+        """See `Output.estimate`."""
         del known
-        level, sigma = _per_pixel(noise_level)
-        return sigma * noisy + level * result
+        level, sigma = per_pixel(noise_level)
+        return Estimate(level * noisy - sigma * result, sigma * noisy + level * result)
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """See `Output.wanted`."""
         del known
-        level, sigma = _per_pixel(noise_level)
+        level, sigma = per_pixel(noise_level)
         return level * noise - sigma * target
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 @dataclasses.dataclass(frozen=True)
 class Residual(_Form):
     """The output is what neither `known` nor `noisy` says of the target.
@@ -130,11 +144,17 @@ class Residual(_Form):
         level, _, variance = self._parts(noise_level)
         return (level * self.stddev / variance) * (noisy - level * known)
 
-    def noise(self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.noise`: (sigma / n^2) obs - (l s / n) F."""
+    def estimate(
+        self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Estimate:
+        """See `Output.estimate`: the target as above, noise (sigma / n^2) obs - (l s / n) F."""
         level, sigma, variance = self._parts(noise_level)
-        observed = (sigma / variance) * (noisy - level * known)
-        return observed - (level * self.stddev / ops.sqrt(variance)) * result
+        observed = (noisy - level * known) / variance
+        result = (self.stddev / ops.sqrt(variance)) * result
+        return Estimate(
+            known + level * self.stddev**2 * observed + sigma * result,
+            sigma * observed - level * result,
+        )
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """See `Output.wanted`: (sigma r / s - l s noise) / n.
@@ -148,7 +168,7 @@ class Residual(_Form):
 
     def _parts(self, noise_level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """l, sigma and n^2, each [B, 1, 1, 1]."""
-        level, sigma = _per_pixel(noise_level)
+        level, sigma = per_pixel(noise_level)
         return level, sigma, (level * self.stddev) ** 2 + sigma * sigma
 
 
@@ -164,9 +184,3 @@ def check(output: Output | None) -> Output:
             f"got {output!r}"
         )
     return output or Noise()
-
-
-def _per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
-    """l and sigma, each [B, 1, 1, 1]."""
-    level = noise_level[:, None, None, None]
-    return level, ops.sqrt(1.0 - level * level)

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
-from deblur_tf.schedules import Schedule
+from deblur_tf.diffusion.schedules import Schedule
+from deblur_tf.types import Tensor
 
-Tensor = Any
 
-
-def _per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
+def per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
     """(signal, sigma), each [B, 1, 1, 1]: sqrt(ab) and sqrt(1 - ab)."""
     level = noise_level[:, None, None, None]
     return level, ops.sqrt(1.0 - level * level)
@@ -22,13 +19,16 @@ def _per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
 
 def q_sample(sharp: Tensor, noise: Tensor, noise_level: Tensor) -> Tensor:
     """x_t = sqrt(ab) x_0 + sqrt(1 - ab) noise (DvSR eq. 2 and 5)."""
-    signal, sigma = _per_pixel(noise_level)
+    signal, sigma = per_pixel(noise_level)
     return signal * sharp + sigma * noise
 
 
 def predict_sharp(noisy: Tensor, noise: Tensor, noise_level: Tensor) -> Tensor:
-    """x_0 = (x_t - sqrt(1 - ab) noise) / sqrt(ab): eq. 2 solved for x_0."""
-    signal, sigma = _per_pixel(noise_level)
+    """x_0 = (x_t - sqrt(1 - ab) noise) / sqrt(ab): eq. 2 solved for x_0.
+
+    Needs noise_level > 0; schedules stop at `schedules.MIN_NOISE_LEVEL`.
+    """
+    signal, sigma = per_pixel(noise_level)
     return (noisy - sigma * noise) / signal
 
 
@@ -37,7 +37,7 @@ def predict_noise(noisy: Tensor, sharp: Tensor, noise_level: Tensor) -> Tensor:
 
     Needs noise_level < 1.
     """
-    signal, sigma = _per_pixel(noise_level)
+    signal, sigma = per_pixel(noise_level)
     return (noisy - signal * sharp) / sigma
 
 

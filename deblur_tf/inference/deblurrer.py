@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 from PIL import Image
 
 from deblur_tf import image_ops
-from deblur_tf.data.photos import read_rgb
-from deblur_tf.sampling import Sampler, sample_keys
-from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.weights import DEFAULT_MODEL, load_model
+from deblur_tf.arrays import named_variables, values_of
+from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.errors import NonFiniteError
+from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.models.restorer import Restorer
+from deblur_tf.models.saved import DEFAULT_MODEL, load_model
 
 
 class Deblurrer:
@@ -25,21 +28,21 @@ class Deblurrer:
     >>> sharp = deblurrer.restore("photo.jpg", n_samples=4, seed=1)
 
     Args:
-      model: see `deblur_tf.sampling`.
+      model: a built restorer.
       origin: where its weights are from, for messages.
       sampling: the settings to sample with unless others are given.
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Restorer,
         origin: str = "",
         sampling: SamplingSettings = DEFAULT_SAMPLING,
     ):
         self.model = model
         self.origin = origin
         self.sampling = sampling
-        self._sampler = Sampler(model)
+        self._restoration = Restoration(model)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Deblurrer:
@@ -49,6 +52,13 @@ class Deblurrer:
           ModelError: if it cannot be loaded.
         """
         return cls(*load_model(name_or_path))
+
+    def fingerprint(self) -> str:
+        """Tells models with other weights apart: 8 hexadecimal digits."""
+        digest = 0
+        for name, value in sorted(values_of(named_variables(self.model)).items()):
+            digest = zlib.crc32(value.tobytes(), zlib.crc32(name.encode(), digest))
+        return f"{digest:08x}"
 
     def samples(
         self,
@@ -78,24 +88,34 @@ class Deblurrer:
 
         Raises:
           ValueError: for an image of another type, or impossible settings.
+          NonFiniteError: if the model gave no picture.
         """
         blurry = np.asarray(blurry)
         if blurry.dtype != np.uint8 or blurry.ndim != 3 or blurry.shape[-1] != 3:
             raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
         sampling = self.sampling.but(steps, beta_max, n_samples)
         schedule = sampling.schedule()
-        condition = self._sampler.condition(
+        prepared = self._restoration.prepare(
             image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
         )
         result = []
         for i in range(sampling.n_samples):
 
             def progress(done: int, before: int = i * sampling.steps) -> None:
-                if on_step is not None:
-                    on_step(before + done)
+                on_step(before + done)
 
-            sample = self._sampler.sample(condition, sample_keys(seed, [i]), schedule, progress)
-            result.append(ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0)))
+            keys = sample_keys(seed, [i])
+            sample = self._restoration.sample(
+                prepared, keys, schedule, None if on_step is None else progress
+            )
+            sample = ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0))
+            if not np.isfinite(sample).all():
+                raise NonFiniteError(
+                    f"the result is not finite with {sampling.steps} step(s) of beta_max "
+                    f"{schedule.betas[-1]:g}: the model's weights are damaged, or these settings "
+                    "do not suit it; try its own, without --steps and --beta_max"
+                )
+            result.append(sample)
         return np.stack(result)
 
     def restore(

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import gin
 import keras
 from keras import ops
 
-from deblur_tf.injections import conv
-from deblur_tf.models.guidance import Guidance
 from deblur_tf.models.icdpm import GuidedDiffusion
-
-Tensor = Any
-Shape = tuple[int | None, ...]
+from deblur_tf.networks.guidance import Guidance
+from deblur_tf.networks.injections import conv
+from deblur_tf.registry import configurable
+from deblur_tf.types import Shape, Tensor
 
 
 def reverse_gradient(x: Tensor) -> Tensor:
@@ -29,7 +27,7 @@ def reverse_gradient(x: Tensor) -> Tensor:
     return 2.0 * ops.stop_gradient(x) - x
 
 
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class Discriminator(keras.layers.Layer):
     """From which domain a guidance feature is: one logit an image.
 
@@ -59,12 +57,8 @@ class Discriminator(keras.layers.Layer):
             feature = ops.leaky_relu(layer(feature), 0.2)
         return ops.mean(self.logit(feature), axis=(1, 2, 3))
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"channels": self.channels}
 
-
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class AlignedDiffusion(GuidedDiffusion):
     """`GuidedDiffusion` with a discriminator on each guidance feature.
 
@@ -99,6 +93,3 @@ class AlignedDiffusion(GuidedDiffusion):
             discriminator(reverse_gradient(ops.cast(feature, "float32")))
             for discriminator, feature in zip(self.discriminators, guidance.features, strict=True)
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"discriminator_channels": self.discriminator_channels}

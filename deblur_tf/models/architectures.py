@@ -6,9 +6,9 @@ import dataclasses
 
 import keras
 
-from deblur_tf.models.guidance import MultiscaleGuidance
 from deblur_tf.models.icdpm import GuidedDiffusion
-from deblur_tf.models.unet import UNet
+from deblur_tf.networks.guidance import MultiscaleGuidance
+from deblur_tf.networks.unet import UNet
 
 
 @dataclasses.dataclass(frozen=True)

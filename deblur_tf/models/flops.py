@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 
-from deblur_tf.models.restorer import Restorer
-
-Tensor = Any
+from deblur_tf.models.restorer import DiffusionRestorer
+from deblur_tf.types import Tensor
 
 
 def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int:
@@ -21,7 +20,7 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     layer sees. Pointwise work (activations, sums, pooling) is not counted.
 
     Args:
-      model: a built `UNet` or `Restorer`; of the latter, what is done once an
+      model: a built `UNet` or restorer; of the latter, what is done once an
         image and one denoising step are counted, as in the paper's Table 13.
       height, width: size of the image in pixels; multiples of the model's
         `size_multiple`, so that padding costs nothing.
@@ -42,7 +41,7 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
         total += 2 * positions * math.prod(layer.kernel.shape)
 
     with _observed(model, add):
-        if isinstance(model, Restorer) and model.sampling_steps(1):
+        if isinstance(model, DiffusionRestorer):
             model.compute_output_spec(image, level, image)
         elif getattr(model, "use_noise_level", False):
             model.compute_output_spec(image, level)

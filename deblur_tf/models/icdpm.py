@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import gin
 import keras
-from keras import ops
 
-from deblur_tf import image_ops
 from deblur_tf.diffusion import outputs
-from deblur_tf.models.guidance import Guidance, MultiscaleGuidance
 from deblur_tf.models.inputs import NoisyAndBlurry
-from deblur_tf.models.restorer import Restorer, serialize_part
-from deblur_tf.models.unet import UNet
+from deblur_tf.models.restorer import DiffusionRestorer
+from deblur_tf.networks.guidance import TARGETS, Guidance, MultiscaleGuidance
+from deblur_tf.networks.unet import UNet
+from deblur_tf.registry import configurable
+from deblur_tf.types import Shape, Tensor
 
-Tensor = Any
-Shape = tuple[int | None, ...]
+
+class Guided(NamedTuple):
+    """The condition of icDPM.
+
+    Attributes:
+      blurry: float32 [B, H, W, 3] in [-1, 1].
+      guidance: what the guidance network knows of it; empty when unguided.
+    """
+
+    blurry: Tensor
+    guidance: Guidance
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
-class GuidedDiffusion(Restorer):
+@configurable
+class GuidedDiffusion(DiffusionRestorer):
     """Predicts the noise in a noisy image, given the blurry one.
 
-    `guide` does not depend on the diffusion step: call it once per image and
-    `denoise` once per step. `call` does both and names its outputs.
-
-    Sizes that are no multiple of `size_multiple` are reflect-padded and cropped
-    back. The model itself is float32; give "mixed_bfloat16" to its parts.
+    `condition` does not depend on the diffusion step: call it once per image and
+    `denoise` once per step. `call` does both and names its outputs. The model itself
+    is float32; give "mixed_bfloat16" to its parts.
 
     Args:
       unet: the denoiser; takes the guidance features of its `guided_scales`.
@@ -39,6 +44,8 @@ class GuidedDiffusion(Restorer):
       output: what the UNet's output means, see `deblur_tf.diffusion.outputs`; None:
         the noise, as in the paper.
     """
+
+    stored_as = {"inputs": "inputs_layer", "output": "output_form"}
 
     def __init__(
         self,
@@ -63,7 +70,7 @@ class GuidedDiffusion(Restorer):
 
     @property
     def size_multiple(self) -> int:
-        """Sizes that are multiples of this need no padding."""
+        """Heights and widths must be multiples of this."""
         coarsest = 1 if self.guidance is None else self.guidance.size_multiple
         return max(self.unet.size_multiple, coarsest)
 
@@ -71,6 +78,11 @@ class GuidedDiffusion(Restorer):
     def guidance_scales(self) -> tuple[int, ...]:
         """k of each guidance scale, fine to coarse; empty when unguided."""
         return () if self.guidance is None else self.guidance.scales
+
+    @property
+    def guidance_channels(self) -> int:
+        """Of what the guidance network sees: 1 for gray."""
+        return 1 if self.guidance is None else TARGETS[self.guidance.target]
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
@@ -82,42 +94,34 @@ class GuidedDiffusion(Restorer):
         channels = self.inputs_layer.connect(self.guidance)
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
-    def guide(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guidance:
-        """The guidance of a blurry image: once per image (eq. 1-2).
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guided:
+        """The blurry image and its guidance: once per image (eq. 1-2).
 
-        Args:
-          blurry: float32 [B, H, W, 3] in [-1, 1].
-          noise: standard normal [B, ceil(H' / 2^k), ceil(W' / 2^k), 1] for each
-            of `guidance_scales`, H' x W' being the padded size; None adds none.
-
-        Returns:
-          Guidance at the padded size, for `denoise`; empty when unguided.
+        Arguments: see `Restorer.condition`.
         """
         if self.guidance is None:
-            return Guidance((), (), ())
-        padded = image_ops.pad_to_multiple(blurry, self.size_multiple)
-        return self.guidance(padded, noise)
+            return Guided(blurry, Guidance((), (), ()))
+        return Guided(blurry, self.guidance(blurry, noise))
 
-    def regression_targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
-        """What `Guidance.predictions` should be (eq. 2)."""
-        return () if self.guidance is None else self.guidance.targets(sharp)
+    def regression_terms(
+        self, condition: Guided, sharp: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """See `DiffusionRestorer.regression_terms` (eq. 2)."""
+        if self.guidance is None:
+            return (), (), ()
+        guidance = condition.guidance
+        return guidance.predictions, self.guidance.targets(sharp), guidance.inputs
 
-    def raw_output(
-        self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Guidance
-    ) -> Tensor:
-        """The UNet's output, float32 [B, H, W, 3]; see `Restorer.raw_output`."""
-        shape = ops.shape(noisy)
-        noisy, blurry = (image_ops.pad_to_multiple(x, self.size_multiple) for x in (noisy, blurry))
-        scaled = self.output_form.scale(noisy, noise_level, self.known(blurry, condition))
-        result = self.unet(
-            self.inputs_layer(scaled, blurry, condition), noise_level, self._latent(condition)
+    def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Guided) -> Tensor:
+        """The UNet's output, float32 [B, H, W, 3]; see `DiffusionRestorer.raw_output`."""
+        blurry, guidance = condition
+        scaled = self.output_form.scale(noisy, noise_level, blurry)
+        features = dict(zip(self.guidance_scales, guidance.features, strict=True))
+        return self.unet(
+            self.inputs_layer(scaled, blurry, guidance),
+            noise_level,
+            [features[scale] for scale in self.unet.guided_scales],
         )
-        return image_ops.crop(result, shape[1], shape[2])
-
-    def _latent(self, guidance: Guidance) -> list[Tensor]:
-        """The features of the scales that enter the denoiser."""
-        at = dict(zip(self.guidance_scales, guidance.features, strict=True))
-        return [at[scale] for scale in self.unet.guided_scales]
 
     def call(
         self,
@@ -132,19 +136,10 @@ class GuidedDiffusion(Restorer):
           "noise": float32 [B, H, W, 3], the predicted noise; "gray": the
           predicted sharp gray image of each scale, see `Guidance.predictions`.
         """
-        guidance = self.guide(blurry, guidance_noise)
+        condition = self.condition(blurry, guidance_noise)
         return {
-            "noise": self.denoise(noisy, noise_level, blurry, guidance),
-            "gray": guidance.predictions,
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "unet": serialize_part(self.unet),
-            "guidance": self.guidance and serialize_part(self.guidance),
-            "inputs": serialize_part(self.inputs_layer),
-            "output": keras.saving.serialize_keras_object(self.output_form),
-            "name": self.name,
+            "noise": self.denoise(noisy, noise_level, condition).noise,
+            "gray": condition.guidance.predictions,
         }
 
     def get_build_config(self) -> dict[str, Any]:
@@ -152,11 +147,3 @@ class GuidedDiffusion(Restorer):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.build(tuple(config["input_shape"]))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> GuidedDiffusion:
-        config = dict(config)
-        for part in ("unet", "guidance", "inputs", "output"):
-            if config.get(part) is not None:
-                config[part] = keras.saving.deserialize_keras_object(config[part])
-        return cls(**config)

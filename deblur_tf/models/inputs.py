@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import gin
 import keras
 from keras import ops
 
 from deblur_tf import image_ops
-from deblur_tf.models.guidance import TARGETS, Guidance, MultiscaleGuidance
+from deblur_tf.networks.guidance import TARGETS, Guidance, MultiscaleGuidance
+from deblur_tf.registry import configurable
+from deblur_tf.types import Tensor
 
-Tensor = Any
 
-
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class NoisyAndBlurry(keras.layers.Layer):
     """The noisy and the blurry image, 6 channels: icDPM (sec. 3.1)."""
 
@@ -31,8 +29,7 @@ class NoisyAndBlurry(keras.layers.Layer):
         return ops.concatenate([noisy, blurry], axis=-1)
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class NoisyBlurryAndBands(keras.layers.Layer):
     """Also the frequency bands of the blurry image, at about unit variance; ours.
 
@@ -68,12 +65,8 @@ class NoisyBlurryAndBands(keras.layers.Layer):
         bands = [band / self.stddev for band in image_ops.bands(blurry, self.sizes)]
         return ops.concatenate([noisy, blurry, *bands], axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"sizes": self.sizes, "stddev": self.stddev}
 
-
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class NoisyOnly(keras.layers.Layer):
     """The noisy image alone: "w/o input concatenation" of Table 11."""
 
@@ -88,8 +81,7 @@ class NoisyOnly(keras.layers.Layer):
         return noisy
 
 
-@gin.register
-@keras.saving.register_keras_serializable(package="deblur_tf")
+@configurable
 class NoisyBlurryAndPrediction(keras.layers.Layer):
     """Also the guidance network's prediction, upscaled: Table 9 (b), 9 channels.
 

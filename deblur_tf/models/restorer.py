@@ -1,9 +1,11 @@
-"""The one interface through which trainer, samplers and programs see a model.
+"""The contracts through which trainer, samplers and programs see a model.
 
-A model first makes a *condition* of the blurry image, once per image: guidance
-features, or a first prediction. Diffusion then runs on a *target* in which the
-sharp image is expressed given the condition: the sharp image itself (icDPM), or
-what the first prediction lacks (DvSR).
+A `Restorer` makes, once per image, a *condition*: all that is known of the blurry image,
+itself included. A `DiffusionRestorer` then diffuses a *target* in which the sharp image
+is expressed given the condition: the sharp image itself (icDPM), or what a first
+prediction lacks (DvSR). A `RegressionRestorer` needs no sampling.
+
+Sizes are multiples of `size_multiple` here; `deblur_tf.models.restoration` pads.
 """
 
 from __future__ import annotations
@@ -14,78 +16,88 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from deblur_tf.diffusion.outputs import Noise, Output
-
-Tensor = Any
-
-
-class Prediction(NamedTuple):
-    """A condition that is a first estimate of the sharp image.
-
-    Attributes:
-      image: float32 [B, H, W, 3], about [-1, 1], not clipped.
-      predictions: of structure, as `Guidance.predictions`: none.
-    """
-
-    image: Tensor
-    predictions: tuple[Tensor, ...] = ()
+from deblur_tf.diffusion.outputs import Estimate, Noise, Output
+from deblur_tf.types import Shape, Tensor
 
 
 class Restorer(keras.Model):
-    """Base of all models; the defaults are those of a diffusion model of images."""
+    """Base of all models.
 
-    # What the network's output means.
-    output_form: Output = Noise()
-    # k of each scale for which `guide` takes noise.
+    A condition is a NamedTuple of tensors with a field `blurry`: float32 [B, H, W, 3] in
+    [-1, 1].
+    """
+
+    # k of each scale for which `condition` takes noise, and its channels.
     guidance_scales: tuple[int, ...] = ()
+    guidance_channels: int = 1
+    # Names of what `diagnostics` returns.
+    diagnostic_names: tuple[str, ...] = ()
 
     @property
     def size_multiple(self) -> int:
-        """Sizes that are multiples of this need no padding."""
+        """Heights and widths must be multiples of this."""
         raise NotImplementedError
 
-    def guide(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Any:
-        """The condition of a blurry image, with a field `predictions`.
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Any:
+        """All that is known of blurry images: once per image.
 
         Args:
           blurry: float32 [B, H, W, 3] in [-1, 1].
-          noise: standard normal [B, H / 2^k, W / 2^k, 1] for each of
+          noise: standard normal [B, H / 2^k, W / 2^k, guidance_channels] for each of
             `guidance_scales`; None adds none.
         """
         raise NotImplementedError
 
-    def known(self, blurry: Tensor, condition: Any) -> Tensor:
-        """What is known of the target before sampling: [B, H, W, 3]."""
-        del condition
-        return blurry
+    def diagnostics(self, condition: Any, sharp: Tensor) -> dict[str, Tensor]:
+        """Figures to watch in training, [B] each; not part of the loss."""
+        del condition, sharp
+        return {}
 
-    def raw_output(
-        self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any
-    ) -> Tensor:
-        """The network's output, float32 [B, H, W, 3]; `output` says what it means.
+
+class RegressionRestorer(Restorer):
+    """A model whose condition holds the restored image already."""
+
+    def restore(self, condition: Any) -> Tensor:
+        """The restored image, float32 [B, H, W, 3], about [-1, 1]."""
+        raise NotImplementedError
+
+
+class DiffusionRestorer(Restorer):
+    """A model to be sampled; the defaults are those of a diffusion model of images."""
+
+    # What the network's output means.
+    output_form: Output = Noise()
+
+    def target_shape(self, condition: Any) -> Shape:
+        """(B, H, W, C) of what diffuses; the entries may be tensors."""
+        return ops.shape(condition.blurry)
+
+    def known(self, condition: Any) -> Tensor:
+        """What is known of the target before sampling, of its shape."""
+        return condition.blurry
+
+    def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Tensor:
+        """The network's output, float32; `output_form` says what it means.
 
         Args:
-          noisy: float32 [B, H, W, 3], noise_level * target + sigma * noise.
+          noisy: float32, noise_level * target + sigma * noise, of the target's shape.
           noise_level: float32 [B], sqrt(alpha_bar) in (0, 1].
-          blurry: float32 [B, H, W, 3] in [-1, 1].
-          condition: what `guide(blurry)` returned.
+          condition: what `condition(blurry)` returned.
         """
         raise NotImplementedError
 
-    def denoise(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor, condition: Any) -> Tensor:
-        """The noise predicted in a noisy target, float32 [B, H, W, 3] (eq. 3).
+    def denoise(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Estimate:
+        """The target and the noise in a noisy target (eq. 3); see `raw_output`."""
+        result = self.raw_output(noisy, noise_level, condition)
+        return self.output_form.estimate(result, noisy, noise_level, self.known(condition))
 
-        Arguments are those of `raw_output`.
-        """
-        result = self.raw_output(noisy, noise_level, blurry, condition)
-        return self.output_form.noise(result, noisy, noise_level, self.known(blurry, condition))
-
-    def sampling_steps(self, steps: Any) -> Any:
-        """How many of the schedule's steps the model takes."""
-        return steps
+    def limit(self, target: Tensor, condition: Any) -> Tensor:
+        """The nearest target whose image is in [-1, 1], as the papers clip x_0."""
+        image = ops.clip(self.to_image(target, condition), -1.0, 1.0)
+        return self.to_target(image, condition)
 
     def to_target(self, sharp: Tensor, condition: Any) -> Tensor:
-        """What diffuses, of a sharp image: [B, H, W, 3]."""
+        """What diffuses, of a sharp image [B, H, W, 3]."""
         del condition
         return sharp
 
@@ -94,18 +106,28 @@ class Restorer(keras.Model):
         del condition
         return target
 
-    def regression_targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
-        """What `condition.predictions` should be."""
-        del sharp
-        return ()
+    def regression_terms(
+        self, condition: Any, sharp: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """What the condition predicts, what it should be, and what it was made from.
 
-    def diagnostics(self, condition: Any, sharp: Tensor) -> dict[str, Tensor]:
-        """Figures to watch in training, [B] each; not part of the loss."""
+        For the multiscale regression loss (eq. 2): three sequences of the same shapes,
+        one entry a scale; empty for a model without such a loss.
+        """
         del condition, sharp
-        return {}
+        return (), (), ()
 
-    # Names of what `diagnostics` returns.
-    diagnostic_names: tuple[str, ...] = ()
+
+class Prediction(NamedTuple):
+    """A condition that holds a first estimate of the sharp image.
+
+    Attributes:
+      blurry: float32 [B, H, W, 3] in [-1, 1].
+      image: float32 [B, H, W, 3], about [-1, 1], not clipped.
+    """
+
+    blurry: Tensor
+    image: Tensor
 
 
 DRIFT_NAMES = ("drift_red", "drift_green", "drift_blue")
@@ -118,10 +140,3 @@ def drift(prediction: Tensor, sharp: Tensor) -> dict[str, Tensor]:
     """
     means = ops.mean(prediction - sharp, axis=(1, 2))
     return {name: means[:, i] for i, name in enumerate(DRIFT_NAMES)}
-
-
-def serialize_part(layer: keras.layers.Layer) -> dict[str, Any]:
-    """Serialises a part that only its owner builds, under its owner's path."""
-    config = keras.saving.serialize_keras_object(layer)
-    config.pop("build_config", None)
-    return config

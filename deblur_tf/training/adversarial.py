@@ -10,18 +10,16 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import gin
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
 from deblur_tf.data.pairs import PairSource
+from deblur_tf.registry import configurable
 from deblur_tf.training.objective import Objective
+from deblur_tf.types import Tensor
 
-Tensor = Any
 
-
-@gin.register
+@configurable
 class AlternatingPairs:
     """Even numbers from one source of pairs, odd ones from another.
 
@@ -46,7 +44,7 @@ class AlternatingPairs:
         return self.sources[index % 2](index // 2)
 
 
-@gin.register
+@configurable
 @dataclasses.dataclass(frozen=True)
 class AlignedObjective:
     """The usual loss on the first domain, plus the discriminators' on both.
@@ -71,13 +69,12 @@ class AlignedObjective:
         domain = ops.cast(items % 2, "float32")
         # Twice the weight on half of the examples.
         first = 2.0 * (1.0 - domain)
-        figures = {
-            name: first * values
-            for name, values in self.objective(model, blurry, sharp, step, items).items()
-        }
-        guidance = model.guide(image_ops.to_model_range(blurry))
+        condition, draws = self.objective.condition(model, blurry, step, items)
+        usual = self.objective.loss(model, condition, draws, sharp, step)
+        figures = {name: first * values for name, values in usual.items()}
         losses = [
-            ops.softplus(logits) - domain * logits for logits in model.domain_logits(guidance)
+            ops.softplus(logits) - domain * logits
+            for logits in model.domain_logits(condition.guidance)
         ]
         adversarial = sum(losses) / len(losses)
         loss = figures["loss"] + self.weight * adversarial

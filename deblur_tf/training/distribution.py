@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from deblur_tf.errors import DeviceError, WorkerError
+
 STRATEGIES = ("auto", "tpu", "mirrored", "multiworker", "one")
 
 # What TensorFlow needs to be told before it is imported to find a TPU.
@@ -25,14 +27,6 @@ TPU_ENVIRONMENT = {
         "--tf_mlir_enable_merge_control_flow_pass=true"
     ),
 }
-
-
-class StrategyError(ValueError):
-    """The strategy asked for cannot be had; the message says what is missing."""
-
-
-class WorkerError(RuntimeError):
-    """Another process of the run stopped answering."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +83,7 @@ def cluster_of(text: str) -> tuple[int, bool]:
     """Number of training processes and whether this one is chief, of TF_CONFIG.
 
     Raises:
-      StrategyError: saying what is wrong with it.
+      DeviceError: saying what is wrong with it.
     """
     try:
         config = json.loads(text)
@@ -97,7 +91,7 @@ def cluster_of(text: str) -> tuple[int, bool]:
         jobs = {job: list(cluster.get(job, [])) for job in ("chief", "worker")}
         address = jobs[task["type"]][int(task["index"])]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise StrategyError(
+        raise DeviceError(
             f"TF_CONFIG cannot be used ({type(error).__name__}: {error}); it must look like "
             '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
             '"task": {"type": "worker", "index": 0}}'
@@ -116,27 +110,27 @@ def choose(name: str = "auto") -> Placement:
       name: one of `STRATEGIES`.
 
     Raises:
-      StrategyError: if what was asked for by name is not there.
+      DeviceError: if what was asked for by name is not there.
     """
     import keras
 
     if name not in STRATEGIES:
-        raise StrategyError(f"unknown strategy {name!r}; one of {', '.join(STRATEGIES)}")
+        raise DeviceError(f"unknown strategy {name!r}; one of {', '.join(STRATEGIES)}")
     if keras.backend.backend() != "tensorflow":
         if name not in ("auto", "one"):
-            raise StrategyError(f"--strategy={name} needs KERAS_BACKEND=tensorflow")
+            raise DeviceError(f"--strategy={name} needs KERAS_BACKEND=tensorflow")
         return Placement(reason="all that training on JAX uses")
     if name == "tpu" or (name == "auto" and tpu_attached()):
         try:
             return _tpu("asked for" if name == "tpu" else "a TPU is attached")
-        except StrategyError as error:
+        except DeviceError as error:
             if name == "tpu":
                 raise
             print(f"no TPU after all: {error}", flush=True)
     text = os.environ.get("TF_CONFIG")
     if name == "multiworker" or (name == "auto" and text):
         if not text:
-            raise StrategyError(
+            raise DeviceError(
                 "--strategy=multiworker needs the environment variable TF_CONFIG in each process"
             )
         return _multiworker(text)
@@ -152,13 +146,13 @@ def device(kind: str = "auto") -> str:
       kind: "cpu", "gpu" or "tpu" if it must be one of these.
 
     Raises:
-      StrategyError: if it is another one.
+      DeviceError: if it is another one.
     """
     import keras
 
     found, name = _jax_device() if keras.backend.backend() == "jax" else _tensorflow_device()
     if kind not in ("auto", found):
-        raise StrategyError(
+        raise DeviceError(
             f"--device={kind}: {keras.backend.backend()} sees no {kind.upper()} and would use "
             f"{name} ({found}); install its build for that device, or use --device=auto"
         )
@@ -173,7 +167,7 @@ def _jax_device() -> tuple[str, str]:
     try:
         first = jax.devices()[0]
     except RuntimeError as error:  # JAX_PLATFORMS asks for what is not there
-        raise StrategyError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
+        raise DeviceError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
     return {"cuda": "gpu", "rocm": "gpu"}.get(first.platform, first.platform), first.device_kind
 
 
@@ -200,7 +194,7 @@ def _tpu(reason: str) -> Placement:
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
         first_line = str(error).splitlines()[0][:100]
-        raise StrategyError(f"no TPU can be initialised on this host ({first_line})") from error
+        raise DeviceError(f"no TPU can be initialised on this host ({first_line})") from error
     return Placement(tf.distribute.TPUStrategy(resolver), reason)
 
 
@@ -218,7 +212,7 @@ def _local(name: str) -> Placement:
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     if name == "mirrored" and len(devices) < 2:
-        raise StrategyError(
+        raise DeviceError(
             f"--strategy=mirrored needs two or more GPUs; this host has {len(gpus)}. "
             "Use --strategy=one"
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from deblur_tf.training.state import named_variables
-
-Tensor = Any
+from deblur_tf.arrays import named_variables
+from deblur_tf.types import Tensor
 
 
 def ema_decay(step: Tensor, decay: float) -> Tensor:

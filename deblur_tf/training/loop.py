@@ -12,22 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from deblur_tf.arrays import Arrays, read_npz
+from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.data.photos import DataError
+from deblur_tf.errors import CheckpointError, DataError, NonFiniteError
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.report import Report, SilentReport
-from deblur_tf.training.state import CheckpointError, Checkpoints, State, read_npz
 from deblur_tf.training.steppers import Stepper
 
 # Given the averaged weights by name: figures, and a picture uint8 [H, W, 3].
-Validate = Callable[[State], tuple[dict[str, float], np.ndarray]]
+Validate = Callable[[Arrays], tuple[dict[str, float], np.ndarray]]
 
 # The validation figure that the best checkpoint is chosen by.
 SCORE = "psnr_restored"
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the newest checkpoint is from before."""
 
 
 class StopRequest:
@@ -89,7 +86,7 @@ class _Window:
         """Reads the pending metrics.
 
         Raises:
-          NonFiniteLossError: naming the step and the loss terms.
+          NonFiniteError: naming the step and the loss terms.
         """
         if self._pending is None:
             return
@@ -100,7 +97,7 @@ class _Window:
             row = {name: float(value) for name, value in zip(columns, values, strict=True)}
             if not all(math.isfinite(value) for value in row.values()):
                 terms = ", ".join(f"{name} = {value}" for name, value in row.items())
-                raise NonFiniteLossError(
+                raise NonFiniteError(
                     f"step {step + i + 1}: the loss is not finite ({terms}). The run was "
                     "stopped; its newest checkpoint is from before that. Try a lower "
                     "learning rate, a longer warm-up or float32."
@@ -144,7 +141,7 @@ def train(
       stopped it.
 
     Raises:
-      NonFiniteLossError: at the first loss that is NaN or infinite.
+      NonFiniteError: at the first loss that is NaN or infinite.
       CheckpointError: if the newest checkpoint cannot be read or does not fit.
       SaveError: if a checkpoint cannot be written.
       DataError: if a training pair cannot be made; what was learned is saved.

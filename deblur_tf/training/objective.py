@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import gin
 import numpy as np
 from keras import ops
 
 from deblur_tf import image_ops, noise
 from deblur_tf.diffusion import losses, process
-from deblur_tf.sampling import guidance_noise
-from deblur_tf.schedules import Schedule, linear_betas
+from deblur_tf.diffusion.schedules import Schedule, linear_betas
+from deblur_tf.models.restoration import guidance_noise
+from deblur_tf.models.restorer import DiffusionRestorer
+from deblur_tf.registry import configurable
+from deblur_tf.types import Tensor
 
-Tensor = Any
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 # Streams of random numbers drawn from one (seed, step, example) key.
@@ -37,8 +38,8 @@ class Draws(NamedTuple):
 
 
 def batch_loss(
-    model: Any,
-    blurry: Tensor,
+    model: DiffusionRestorer,
+    condition: Any,
     sharp: Tensor,
     draws: Draws,
     step: Tensor,
@@ -49,9 +50,9 @@ def batch_loss(
     """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
 
     Args:
-      model: a `Restorer` that diffuses.
-      blurry, sharp: float32 [B, H, W, 3] in [-1, 1], sizes multiples of the
-        model's `size_multiple`.
+      model: a `DiffusionRestorer`.
+      condition: the model's, of the blurry images.
+      sharp: float32 [B, H, W, 3] in [-1, 1].
       draws: the noise of this step.
       step: number of optimizer steps done.
       warm_start_steps: see `losses.warm_start_weight`.
@@ -62,31 +63,30 @@ def batch_loss(
       what it would be if the guidance returned what it sees, and the model's
       diagnostics: float32 [B] each.
     """
-    condition = model.guide(blurry, draws.guidance_noise)
     target = model.to_target(sharp, condition)
     noisy = process.q_sample(target, draws.noise, draws.noise_level)
-    result = model.raw_output(noisy, draws.noise_level, blurry, condition)
-    known = model.known(blurry, condition)
+    result = model.raw_output(noisy, draws.noise_level, condition)
+    known = model.known(condition)
     wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
 
     denoising = distance(result, wanted)
     figures = model.diagnostics(condition, sharp)
-    if not condition.predictions:
+    predictions, targets, seen = model.regression_terms(condition, sharp)
+    if not predictions:
         return {"loss": denoising, "denoising": denoising, **figures}
 
-    targets = model.regression_targets(sharp)
-    regression = losses.multiscale_regression(condition.predictions, targets)
+    regression = losses.multiscale_regression(predictions, targets)
     weight = losses.warm_start_weight(step, warm_start_steps)
     return {
         "loss": regression_weight * regression + weight * denoising,
         "denoising": denoising,
         "regression": regression,
-        "regression_of_input": losses.multiscale_regression(condition.inputs, targets),
+        "regression_of_input": losses.multiscale_regression(seen, targets),
         **figures,
     }
 
 
-@gin.register
+@configurable
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """What is minimised, and how its random numbers are drawn.
@@ -136,20 +136,31 @@ class Objective:
                 noise.uniform(noise.fold_in(keys, _CHOICE)),
                 noise.uniform(noise.fold_in(keys, _FRACTION)),
             ),
-            guidance_noise(keys, model.guidance_scales, height, width),
+            guidance_noise(model, keys, height, width),
         )
+
+    def condition(
+        self, model: Any, blurry: Tensor, step: Tensor, items: Tensor
+    ) -> tuple[Any, Draws]:
+        """The model's condition of uint8 images [B, H, W, 3], and this step's draws."""
+        draws = self.draw(model, ops.shape(blurry), step, items)
+        blurry = image_ops.to_model_range(blurry)
+        return model.condition(blurry, draws.guidance_noise), draws
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """`batch_loss` of uint8 images [B, H, W, 3] with this step's draws."""
-        blurry = image_ops.to_model_range(blurry)
-        sharp = image_ops.to_model_range(sharp)
-        draws = self.draw(model, ops.shape(sharp), step, items)
+        """`loss` of uint8 images [B, H, W, 3] with this step's draws."""
+        return self.loss(model, *self.condition(model, blurry, step, items), sharp, step)
+
+    def loss(
+        self, model: Any, condition: Any, draws: Draws, sharp: Tensor, step: Tensor
+    ) -> dict[str, Tensor]:
+        """`batch_loss` of what `condition` returned and sharp images, uint8 [B, H, W, 3]."""
         return batch_loss(
             model,
-            blurry,
-            sharp,
+            condition,
+            image_ops.to_model_range(sharp),
             draws,
             step,
             self.warm_start_steps,
@@ -158,7 +169,7 @@ class Objective:
         )
 
 
-@gin.register
+@configurable
 @dataclasses.dataclass(frozen=True)
 class L2Objective:
     """Mean squared error of a first prediction (DvSR sec. 6.2, Table 4)."""
@@ -173,6 +184,6 @@ class L2Objective:
         """Of uint8 images [B, H, W, 3]: "loss" and diagnostics, [B] each."""
         del step, items  # nothing is drawn
         sharp = image_ops.to_model_range(sharp)
-        condition = model.guide(image_ops.to_model_range(blurry))
-        loss = ops.mean(ops.square(condition.image - sharp), axis=(1, 2, 3))
+        condition = model.condition(image_ops.to_model_range(blurry))
+        loss = ops.mean(ops.square(model.restore(condition) - sharp), axis=(1, 2, 3))
         return {"loss": loss, **model.diagnostics(condition, sharp)}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gin
 import keras
 from keras import ops
+
+from deblur_tf.registry import configurable
 
 
 @keras.saving.register_keras_serializable(package="deblur_tf")
@@ -49,7 +50,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-@gin.register
+@configurable
 def adam(
     learning_rate: float = 1e-4,
     warmup_steps: int = 20_000,
@@ -71,7 +72,7 @@ def adam(
     )
 
 
-@gin.register
+@configurable
 def adamw(
     learning_rate: float = 1e-4,
     warmup_steps: int = 0,

@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import gin
-
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.registry import configurable
 from deblur_tf.training.objective import L2Objective, Objective
 from deblur_tf.training.optimizer import adam
 
 
-@gin.register
+@configurable
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What to train, on what, and for how long. Counts are optimizer steps.

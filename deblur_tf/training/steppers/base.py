@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from deblur_tf.arrays import Arrays, assign_named, named_variables, select, values_of
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import EMA
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.state import State, assign_named, named_variables, select
 
 Metrics = dict[str, Any]
 
@@ -41,13 +41,13 @@ class Stepper(Protocol):
         Returns metrics, lazily: a scalar each, or [steps].
         """
 
-    def state(self, step: int) -> State:
+    def state(self, step: int) -> Arrays:
         """All that a restart needs, after `step` steps."""
 
     def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
         """Takes over a state; returns its step."""
 
-    def averages(self) -> State:
+    def averages(self) -> Arrays:
         """The averaged weights by name."""
 
     def learning_rate(self) -> float:
@@ -84,11 +84,11 @@ class BaseStepper:
             "optimizer": optimizer,
         }
 
-    def state(self, step: int) -> State:
+    def state(self, step: int) -> Arrays:
         arrays = {
-            f"{group}/{name}": keras.ops.convert_to_numpy(variable.value)
+            f"{group}/{name}": value
             for group, variables in self._named().items()
-            for name, variable in variables.items()
+            for name, value in values_of(variables).items()
         }
         return arrays | {"step": np.int64(step)}
 
@@ -102,12 +102,9 @@ class BaseStepper:
         # After a resume at an odd step, up to the next multiple.
         return self.steps_per_call - step % self.steps_per_call
 
-    def averages(self) -> State:
+    def averages(self) -> Arrays:
         """The averaged weights by name."""
-        return {
-            name: keras.ops.convert_to_numpy(variable.value)
-            for name, variable in self.ema.variables.items()
-        }
+        return values_of(self.ema.variables)
 
     def learning_rate(self) -> float:
         """That of the next step."""

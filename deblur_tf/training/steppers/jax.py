@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from deblur_tf.arrays import Arrays
+from deblur_tf.data.input import threads
+from deblur_tf.data.input.batch import Batch
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import ema_decay, ema_update
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.state import State
 from deblur_tf.training.steppers.base import BaseStepper, Metrics
 
 
@@ -59,7 +60,7 @@ class JaxStepper(BaseStepper):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(keras.ops.copy(value))
 
-    def state(self, step: int) -> State:
+    def state(self, step: int) -> Arrays:
         """All that a restart needs, after `step` steps."""
         self._fill()
         return super().state(step)
@@ -70,7 +71,7 @@ class JaxStepper(BaseStepper):
         self._values = self._read()
         return step
 
-    def averages(self) -> State:
+    def averages(self) -> Arrays:
         """The averaged weights by name."""
         self._fill()
         return super().averages()
@@ -83,70 +84,54 @@ class JaxStepper(BaseStepper):
                 variable.assign(keras.ops.copy(value))
         return super().learning_rate()
 
-    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
-        """Stacked batches for each call; of pairs made on the device, nothing."""
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Batch | None]:
+        """Stacked batches for each call; of pairs made on the device, none."""
         import jax
 
-        from deblur_tf.data.pairs import batches
-
-        if hasattr(pairs, "make"):
-            self._source = pairs
-            self._arrays = jax.device_put(pairs.arrays())
-            self._jitted = self._compiled()
-            return itertools.repeat(())
-        self._source, self._arrays = None, {}
+        on_device = hasattr(pairs, "make")
+        self._source = pairs if on_device else None
+        self._arrays = jax.device_put(pairs.arrays()) if on_device else {}
         self._jitted = self._compiled()
-        single = batches(pairs, self.batch_size, first_step, self.loader_threads)
-        return self._stacked(single, first_step)
-
-    def _stacked(self, single: Iterator[Any], step: int) -> Iterator[Any]:
-        with contextlib.closing(single):
-            while True:
-                count = self.steps(step)
-                blurry, sharp = zip(*itertools.islice(single, count), strict=True)
-                step += count
-                yield np.stack(blurry), np.stack(sharp)
+        if on_device:
+            return itertools.repeat(None)
+        return threads.stacked(pairs, self.batch_size, first_step, self.steps, self.loader_threads)
 
     def sum_over_workers(self, value: float) -> float:
         """There is one process."""
         return value
 
-    def loss(
-        self, weights: Any, blurry: Any, sharp: Any, step: Any, items: Any
-    ) -> tuple[Any, Metrics]:
+    def loss(self, weights: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         """Loss of a part of the batch and its terms: a pure function of the weights.
 
         Sums over the examples divided by the global batch size.
         """
         mapping = list(zip(self.model.trainable_variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            per_example = self.objective(self.model, blurry, sharp, step, items)
+            per_example = self.objective(self.model, batch.blurry, batch.sharp, step, batch.item)
         parts = {
             name: keras.ops.sum(values) / self.batch_size for name, values in per_example.items()
         }
         return parts["loss"], parts
 
-    def _gradients(self, weights: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+    def _gradients(self, weights: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         import jax
 
         gradient = jax.grad(self.loss, has_aux=True)
-        items = np.arange(self.batch_size, dtype=np.int32)
         if self.accumulate == 1:
-            return gradient(weights, blurry, sharp, step, items)
+            return gradient(weights, batch, step)
 
-        def add(total: Any, part: Any) -> tuple[Any, Metrics]:
-            blurry, sharp, items = part
-            more, terms = gradient(weights, blurry, sharp, step, items)
+        def add(total: Any, part: Batch) -> tuple[Any, Metrics]:
+            more, terms = gradient(weights, part, step)
             return jax.tree.map(lambda a, b: a + b, total, more), terms
 
-        parted = [x.reshape(self.accumulate, -1, *x.shape[1:]) for x in (blurry, sharp, items)]
+        parted = Batch(*(x.reshape(self.accumulate, -1, *x.shape[1:]) for x in batch))
         zeros = jax.tree.map(lambda w: 0.0 * w, weights)
         total, terms = jax.lax.scan(add, zeros, parted)
         return total, {name: values.sum() for name, values in terms.items()}
 
-    def _step(self, values: Any, blurry: Any, sharp: Any, step: Any) -> tuple[Any, Metrics]:
+    def _step(self, values: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         weights, optimizer, average = values
-        gradients, parts = self._gradients(weights, blurry, sharp, step)
+        gradients, parts = self._gradients(weights, batch, step)
         weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
         decay = ema_decay(step, self.ema.decay)
         average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
@@ -161,8 +146,9 @@ class JaxStepper(BaseStepper):
             step, batch = inputs
             if self._source is not None:
                 items = np.arange(self.batch_size, dtype=np.int32)
-                batch = self._source.make(arrays, step * self.batch_size + items)
-            return self._step(values, *batch, step)
+                made = self._source.make(arrays, step * self.batch_size + items)
+                batch = Batch(*made, items)
+            return self._step(values, batch, step)
 
         steps = first_step + np.arange(count, dtype=np.int32)
         if count == 1:  # a loop of one would compile more slowly
@@ -171,16 +157,13 @@ class JaxStepper(BaseStepper):
             return values, jax.tree.map(lambda x: x[None], parts)
         return jax.lax.scan(one, values, (steps, batches))
 
-    def lower(self, *batch: Any) -> Any:
-        """The call for step 0, as JAX stages it before compiling.
-
-        batch: blurry and sharp, uint8 [steps, B, H, W, 3] each.
-        """
+    def lower(self, batch: Batch) -> Any:
+        """The call for step 0, as JAX stages it before compiling."""
         return self._jitted.lower(self._values, self._arrays, batch, np.int32(0), self.steps(0))
 
-    def __call__(self, batch: Any, step: int) -> Metrics:
+    def __call__(self, batch: Batch | None, step: int) -> Metrics:
         self._values, parts = self._jitted(
-            self._values, self._arrays, tuple(batch), np.int32(step), self.steps(step)
+            self._values, self._arrays, batch, np.int32(step), self.steps(step)
         )
         # JAX sorts dictionaries.
         return {name: parts[name] for name in self.objective.terms(self.model)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from deblur_tf.data.input.batch import Batch
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.recipe import Recipe
@@ -34,56 +35,30 @@ class TensorFlowStepper(BaseStepper):
         self._summed = tf.function(self._sum, autograph=False)
 
     def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
-        from deblur_tf.data import pipeline
-        from deblur_tf.data.photos import DataError
+        """Endless batches for `__call__`, from a step on."""
+        from deblur_tf.data.input import tensorflow
 
-        tf = self._tf
-        failures: list[DataError] = []
+        return tensorflow.distributed(self.strategy, pairs, self.batch_size, first_step)
 
-        def make(context: Any) -> Any:
-            count = self.batch_size // context.num_input_pipelines
-            first = context.input_pipeline_id * count
-            return pipeline.pair_dataset(
-                pairs,
-                self.batch_size,
-                first_step,
-                range(first, first + count),
-                context.get_per_replica_batch_size(self.batch_size),
-                failures,
-            )
-
-        iterator = iter(self.strategy.distribute_datasets_from_function(make))
-        while True:
-            try:
-                batch = next(iterator)
-            except tf.errors.OpError:
-                if failures:
-                    raise failures[0] from None
-                raise
-            yield batch
-
-    def _replica_step(self, batch: Mapping[str, Any], step: Any) -> Metrics:
+    def _replica_step(self, batch: Batch, step: Any) -> Metrics:
         gradients, parts = self._gradients(batch, step)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         self.ema.update(step)
         return parts
 
-    def _gradients(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+    def _gradients(self, batch: Batch, step: Any) -> tuple[list[Any], Metrics]:
         """Of a replica's share of the batch, in `accumulate` parts."""
         tf = self._tf
         if self.accumulate == 1:
             return self._gradients_at_once(batch, step)
 
         def add(i: Any, gradients: list[Any], sums: Metrics) -> tuple[Any, list[Any], Metrics]:
-            part = {name: values[i] for name, values in parted.items()}
+            part = Batch(*(values[i] for values in parted))
             more, terms = self._gradients_at_once(part, step)
             gradients = [a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)]
             return i + 1, gradients, {name: sums[name] + terms[name] for name in sums}
 
-        parted = {
-            name: tf.reshape(values, [self.accumulate, -1, *values.shape[1:]])
-            for name, values in batch.items()
-        }
+        parted = [tf.reshape(x, [self.accumulate, -1, *x.shape[1:]]) for x in batch]
         zeros = [tf.zeros(v.shape, v.dtype) for v in self.model.trainable_variables]
         sums = {name: tf.zeros([]) for name in self.objective.terms(self.model)}
         _, gradients, sums = tf.while_loop(
@@ -95,12 +70,10 @@ class TensorFlowStepper(BaseStepper):
         )
         return gradients, sums
 
-    def _gradients_at_once(self, batch: Mapping[str, Any], step: Any) -> tuple[list[Any], Metrics]:
+    def _gradients_at_once(self, batch: Batch, step: Any) -> tuple[list[Any], Metrics]:
         tf = self._tf
         with tf.GradientTape() as tape:
-            per_example = self.objective(
-                self.model, batch["blurry"], batch["sharp"], step, batch["item"]
-            )
+            per_example = self.objective(self.model, batch.blurry, batch.sharp, step, batch.item)
             parts = {
                 name: tf.reduce_sum(values) / self.batch_size
                 for name, values in per_example.items()

@@ -1,0 +1,96 @@
+"""Named arrays: the variables of a model, and files of them."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from deblur_tf.errors import CheckpointError
+from deblur_tf.files import replacing
+
+Arrays = dict[str, np.ndarray]
+
+
+def named_variables(
+    layer: keras.layers.Layer, trainable_only: bool = False
+) -> dict[str, keras.Variable]:
+    """The layer's variables by path, without the layer's own name.
+
+    Raises:
+      ValueError: if two variables share a path.
+    """
+    variables = layer.trainable_variables if trainable_only else layer.variables
+    named = {v.path.split("/", 1)[1]: v for v in variables}
+    if len(named) != len(variables):
+        raise ValueError(f"{layer.name}: two variables share one path")
+    return named
+
+
+def values_of(variables: Mapping[str, keras.Variable]) -> Arrays:
+    """The values of variables by name."""
+    return {name: keras.ops.convert_to_numpy(v.value) for name, v in variables.items()}
+
+
+def assign_named(
+    variables: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray], source: str
+) -> None:
+    """Assigns arrays to variables by name, after checking all of them.
+
+    Raises:
+      CheckpointError: naming `source` and the first differences, if names or
+        shapes do not match.
+    """
+    missing = sorted(set(variables) - set(values))
+    unknown = sorted(set(values) - set(variables))
+    reshaped = [
+        f"{n} {values[n].shape} != {tuple(v.shape)}"
+        for n, v in variables.items()
+        if n in values and tuple(v.shape) != values[n].shape
+    ]
+    problems = [
+        f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+        for what, names in (
+            ("missing", missing),
+            ("not in the model", unknown),
+            ("of another shape", reshaped),
+        )
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"{source}: weights do not fit the model; " + "; ".join(problems))
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def select(values: Mapping[str, np.ndarray], prefix: str) -> Arrays:
+    """The entries below "prefix/", without the prefix."""
+    start = prefix + "/"
+    return {n[len(start) :]: a for n, a in values.items() if n.startswith(start)}
+
+
+def write_npz(path: str | os.PathLike[str], values: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays to a file that appears whole or not at all."""
+    with replacing(path, sync=True) as file:
+        np.savez(file, **values)
+
+
+def read_npz(path: str | os.PathLike[str]) -> Arrays:
+    """Reads what `write_npz` wrote.
+
+    Raises:
+      CheckpointError: if the file is missing, damaged or of another kind.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise CheckpointError(f"{path}: holds one array and no names; an .npz file is needed")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,28 @@
+"""What Keras leaves to its backends: compiling a function, and a loop in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+
+def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of tensors that uses the model's current weights."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(fn, autograph=False, reduce_retracing=True)
+    if backend == "jax":
+        import jax
+
+        @jax.jit
+        def pure(values: Sequence[Any], *args: Any) -> Any:
+            mapping = list(zip(model.variables, values, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return fn(*args)
+
+        return lambda *args: pure([v.value for v in model.variables], *args)
+    return fn

@@ -1,0 +1,87 @@
+"""Checkpoints of a training run.
+
+A checkpoint is one .npz file of float32 arrays named "model/<path>",
+"ema/<path>", "optimizer/<path>" and "step", the same from every backend and
+under every distribution strategy. Files appear whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from deblur_tf.arrays import read_npz, write_npz
+from deblur_tf.errors import SaveError
+from deblur_tf.files import PARTIAL
+
+_FILE = re.compile(r"step_(\d{8})\.npz")
+
+
+class Checkpoints:
+    """The newest checkpoints of a run and its best, in `<run_dir>/checkpoints`.
+
+    Args:
+      run_dir: the run directory.
+      keep: how many of the newest to keep, at least 1.
+    """
+
+    def __init__(self, run_dir: str | os.PathLike[str], keep: int = 3):
+        if keep < 1:
+            raise ValueError(f"keep must be 1 or more, got {keep}")
+        self.folder = pathlib.Path(run_dir) / "checkpoints"
+        self.best = self.folder / "best.npz"
+        self.keep = keep
+        self._best_score: float | None = None
+
+    def all(self) -> list[pathlib.Path]:
+        """Paths of the newest, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p for p in self.folder.iterdir() if _FILE.fullmatch(p.name))
+
+    def latest(self) -> pathlib.Path | None:
+        paths = self.all()
+        return paths[-1] if paths else None
+
+    def save(self, state: Mapping[str, np.ndarray]) -> pathlib.Path:
+        """Writes a checkpoint, then deletes what is not to be kept.
+
+        Raises:
+          SaveError: if it cannot be written, for instance on a full disk.
+        """
+        path = self.folder / f"step_{int(state['step']):08d}.npz"
+        self._write(path, state)
+        leftovers = self.folder.glob(f"*{PARTIAL}")  # of a run that was killed
+        for old in [*self.all()[: -self.keep], *leftovers]:
+            old.unlink()
+        return path
+
+    def save_best(self, state: Mapping[str, np.ndarray], score: float) -> bool:
+        """Writes `best.npz` if the score is higher than the one stored there.
+
+        Raises:
+          SaveError: see `save`.
+        """
+        if self._best_score is None:
+            stored = read_npz(self.best) if self.best.exists() else {}
+            self._best_score = float(stored.get("score", -np.inf))
+        if not score > self._best_score:
+            return False
+        self._write(self.best, {**state, "score": np.float64(score)})
+        self._best_score = score
+        return True
+
+    def _write(self, path: pathlib.Path, state: Mapping[str, np.ndarray]) -> None:
+        try:
+            write_npz(path, state)
+        except OSError as error:
+            newest = self.latest()
+            raise SaveError(
+                f"{path}: could not be written ({error.strerror or error}). "
+                + (f"The newest complete checkpoint is {newest}. " if newest else "")
+                + "Make room and give the same command again"
+            ) from error

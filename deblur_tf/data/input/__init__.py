@@ -1,0 +1,1 @@
+"""Input pipelines: pairs to batches."""

@@ -1,0 +1,126 @@
+"""tf.data input: the one place that fixes dtype, range and shape of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from deblur_tf.data.input.batch import Batch
+from deblur_tf.data.input.device import DevicePairSource
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.errors import DataError
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, pairs: PairSource, batch_size: int, first_step: int
+) -> Iterator[Any]:
+    """`pair_dataset`, each replica's share of the global batch where it is wanted.
+
+    Raises:
+      DataError: if a pair cannot be made.
+    """
+    failures: list[DataError] = []
+
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        count = batch_size // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        return pair_dataset(
+            pairs,
+            batch_size,
+            first_step,
+            range(first, first + count),
+            context.get_per_replica_batch_size(batch_size),
+            failures,
+        )
+
+    iterator = iter(strategy.distribute_datasets_from_function(make))
+    while True:
+        try:
+            batch = next(iterator)
+        except tf.errors.OpError:
+            if failures:
+                raise failures[0] from None
+            raise
+        yield batch
+
+
+def pair_dataset(
+    make_pair: PairSource,
+    batch_size: int,
+    first_step: int = 0,
+    rows: range | None = None,
+    part_size: int | None = None,
+    failures: list[DataError] | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of pairs from a training step on.
+
+    Global batch b holds pairs b * batch_size ... (b + 1) * batch_size - 1, so
+    that a restart at a step continues exactly, and each host makes its rows of
+    it without knowing of the others.
+
+    Args:
+      make_pair: gives the pairs by number; a `device.DevicePairSource` makes whole
+        batches of them in the graph.
+      batch_size: global batch size.
+      first_step: number of the first batch.
+      rows: the rows of each global batch to make; None: all.
+      part_size: size of the batches made, a divisor of the number of rows;
+        None: all rows at once.
+      failures: gets the error of a pair that could not be made, which tf.data
+        passes on as text only.
+
+    Returns:
+      Dataset of `Batch`, of `part_size` pairs each.
+    """
+    rows = range(batch_size) if rows is None else rows
+    part_size = part_size or len(rows)
+    parts = len(rows) // part_size
+    load = _on_device if hasattr(make_pair, "make") else _on_host
+    make = load(make_pair, part_size, failures)
+    shape = (part_size, make_pair.crop_size, make_pair.crop_size, 3)
+
+    def batch(number: tf.Tensor) -> Batch:
+        step, part = first_step + number // parts, number % parts
+        row = rows.start + part * part_size + tf.range(part_size, dtype=tf.int64)
+        blurry, sharp = make(step * batch_size + row)
+        return Batch(
+            tf.ensure_shape(blurry, shape), tf.ensure_shape(sharp, shape), tf.cast(row, tf.int32)
+        )
+
+    return (
+        tf.data.Dataset.range(tf.int64.max)
+        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+Make = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None) -> Make:
+    """Pairs by number, each in a call of NumPy code."""
+
+    def make(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return make_pair(int(index))
+        except DataError as error:
+            if failures is not None:
+                failures.append(error)
+            raise
+
+    def load(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pairs = [tf.numpy_function(make, [numbers[i]], (tf.uint8, tf.uint8)) for i in range(count)]
+        blurry, sharp = zip(*pairs, strict=True)
+        return tf.stack(blurry), tf.stack(sharp)
+
+    return load
+
+
+def _on_device(source: DevicePairSource, count: int, failures: Any) -> Make:
+    """Pairs by number, made from arrays in the graph."""
+    del count, failures
+    arrays = {name: tf.constant(array) for name, array in source.arrays().items()}
+    return lambda numbers: source.make(arrays, tf.cast(numbers, tf.int32))

@@ -1,0 +1,127 @@
+"""The contract of a sampler, and the one loop that drives all of them.
+
+A sampler knows arrays only. What it is `given` passes through the loop untouched: the
+condition of a model and the keys of its noise, or nothing. Time runs from T down to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from keras import ops
+
+from deblur_tf.diffusion.outputs import Estimate
+from deblur_tf.diffusion.schedules import Schedule
+from deblur_tf.types import Tensor
+
+State = Any  # what a sampler remembers: nested tuples of tensors
+Carry = tuple[Tensor, State]
+
+# (x, noise_level [B]) -> what the network makes of it.
+Denoise = Callable[[Tensor, Tensor], Estimate]
+# (t, row t of the table, carry, given) -> carry
+Body = Callable[[Tensor, Tensor, Carry, Any], Carry]
+# (body, steps, carry, table, given) -> the last carry
+Loop = Callable[[Body, Any, Carry, Tensor, Any], Carry]
+
+
+class Sampler(Protocol):
+    """A way from noise to data, one evaluation of the network a step."""
+
+    def table(self, schedule: Schedule) -> np.ndarray:
+        """What `step` needs to know of each step: float32 [T, columns]."""
+
+    def init(self, x: Tensor) -> State:
+        """What it remembers before the first step, from x_T; () for nothing."""
+
+    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
+        """x_t -> x_{t-1}, and what to remember.
+
+        Args:
+          denoise: see `Denoise`.
+          x: x_t, float32 [B, H, W, C].
+          row: row t - 1 of `table`, float32 [columns].
+          noise: standard normal, of the shape of x.
+          state: from the step before.
+        """
+
+
+def body_of(
+    sampler: Sampler,
+    denoise: Callable[[Tensor, Tensor, Any], Estimate],
+    noise: Callable[[Tensor, Any], Tensor],
+) -> Body:
+    """One step as a function of tensors alone, to be compiled.
+
+    Args:
+      sampler: whose step it is.
+      denoise: as `Denoise`, with `given` as third argument.
+      noise: (t, given) -> standard normal noise; that of t enters on the way to x_t,
+        and x_T is noise(T).
+    """
+
+    def body(t: Tensor, row: Tensor, carry: Carry, given: Any) -> Carry:
+        x, state = carry
+
+        def at(x: Tensor, noise_level: Tensor) -> Estimate:
+            return denoise(x, noise_level, given)
+
+        return sampler.step(at, x, row, noise(t - 1, given), state)
+
+    return body
+
+
+def run(
+    sampler: Sampler,
+    body: Body,
+    x: Tensor,
+    table: Tensor,
+    steps: Any,
+    given: Any = (),
+    loop: Loop | None = None,
+) -> Tensor:
+    """All steps of a sampler, from x_T to x_0 (DvSR Algorithm 1).
+
+    Args:
+      sampler: the sampler.
+      body: its `body_of`, compiled or not.
+      x: x_T, float32 [B, H, W, C].
+      table: of the sampler, float32 [T, columns].
+      steps: T; a tensor inside a graph.
+      given: for `body`.
+      loop: `python_loop` unless another is given.
+
+    Returns:
+      x_0, float32 [B, H, W, C].
+    """
+    loop = python_loop if loop is None else loop
+    return loop(body, steps, (x, sampler.init(x)), table, given)[0]
+
+
+def python_loop(
+    body: Body,
+    steps: int,
+    carry: Carry,
+    table: Tensor,
+    given: Any,
+    on_step: Callable[[int], None] | None = None,
+) -> Carry:
+    """Step by step from Python; `on_step` gets the number of steps done after each."""
+    for t in range(steps, 0, -1):
+        row = ops.convert_to_tensor(table[t - 1])
+        carry = body(ops.convert_to_tensor(t, dtype="int32"), row, carry, given)
+        if on_step is not None:
+            on_step(steps - t + 1)
+    return carry
+
+
+def graph_loop(body: Body, steps: Any, carry: Carry, table: Tensor, given: Any) -> Carry:
+    """All steps inside a graph or a compiled program."""
+
+    def once(i: Tensor, carry: Carry) -> Carry:
+        t = steps - i
+        return body(t, table[t - 1], carry, given)
+
+    return ops.fori_loop(0, steps, once, carry)

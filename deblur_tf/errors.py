@@ -1,0 +1,63 @@
+"""Errors that a user can cause, each with the exit code that a program ends with.
+
+Their messages say in one line which file, flag or value is at fault and what to do.
+"""
+
+from __future__ import annotations
+
+# Exit codes of the programs.
+OK, FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Error(Exception):
+    """Base of all; any other exception is a bug and shows its traceback."""
+
+    exit_code = FAILED
+
+
+class UsageError(Error, ValueError):
+    """A flag or argument that cannot be used."""
+
+    exit_code = USAGE
+
+
+class ConfigError(Error, ValueError):
+    """A configuration that cannot be used."""
+
+    exit_code = USAGE
+
+
+class DataError(Error, ValueError):
+    """Input data that cannot be used."""
+
+    exit_code = USAGE
+
+
+class DeviceError(Error, RuntimeError):
+    """Devices that were asked for and are not there."""
+
+    exit_code = USAGE
+
+
+class ModelError(Error, RuntimeError):
+    """A model that cannot be loaded."""
+
+    exit_code = NO_MODEL
+
+
+class CheckpointError(Error, RuntimeError):
+    """A checkpoint that cannot be read or does not fit the model."""
+
+    exit_code = NO_MODEL
+
+
+class SaveError(Error, RuntimeError):
+    """A file could not be written; those before it are complete."""
+
+
+class NonFiniteError(Error, RuntimeError):
+    """A loss or a picture became NaN or infinite."""
+
+
+class WorkerError(Error, RuntimeError):
+    """Another process of a training is gone."""

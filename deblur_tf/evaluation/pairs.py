@@ -1,0 +1,127 @@
+"""Where the pairs of an evaluation come from; each is read when it is wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from deblur_tf.data.folders import find_pairs
+from deblur_tf.data.photos import PhotoSet
+from deblur_tf.data.synthesis import MARGIN, shaken
+from deblur_tf.data.tfds_pairs import TfdsImages
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A blurry image with its sharp one, uint8 [H, W, 3] each."""
+
+    name: str
+    blurry: np.ndarray
+    sharp: np.ndarray
+
+
+class PairSet(Protocol):
+    """Pairs by number.
+
+    Attributes:
+      title: what they are, in a few words.
+    """
+
+    title: str
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Unique in the set."""
+
+    def __getitem__(self, index: int) -> Pair:
+        """Reads a pair.
+
+        Raises:
+          DataError: if a file cannot be read, or sizes differ.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbered:
+    """A pair set of two functions of a number: one names a pair, the other reads it."""
+
+    title: str
+    count: int
+    name: Callable[[int], str]
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Pair:
+        return Pair(self.name(index), *self.read(index))
+
+
+def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """The middle `size` x `size` pixels, or what there is; 0: all."""
+    if not size:
+        return image
+    height, width = image.shape[:2]
+    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
+    return image[top : top + size, left : left + size]
+
+
+def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0) -> Numbered:
+    """Photos blurred by random camera shake (DvSR app. C), one pair each.
+
+    Args:
+      photos: sharp photographs.
+      crop: side of the central crop in pixels; 0 takes whole photos.
+      seed: the blur of photo i depends on (seed, i) alone.
+    """
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((seed, index))
+        window = centre_crop(photos[index], crop and crop + 2 * MARGIN)
+        return shaken(window, rng, str(photos.paths[index]))
+
+    # Without folder and extension where this tells photos apart.
+    stems = [path.stem for path in photos.paths]
+    names = [
+        str(path) if stems.count(stem) > 1 else stem
+        for path, stem in zip(photos.paths, stems, strict=True)
+    ]
+    title = "photos under synthetic camera shake"
+    return Numbered(title, len(names), names.__getitem__, read)
+
+
+def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
+    """The pairs of `folders.find_pairs`.
+
+    Raises:
+      DataError: if there are no pairs or a partner is missing.
+    """
+    found = find_pairs(root)
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        blurry, sharp = found[index].read()
+        return centre_crop(blurry, crop), centre_crop(sharp, crop)
+
+    return Numbered(f"pairs of {root}", len(found), lambda index: found[index].id, read)
+
+
+def prepared(
+    dataset: str, data_dir: str | os.PathLike[str] | None, split: str, crop: int = 0
+) -> Numbered:
+    """The pairs of a data set that deblur-data prepared, in its order.
+
+    Raises:
+      DataError: if there is no such data set or split.
+    """
+    images = TfdsImages(dataset, data_dir, split)
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        blurry, sharp = images[index]
+        return centre_crop(blurry, crop), centre_crop(sharp, crop)
+
+    return Numbered(images.name, len(images), images.id, read)

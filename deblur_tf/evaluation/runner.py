@@ -1,0 +1,137 @@
+"""Restores pairs with known sharp images and measures the result, one at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from deblur_tf.errors import DataError
+from deblur_tf.evaluation.baselines import best_smoothing
+from deblur_tf.evaluation.pairs import Pair, PairSet
+from deblur_tf.evaluation.report import Figures, Report, table
+from deblur_tf.image_ops import to_uint8_array
+from deblur_tf.metrics.base import Mean, Metric, Tally
+
+# What is measured of each pair: the input, `best_smoothing` of it, the first sample, and
+# the mean of all samples.
+KINDS = ("blurry", "smoothed", "sample", "mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Of an evaluation.
+
+    Attributes:
+      table: in Markdown.
+      means: figures of the whole set.
+      failed: what could not be read, as messages.
+    """
+
+    table: str
+    means: Figures
+    failed: list[str]
+
+
+def restored_kinds(deblurrer: Any, pair: Pair, **settings: Any) -> dict[str, np.ndarray]:
+    """The picture of each kind, uint8 [H, W, 3]; `settings` are of `Deblurrer.samples`."""
+    samples = deblurrer.samples(pair.blurry, **settings)
+    return {
+        "blurry": pair.blurry,
+        "smoothed": best_smoothing(pair.blurry, pair.sharp),
+        "sample": to_uint8_array(samples[0]),
+        "mean": to_uint8_array(samples.mean(axis=0)),
+    }
+
+
+def evaluate(
+    deblurrer: Any,
+    pairs: PairSet,
+    metrics: Sequence[Metric],
+    report: Report | None = None,
+    size: str = "whole images",
+    n_samples: int = 1,
+    limit: int = 0,
+    on_image: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Measures a model on a set; in memory is one pair, whatever the size of the set.
+
+    What an interrupted evaluation with the same settings measured is not done again,
+    where every picture has a value of every metric.
+
+    Args:
+      deblurrer: a `Deblurrer`.
+      pairs: with known sharp images.
+      metrics: what to measure.
+      report: gets the results; None: they are only returned.
+      size: of the pictures, in words, for the table's header.
+      n_samples: drawn and averaged.
+      limit: use only the first so many pairs; 0: all.
+      on_image: called with a line for each picture.
+      settings: the others of `Deblurrer.samples`.
+    """
+    count = min(limit or len(pairs), len(pairs))
+    tallies = {kind: {m.name: m.start() for m in metrics} for kind in KINDS}
+    resumable = all(isinstance(tally, Mean) for tally in tallies["sample"].values())
+    known = report.found if report and resumable else {}
+    if report:
+        report.restart()
+    failed: list[str] = []
+    for i in range(count):
+        name = pairs.name(i)
+        if report and i >= report.sheet_rows and set(known.get(name, ())) == set(KINDS):
+            _count(tallies, known[name])
+            report.add(name, known[name], None)
+            continue
+        try:
+            pair = pairs[i]
+        except DataError as error:  # what the others gave is kept
+            failed.append(str(error))
+            continue
+        images = restored_kinds(deblurrer, pair, n_samples=n_samples, **settings)
+        figures: Figures = {kind: {} for kind in KINDS}
+        for kind, image in images.items():
+            for metric, tally in tallies[kind].items():
+                value = tally.add(image, pair.sharp)
+                if value is not None:
+                    figures[kind][metric] = value
+        shown = {"blurry": images["blurry"], "one sample": images["sample"]}
+        if n_samples > 1:
+            shown[f"mean of {n_samples}"] = images["mean"]
+        if report:
+            report.add(name, figures, shown | {"sharp": pair.sharp})
+        if on_image is not None:
+            on_image(_line(name, figures, metrics[0]))
+    means = {
+        kind: {name: tally.result() for name, tally in row.items()} for kind, row in tallies.items()
+    }
+    labels = {
+        "blurry": "blurry input",
+        "smoothed": "best Gaussian smoothing of each",
+        "sample": "one sample",
+    }
+    if n_samples > 1:
+        labels["mean"] = f"mean of {n_samples} samples"
+    title = f"{count - len(failed)} {pairs.title}, {size}"
+    text = table(title, means, labels, metrics)
+    if report:
+        report.finish(text)
+    return Outcome(text, means, failed)
+
+
+def _count(tallies: dict[str, dict[str, Tally]], figures: Figures) -> None:
+    for kind, row in figures.items():
+        for metric, value in row.items():
+            tallies[kind][metric].count(value)
+
+
+def _line(name: str, figures: Figures, metric: Metric) -> str:
+    values = (
+        f"{kind} {row[metric.name]:.{metric.digits}f}"
+        for kind, row in figures.items()
+        if metric.name in row
+    )
+    return f"{name}: {metric.label} " + "  ".join(values)

@@ -1,0 +1,42 @@
+"""Files that are complete before they get their names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which gets the name `path` when the block ends without error.
+
+    Args:
+      path: replaced if it exists; its folder is made if missing.
+      sync: have it on the disk before that, so that no crash can lose it.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=PARTIAL)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))

@@ -1,0 +1,172 @@
+"""Restores blurry images of any size with a model and a sampler.
+
+Backend-neutral: each part is compiled by the backend in use. Images are padded here, and
+nowhere else, to sizes that the model takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops, noise
+from deblur_tf.backend import compiled
+from deblur_tf.diffusion import samplers
+from deblur_tf.diffusion.outputs import Estimate
+from deblur_tf.diffusion.schedules import Schedule
+from deblur_tf.models.restorer import RegressionRestorer, Restorer
+from deblur_tf.types import Tensor
+
+# Streams of noise drawn from one key; step t of the sampler folds in t.
+GUIDANCE_STREAM = 1
+SAMPLER_STREAM = 2
+
+
+def sample_keys(seed: int | Tensor, samples: Sequence[int] | Tensor) -> Tensor:
+    """One key per sample number: uint32 [B, 2].
+
+    A key depends on the seed and the number alone, so sample 3 is the same
+    picture whether it was drawn alone or in a batch.
+    """
+    key = noise.make_key(seed)
+    return noise.fold_in(key[None], ops.convert_to_tensor(samples, dtype="int32"))
+
+
+def guidance_noise(
+    model: Restorer, keys: Tensor, height: Tensor, width: Tensor
+) -> tuple[Tensor, ...]:
+    """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, C] each."""
+    stream = noise.fold_in(keys, GUIDANCE_STREAM)
+    return tuple(
+        noise.normal(
+            noise.fold_in(stream, k), height // 2**k, width // 2**k, model.guidance_channels
+        )
+        for k in model.guidance_scales
+    )
+
+
+class Prepared(NamedTuple):
+    """A batch of blurry images, ready to be sampled.
+
+    Attributes:
+      condition: the model's, of the padded images.
+      height, width: the size before padding.
+    """
+
+    condition: Any
+    height: int
+    width: int
+
+
+class Restoration:
+    """Draws sharp images for blurry ones.
+
+    Args:
+      model: a built restorer.
+      sampler: how to sample it, if it is to be sampled.
+    """
+
+    def __init__(self, model: Restorer, sampler: samplers.Sampler | None = None):
+        self.model = model
+        self.sampler = samplers.DDPM() if sampler is None else sampler
+        self._body = samplers.body_of(self.sampler, self._denoise, self._noise)
+        self._compiled_condition = compiled(model, self.condition)
+        self._compiled_body = compiled(model, self._body)
+        self._compiled_image = compiled(model, self.image)
+
+    def condition(self, blurry: Tensor, keys: Tensor) -> Any:
+        """The condition of padded images; float32 [B, H, W, 3], uint32 [B, 2]."""
+        shape = ops.shape(blurry)
+        return self.model.condition(blurry, guidance_noise(self.model, keys, shape[1], shape[2]))
+
+    def image(
+        self,
+        condition: Any,
+        keys: Tensor,
+        table: Tensor,
+        steps: Any,
+        body: samplers.base.Body | None = None,
+        loop: samplers.base.Loop = samplers.graph_loop,
+    ) -> Tensor:
+        """The restored image of a condition: float32 [B, H, W, 3], padded.
+
+        Args:
+          condition: of the model.
+          keys: uint32 [B, 2], from `sample_keys`.
+          table: of the sampler, float32 [T, columns].
+          steps: T.
+          body: a step, compiled where the loop is not.
+          loop: see `samplers.run`.
+        """
+        if isinstance(self.model, RegressionRestorer):
+            return self.model.restore(condition)
+        given = (condition, keys)
+        x = samplers.run(
+            self.sampler, body or self._body, self._noise(steps, given), table, steps, given, loop
+        )
+        return self.model.to_image(x, condition)
+
+    def _denoise(self, noisy: Tensor, noise_level: Tensor, given: Any) -> Estimate:
+        condition, _ = given
+        estimate = self.model.denoise(noisy, noise_level, condition)
+        return estimate._replace(target=self.model.limit(estimate.target, condition))
+
+    def _noise(self, t: Any, given: Any) -> Tensor:
+        condition, keys = given
+        _, height, width, channels = self.model.target_shape(condition)
+        stream = noise.fold_in(noise.fold_in(keys, SAMPLER_STREAM), t)
+        return noise.normal(stream, height, width, channels)
+
+    def prepare(self, blurry: np.ndarray | Tensor, keys: Tensor) -> Prepared:
+        """Pads the images and computes their condition: once per image.
+
+        Args:
+          blurry: float32 [B, H, W, 3] in [-1, 1], any H and W.
+          keys: uint32 [B, 2], from `sample_keys`.
+        """
+        blurry = ops.convert_to_tensor(blurry, dtype="float32")
+        height, width = blurry.shape[1:3]
+        padded = image_ops.pad_to_multiple(blurry, self.model.size_multiple)
+        return Prepared(self._compiled_condition(padded, keys), height, width)
+
+    def sample(
+        self,
+        prepared: Prepared,
+        keys: Tensor,
+        schedule: Schedule,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """One sample per image; call it again with other keys for more.
+
+        Args:
+          prepared: from `prepare`.
+          keys: uint32 [B, 2], from `sample_keys`.
+          schedule: inference schedule.
+          on_step: called after each step with the number of steps done. Without it all
+            steps are one call of the backend.
+
+        Returns:
+          float32 [B, H, W, 3], not yet clipped to [-1, 1].
+        """
+        table = self.sampler.table(schedule)
+        if on_step is None:
+            image = self._compiled_image(
+                prepared.condition,
+                keys,
+                ops.convert_to_tensor(table),
+                ops.convert_to_tensor(schedule.steps, dtype="int32"),
+            )
+        else:
+            loop = partial(samplers.python_loop, on_step=on_step)
+            image = self.image(
+                prepared.condition, keys, table, schedule.steps, self._compiled_body, loop
+            )
+        return image_ops.crop(image, prepared.height, prepared.width)
+
+    def __call__(self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule) -> Tensor:
+        """`sample` after `prepare`: float32 [B, H, W, 3] for the same."""
+        return self.sample(self.prepare(blurry, keys), keys, schedule)

@@ -1,0 +1,1 @@
+"""Networks: layers that know neither diffusion nor data."""

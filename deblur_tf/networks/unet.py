@@ -1,0 +1,250 @@
+"""The UNet of DvSR and icDPM (DvSR sec. 4.2, app. E; block plan in the README)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from deblur_tf import image_ops
+from deblur_tf.networks.layers import (
+    GuidedResidualBlock,
+    NoiseLevelEmbedding,
+    ResidualBlock,
+    conv,
+)
+from deblur_tf.registry import configurable
+from deblur_tf.types import Shape, Tensor
+
+
+@configurable
+class UNet(keras.Model):
+    """Fully convolutional UNet of residual blocks.
+
+    Input conv; then, a depth: `num_res_blocks` residual blocks, each output a
+    skip, and between depths one block that halves the resolution, a skip too.
+    Two blocks in the middle. Then, a depth: `num_res_blocks + 1` blocks, each
+    concatenating the latest unused skip, and between depths one block that
+    doubles the resolution. Last, swish and a zero-initialised output conv.
+
+    Args:
+      base_channels: width at full resolution ("ch" in the papers).
+      channel_multipliers: width of each depth over `base_channels`.
+      num_res_blocks: residual blocks a depth in the encoder; 3 in the papers.
+      num_middle_blocks: residual blocks at the lowest resolution; 2.
+      out_channels: channels of the output image.
+      use_noise_level: embed a noise level and add it in each block. Without
+        it this is the regression network of DvSR Table 4.
+      guided_depths: depths of the encoder whose blocks take a guidance
+        feature; depth k is at 1/2^k of the size over `patch`. (1, 2, 3) in the paper.
+      injection: how it enters, see `deblur_tf.networks.injections`.
+      patch: side of the squares of pixels that become channels on entry, and pixels
+        again at the end; a power of 2. 1 in the papers; with 2 nothing is computed at
+        full resolution, which is what costs most on a CPU.
+      dtype: policy of the body, e.g. "mixed_bfloat16"; the embedding and the
+        output conv are float32 always.
+    """
+
+    def __init__(
+        self,
+        base_channels: int = 32,
+        channel_multipliers: Sequence[int] = (1, 2, 3, 4),
+        num_res_blocks: int = 3,
+        num_middle_blocks: int = 2,
+        out_channels: int = 3,
+        use_noise_level: bool = True,
+        guided_depths: Sequence[int] = (),
+        injection: str = "add",
+        patch: int = 1,
+        name: str = "unet",
+        **kwargs: Any,
+    ):
+        # Inputs are cast where each layer wants them: a cast on entry would
+        # round the noise level to bfloat16.
+        kwargs["autocast"] = False
+        super().__init__(name=name, **kwargs)
+        self.base_channels = base_channels
+        self.channel_multipliers = tuple(channel_multipliers)
+        self.num_res_blocks = num_res_blocks
+        self.num_middle_blocks = num_middle_blocks
+        self.out_channels = out_channels
+        self.use_noise_level = use_noise_level
+        self.guided_depths = tuple(guided_depths)
+        self.injection = injection
+        self.patch = patch
+        self._build_config: dict[str, Any] | None = None
+        if not set(self.guided_depths) <= set(range(len(self.channel_multipliers))):
+            raise ValueError(
+                f"guided_depths {self.guided_depths} are not all depths of a UNet with "
+                f"{len(self.channel_multipliers)} depths"
+            )
+
+        if patch < 1 or patch & (patch - 1):
+            raise ValueError(f"patch must be a power of 2, got {patch}")
+
+        widths = [base_channels * m for m in self.channel_multipliers]
+        last = len(widths) - 1
+        common = {"use_embedding": use_noise_level, "dtype": self.dtype_policy}
+        self.embedding = NoiseLevelEmbedding(4 * base_channels) if use_noise_level else None
+        self.conv_in = conv(base_channels, 3, "conv_in", dtype=self.dtype_policy)
+        self.encoder = []
+        self.downs = []
+        for depth, width in enumerate(widths):
+            guided = depth in self.guided_depths
+            block = GuidedResidualBlock if guided else ResidualBlock
+            extra = {"injection": injection} if guided else {}
+            self.encoder.append(
+                [
+                    block(width, name=f"encoder_{depth}_{i}", **extra, **common)
+                    for i in range(num_res_blocks)
+                ]
+            )
+            if depth < last:
+                self.downs.append(ResidualBlock(width, "down", name=f"down_{depth}", **common))
+        self.middle = [
+            ResidualBlock(widths[-1], name=f"middle_{i}", **common)
+            for i in range(num_middle_blocks)
+        ]
+        self.decoder = []
+        self.ups = []
+        for depth, width in enumerate(widths):
+            self.decoder.append(
+                [
+                    ResidualBlock(width, name=f"decoder_{depth}_{i}", **common)
+                    for i in range(num_res_blocks + 1)
+                ]
+            )
+            if depth > 0:
+                self.ups.append(ResidualBlock(width, "up", name=f"up_{depth}", **common))
+        self.conv_out = conv(
+            patch * patch * out_channels,
+            3,
+            "conv_out",
+            kernel_initializer="zeros",
+            dtype="float32",
+        )
+
+    @property
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return self.patch * 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def guided_scales(self) -> tuple[int, ...]:
+        """k of each guidance feature taken: it is at 1/2^k of the image's size."""
+        return tuple(depth + self.patch.bit_length() - 1 for depth in self.guided_depths)
+
+    def build(
+        self,
+        inputs_shape: Shape,
+        noise_level_shape: Shape | None = None,
+        guidance_shape: Sequence[Shape] = (),
+    ) -> None:
+        """Creates the variables.
+
+        Args:
+          inputs_shape: (B, H, W, C); only C need be known.
+          noise_level_shape: not needed.
+          guidance_shape: shapes of the guidance features, in the order of
+            `guided_depths`; only the channels need be known.
+
+        Raises:
+          ValueError: if there is not one for each of `guided_depths`.
+        """
+        del noise_level_shape
+        depths = len(self.channel_multipliers)
+        if len(guidance_shape) != len(self.guided_depths):
+            raise ValueError(
+                f"UNet(guided_depths={self.guided_depths}) needs {len(self.guided_depths)} "
+                f"guidance features, got {len(guidance_shape)}"
+            )
+        self._build_config = {
+            "inputs_shape": tuple(inputs_shape),
+            "guidance_shape": tuple(map(tuple, guidance_shape)),
+        }
+
+        def at(channels: int) -> Shape:
+            return (None, None, None, channels)
+
+        embedding_shape = None
+        if self.embedding is not None:
+            self.embedding.build((None,))
+            embedding_shape = (None, self.embedding.features)
+        self.conv_in.build(at(inputs_shape[-1] * self.patch * self.patch))
+
+        channels = self.base_channels
+        skips = [channels]
+        for depth, blocks in enumerate(self.encoder):
+            for block in blocks:
+                shapes = {"embedding_shape": embedding_shape}
+                if isinstance(block, GuidedResidualBlock):
+                    shapes["guidance_shape"] = guidance_shape[self.guided_depths.index(depth)]
+                block.build(at(channels), **shapes)
+                channels = block.filters
+                skips.append(channels)
+            if depth < depths - 1:
+                self.downs[depth].build(at(channels), embedding_shape)
+                skips.append(channels)
+        for block in self.middle:
+            block.build(at(channels), embedding_shape)
+        for depth in reversed(range(depths)):
+            for block in self.decoder[depth]:
+                block.build(at(channels + skips.pop()), embedding_shape)
+                channels = block.filters
+            if depth > 0:
+                self.ups[depth - 1].build(at(channels), embedding_shape)
+        self.conv_out.build(at(channels))
+
+    def call(
+        self,
+        inputs: Tensor,
+        noise_level: Tensor | None = None,
+        guidance: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """Runs the network.
+
+        Args:
+          inputs: [B, H, W, C], H and W multiples of `size_multiple`.
+          noise_level: float32 [B] in (0, 1]; None without an embedding.
+          guidance: one [B, H / 2^k, W / 2^k, G] for each k of `guided_scales`.
+
+        Returns:
+          float32 [B, H, W, out_channels].
+        """
+        embedding = None if self.embedding is None else self.embedding(noise_level)
+        guidance_at = dict(zip(self.guided_depths, guidance, strict=True))
+
+        h = self.conv_in(image_ops.space_to_depth(inputs, self.patch))
+        skips = [h]
+        for depth, blocks in enumerate(self.encoder):
+            for block in blocks:
+                if depth in guidance_at:
+                    h = block(h, guidance_at[depth], embedding=embedding)
+                else:
+                    h = block(h, embedding=embedding)
+                skips.append(h)
+            if depth < len(self.downs):
+                h = self.downs[depth](h, embedding=embedding)
+                skips.append(h)
+
+        for block in self.middle:
+            h = block(h, embedding=embedding)
+
+        for depth in reversed(range(len(self.decoder))):
+            for block in self.decoder[depth]:
+                h = block(ops.concatenate([h, skips.pop()], -1), embedding=embedding)
+            if depth > 0:
+                h = self.ups[depth - 1](h, embedding=embedding)
+
+        return image_ops.depth_to_space(self.conv_out(ops.silu(h)), self.patch)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        return self._build_config
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.build(
+            tuple(config["inputs_shape"]),
+            guidance_shape=tuple(map(tuple, config["guidance_shape"])),
+        )

@@ -1,0 +1,59 @@
+"""The fixed validation grid of a training run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deblur_tf import image_ops
+from deblur_tf.arrays import Arrays, assign_named, named_variables
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.metrics.reference import psnr
+from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.training.recipe import Recipe
+
+# Pairs with numbers that training does not reach.
+FIRST_PAIR = 2**62
+
+
+class Validation:
+    """Restores a few fixed pairs with the averaged weights.
+
+    A second model holds the averages; training weights stay as is.
+
+    Args:
+      recipe: gives the model and the settings.
+      source: gives the pairs, from number `FIRST_PAIR` on: with the source of
+        the training, crops and blur that training does not see.
+    """
+
+    def __init__(self, recipe: Recipe, source: PairSource):
+        pairs = [source(FIRST_PAIR + i) for i in range(recipe.validation_images)]
+        self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs, strict=True))
+        self.schedule = recipe.sampling.schedule()
+        self.seed = recipe.seed
+        self.model = recipe.model()
+        self.model.build()
+        self.restoration = Restoration(self.model)
+
+    def __call__(self, weights: Arrays) -> tuple[dict[str, float], np.ndarray]:
+        """Mean PSNR in dB of input and output, and a picture of all pairs.
+
+        The picture is uint8 [images * H, 3 * W, 3]: blurry, restored, sharp.
+        """
+        named = named_variables(self.model, trainable_only=True)
+        assign_named(named, weights, "averaged weights")
+        sample = self.restoration(
+            image_ops.to_model_range(self.blurry),
+            sample_keys(self.seed, np.arange(len(self.blurry))),
+            self.schedule,
+        )
+        restored = image_ops.to_uint8_array(sample)
+        figures = {
+            name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp, strict=True)]))
+            for name, images in (
+                ("psnr_blurry", self.blurry),
+                ("psnr_restored", restored),
+            )
+        }
+        rows = np.concatenate([self.blurry, restored, self.sharp], axis=2)
+        return figures, rows.reshape(-1, *rows.shape[2:])

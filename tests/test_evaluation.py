@@ -1,0 +1,179 @@
+"""Pairs, baselines, and an evaluation that keeps one picture at a time."""
+
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur_tf import metrics
+from deblur_tf.data.photos import open_photos
+from deblur_tf.errors import DataError, UsageError
+from deblur_tf.evaluation import pairs, runner
+from deblur_tf.evaluation.baselines import best_smoothing
+from deblur_tf.evaluation.report import Report
+from deblur_tf.evaluation.sheets import picture_sheet
+from deblur_tf.metrics.reference import psnr
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def picture(value, height=40, width=50):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("blurry", "sharp"), [("blur", "sharp"), ("input", "target"), ("LQ", "GT")]
+)
+def test_pairs_are_matched_by_name(tmp_path, blurry, sharp):
+    for scene, value in (("a", 10), ("b", 20)):
+        save(tmp_path / scene / blurry / "1.png", picture(value))
+        save(tmp_path / scene / sharp / "1.png", picture(value + 1))
+    found = list(pairs.folder(tmp_path, 16))
+    assert [p.name for p in found] == ["a-1", "b-1"]
+    assert found[1].blurry.shape == (16, 16, 3)
+    assert (found[1].blurry[0, 0, 0], found[1].sharp[0, 0, 0]) == (20, 21)
+
+
+def test_missing_partners_are_named_before_any_work(tmp_path):
+    save(tmp_path / "blur" / "1.png", picture(1))
+    with pytest.raises(DataError, match=r"1 without a sharp image: 1"):
+        pairs.folder(tmp_path)
+    save(tmp_path / "sharp" / "1.png", picture(1, 30))
+    with pytest.raises(DataError, match="differ in size"):
+        list(pairs.folder(tmp_path))
+
+
+def test_synthetic_pairs_are_seeded_centre_crops():
+    photos = open_photos(None)
+    first = pairs.synthetic(photos, 64, seed=1)[0]
+    again = pairs.synthetic(photos, 64, seed=1)[0]
+    other = pairs.synthetic(photos, 64, seed=2)[0]
+    np.testing.assert_array_equal(first.blurry, again.blurry)
+    assert np.any(first.blurry != other.blurry)
+    np.testing.assert_array_equal(first.sharp, pairs.centre_crop(photos[0], 64))
+
+
+class Perfect:
+    """Returns the sharp image in every second sample, black in the others."""
+
+    def __init__(self, value=100):
+        self.value = value
+        self.calls = 0
+
+    def samples(self, blurry, n_samples=1, seed=0):
+        self.calls += 1
+        rows = [
+            np.full(blurry.shape, self.value / 127.5 - 1.0 if i % 2 == 0 else -1.0)
+            for i in range(n_samples)
+        ]
+        return np.stack(rows).astype("float32")
+
+
+def gray_set(count=3, values=(90, 100)):
+    def read(index):
+        return picture(values[0]), picture(values[1])
+
+    return pairs.Numbered("grays", count, str, read)
+
+
+def evaluate(folder, model, of=None, settings=None, **more):
+    report = Report(folder, settings or {"seed": 0}, metrics.ALL, sheet_rows=2)
+    return runner.evaluate(model, of or gray_set(), metrics.ALL, report, **more)
+
+
+def test_figures_table_and_files(tmp_path):
+    outcome = evaluate(tmp_path, Perfect(), n_samples=2)
+    assert outcome.means["blurry"]["psnr"] == pytest.approx(20 * np.log10(255 / 10))
+    assert outcome.means["sample"]["psnr"] == np.inf
+    assert outcome.means["mean"]["psnr"] == pytest.approx(20 * np.log10(255 / 50))
+    assert "| 3 grays, whole images | PSNR (dB) | SSIM |" in outcome.table
+    assert "| blurry input | 28.13 |" in outcome.table
+    assert "| best Gaussian smoothing of each | 28.13 |" in outcome.table
+    assert "mean of 2 samples" in outcome.table
+    assert "mean of" not in evaluate(tmp_path / "one", Perfect()).table
+    assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + 3 * 4
+    assert (tmp_path / "table.md").read_text() == outcome.table + "\n"
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (4 * (50 + 2), 18 + 2 * (40 + 2))  # the first two of three
+
+
+def test_no_picture_is_kept(tmp_path):
+    """A whole test set has gigabytes of pictures."""
+    alive = []
+
+    class Watched(np.ndarray):
+        pass
+
+    def read(index):
+        made = picture(index).view(Watched)
+        alive.append(weakref.ref(made))
+        assert sum(ref() is not None for ref in alive) <= 2  # this one, and that before it
+        return made, picture(100)
+
+    evaluate(tmp_path, Perfect(), pairs.Numbered("grays", 9, str, read))
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path):
+    def broken(index):
+        if index == 4:
+            raise KeyboardInterrupt
+        return gray_set().read(index)
+
+    first = Perfect()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path, first, pairs.Numbered("grays", 6, str, broken))
+    assert first.calls == 4
+    with open(tmp_path / "figures.csv", "a") as file:
+        file.write("4,blurry,28.1")  # cut short by a kill
+    second = Perfect()
+    outcome = evaluate(tmp_path, second, gray_set(6))
+    assert second.calls == 2 + 2  # what the sheet shows, and what was missing
+    assert outcome.table == evaluate(tmp_path / "whole", Perfect(), gray_set(6)).table
+    assert Report(tmp_path, {"seed": 0}, metrics.ALL).done
+
+
+def test_figures_of_other_settings_are_not_taken(tmp_path):
+    evaluate(tmp_path, Perfect())
+    report = Report(tmp_path, {"seed": 1}, metrics.ALL)
+    assert not report.done
+    assert report.found == {}
+    assert not (tmp_path / "table.md").exists()
+
+
+def test_a_bad_picture_costs_only_itself(tmp_path):
+    def read(index):
+        if index == 1:
+            raise DataError("b.png: cannot be read")
+        return gray_set().read(index)
+
+    outcome = evaluate(tmp_path, Perfect(), pairs.Numbered("grays", 3, str, read))
+    assert outcome.failed == ["b.png: cannot be read"]
+    assert "| 2 grays, " in outcome.table
+
+
+def test_metrics_are_chosen_by_name():
+    assert [m.name for m in metrics.choose(["ssim", "psnr"])] == ["ssim", "psnr"]
+    with pytest.raises(UsageError, match="no metric 'sharpness'; there are psnr"):
+        metrics.choose(["sharpness"])
+    assert np.isnan(metrics.PSNR.start().result())
+
+
+def test_smoothing_takes_noise_off_and_leaves_a_sharp_picture_alone():
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(50, 200, 64)[:, None, None] + np.zeros((64, 64, 3))
+    sharp = smooth.round().astype(np.uint8)
+    noisy = (smooth + 15 * rng.standard_normal(smooth.shape)).round().astype(np.uint8)
+    best = best_smoothing(noisy, sharp)
+    assert psnr(best, sharp) > psnr(noisy, sharp) + 10
+    np.testing.assert_array_equal(best_smoothing(sharp, sharp), sharp)
+
+
+def test_sheet_has_a_cell_for_each_picture():
+    sheet = picture_sheet([[picture(10), picture(200)]] * 3, ["a", "b"], side=25)
+    assert sheet.size == (2 * (25 + 2), 18 + 3 * (20 + 2))
+    assert sheet.getpixel((10, 30)) == (10, 10, 10)
+    assert sheet.getpixel((37, 30)) == (200, 200, 200)
