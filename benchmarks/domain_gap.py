@@ -73,17 +73,11 @@ def settings(model: str, seed: int) -> tuple[list[str], list[str]]:
 def train(model: str, seed: int, run_dir: pathlib.Path) -> None:
     """Trains one model, or goes on with it."""
     from deblur_tf import config
-    from deblur_tf.models import saved
-    from deblur_tf.training import loop
-    from deblur_tf.training.steppers import make_stepper
+    from deblur_tf.training import distribution, run
 
     config.load(*settings(model, seed))
     recipe = config.build("Recipe")
-    stepper = make_stepper(recipe)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    saved.save_model_config(stepper.model, run_dir, recipe.sampling)
-    print(f"{run_dir}: {stepper.model.count_params()} parameters", flush=True)
-    if signal_number := loop.train(recipe, stepper, recipe.pairs(), run_dir):
+    if signal_number := run.train(run.prepare(recipe, run_dir, distribution.choose())):
         raise SystemExit(128 + signal_number)
 
 

@@ -31,23 +31,26 @@ class PairConfig(tfds.core.BuilderConfig):
       blurry: which of a data set's blurry images; its own meaning there.
       subset: accept a copy that is not complete. The name of the configuration
         says so too, so that a subset never passes for the data set.
+      splits: the only ones that are prepared; () for all.
     """
 
     blurry: str = ""
     subset: bool = False
+    splits: Sequence[str] = ()
 
 
-def configs(*variants: tuple[str, str]) -> list[PairConfig]:
-    """Of each (name, description) the complete configuration and its subset."""
+def configs(*variants: tuple[Any, ...]) -> list[PairConfig]:
+    """Of each (name, description, splits) the complete configuration and its subset."""
     return [
         PairConfig(
             name=f"{name}_{SUBSET}" if subset else name,
             description=description + (" Any part of the data set is accepted." * subset),
             blurry=name,
             subset=subset,
+            splits=tuple(*splits),
         )
         for subset in (False, True)
-        for name, description in variants
+        for name, description, *splits in variants
     ]
 
 
@@ -109,7 +112,9 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        splits = self.find(dl_manager)
+        splits, wanted = self.find(dl_manager), self.builder_config.splits
+        if wanted:
+            splits = {name: pairs for name, pairs in splits.items() if name in wanted}
         self.check_counts(splits, str(_manual_dir(dl_manager) or ""))
         return {name: self._generate_examples(name, pairs) for name, pairs in splits.items()}
 
@@ -128,6 +133,8 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return
         problems = []
         for split, want in self.COUNTS.items():
+            if self.builder_config.splits and split not in self.builder_config.splits:
+                continue
             pairs = splits.get(split, [])
             if len(pairs) != want:
                 found = Counter(map(self.scene, pairs))

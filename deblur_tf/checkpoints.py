@@ -7,18 +7,31 @@ under every distribution strategy. Files appear whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deblur_tf.arrays import read_npz, write_npz
-from deblur_tf.errors import SaveError
+from deblur_tf.arrays import Arrays, read_npz, write_npz
+from deblur_tf.errors import CheckpointError, SaveError
 from deblur_tf.files import PARTIAL
 
 _FILE = re.compile(r"step_(\d{8})\.npz")
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Arrays:
+    """The arrays of a checkpoint.
+
+    Raises:
+      CheckpointError: if it cannot be read, or is another kind of file.
+    """
+    state = read_npz(path)
+    if "step" not in state:
+        raise CheckpointError(f"{path}: not a checkpoint of deblur-train (no step in it)")
+    return state
 
 
 class Checkpoints:
@@ -46,6 +59,35 @@ class Checkpoints:
     def latest(self) -> pathlib.Path | None:
         paths = self.all()
         return paths[-1] if paths else None
+
+    def load(self, whole: bool = False) -> tuple[pathlib.Path, Arrays] | None:
+        """The newest checkpoint and its arrays; None if there is none.
+
+        Args:
+          whole: pass over those that cannot be read.
+
+        Raises:
+          CheckpointError: if it cannot be read, naming an older one that can.
+        """
+        paths = self.all()
+        for i in range(len(paths) - 1, -1, -1):
+            try:
+                return paths[i], read_checkpoint(paths[i])
+            except CheckpointError as error:
+                if whole and i:
+                    continue
+                raise CheckpointError(f"{error}{self._remedy(paths[:i])}") from error
+        return None
+
+    def _remedy(self, older: Sequence[pathlib.Path]) -> str:
+        for path in reversed(older):
+            with contextlib.suppress(CheckpointError):
+                read_checkpoint(path)
+                return (
+                    f". The newest whole checkpoint is {path}: train on from it with "
+                    f"--resume=whole, or use it with --model={path}"
+                )
+        return f". No other checkpoint in {self.folder} is whole"
 
     def save(self, state: Mapping[str, np.ndarray]) -> pathlib.Path:
         """Writes a checkpoint, then deletes what is not to be kept.

@@ -124,6 +124,21 @@ def operative() -> str:
     return gin.operative_config_str()
 
 
+def parsed(text: str) -> dict[str, str]:
+    """The bindings of gin text as gin prints it: values as text, by name."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if line[0].isspace():  # of the binding before
+            found[name] += line.strip()
+        else:
+            name, _, value = line.partition(" = ")
+            found[name] = value.rstrip("\\")
+    return found
+
+
 def _register() -> None:
     """Imports every module that gin files may name."""
     from deblur_tf.data import pairs, tfds_pairs  # noqa: F401

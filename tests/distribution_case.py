@@ -13,6 +13,9 @@ from deblur_tf.training import distribution, loop
 from deblur_tf.training.steppers import make_stepper
 from tests.training_case import recipe
 
+# Far below the gradients' norm, so that it is always active.
+CLIP_NORM = 0.05
+
 
 def main(strategy, run_dir, steps, pause="0"):
     if strategy == "mirrored":
@@ -21,7 +24,7 @@ def main(strategy, run_dir, steps, pause="0"):
         tf.config.set_logical_device_configuration(cpu, two)
     placement = distribution.choose(strategy)
     print(placement, flush=True)
-    made = recipe(total_steps=int(steps), log_every=1)
+    made = recipe(total_steps=int(steps), log_every=1, clip_norm=CLIP_NORM)
     stepper = make_stepper(made, placement)
     with distribution.worker_errors(placement):
         return loop.train(made, stepper, made.pairs(), run_dir)

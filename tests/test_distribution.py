@@ -18,6 +18,7 @@ from deblur_tf.data.input.tensorflow import pair_dataset
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.training import distribution, loop
 from deblur_tf.training.steppers import check_split, make_stepper
+from tests.distribution_case import CLIP_NORM
 from tests.training_case import recipe
 
 
@@ -76,7 +77,7 @@ def largest_difference(a, b):
 @pytest.mark.slow
 def test_every_strategy_gives_the_same_weights(tmp_path):
     """Two replicas begin, two processes resume and finish what one device does alone."""
-    made = recipe(total_steps=4)
+    made = recipe(total_steps=4, clip_norm=CLIP_NORM)
     loop.train(made, make_stepper(made), made.pairs(), tmp_path / "one")
 
     log = tmp_path / "mirrored.log"
@@ -120,7 +121,7 @@ def test_accumulation_gives_the_weights_of_the_whole_batch():
     """4 x 64 equals 256."""
     states = []
     for accumulate in (1, 4):
-        made = recipe(batch_size=256, accumulate=accumulate)
+        made = recipe(batch_size=256, accumulate=accumulate, clip_norm=CLIP_NORM)
         stepper = make_stepper(made)
         batches = stepper.batches(made.pairs(), 0)
         losses = [float(stepper(next(batches), step)["loss"]) for step in range(3)]

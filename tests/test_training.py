@@ -10,8 +10,10 @@ import pytest
 
 from deblur_tf.arrays import read_npz
 from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.data.input.batch import Batch
 from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.errors import NonFiniteError
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.steppers import make_stepper
@@ -60,11 +62,11 @@ def test_the_whole_step_compiles_with_xla(dtype, accumulate):
     made = recipe(model=lambda: micro_model(dtype=dtype), accumulate=accumulate)
     plain = make_stepper(made)
     compiled = make_stepper(dataclasses.replace(made, jit_compile=True))
-    batch = {
-        "blurry": np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8),
-        "sharp": np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8),
-        "item": np.arange(4, dtype=np.int32),
-    }
+    batch = Batch(
+        np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8),
+        np.random.default_rng(1).integers(0, 256, (4, 16, 16, 3), np.uint8),
+        np.arange(4, dtype=np.int32),
+    )
     for step in range(2):
         a = {k: float(v) for k, v in plain(batch, step).items()}
         b = {k: float(v) for k, v in compiled(batch, step).items()}
@@ -116,7 +118,7 @@ def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
         sum_over_workers, workers, chief = one.sum_over_workers, 1, True
         __call__, steps = staticmethod(exploding), one.steps
 
-    with pytest.raises(loop.NonFiniteError, match=r"step 5: the loss is not finite"):
+    with pytest.raises(NonFiniteError, match=r"step 5: the loss is not finite"):
         loop.train(made, Wrapper(), made.pairs(), tmp_path)
     state = newest(tmp_path)
     assert int(state["step"]) == 4

@@ -14,7 +14,9 @@ VIEWS = {"test-close-ups": "close-up", "test-long-shot": "long-shot"}
 class Builder(pair_builder.PairBuilder):
     """6397 training and 2025 test pairs of 1280x720 pictures of people."""
 
-    BUILDER_CONFIGS = pair_builder.configs(("full", "All pairs."))
+    BUILDER_CONFIGS = pair_builder.configs(
+        ("full", "All pairs."), ("test", "The test pairs alone.", ("test",))
+    )
     COUNTS = {"train": 6397, "test": 2025}
     HOMEPAGE = "https://github.com/joanshen0508/HA_deblur"
     # The training images, and the flattened copy of the test, do not say.
@@ -23,8 +25,7 @@ class Builder(pair_builder.PairBuilder):
 Get HIDE_dataset.zip (no licence is stated) from the link at
 https://github.com/joanshen0508/HA_deblur and put it, or the extracted folder
 HIDE_dataset, into manual_dir. The flattened copy of the test set that comes with
-MPRNet (HIDE/test/{input,target}) will do for the configuration `full_subset`:
-it has no training set."""
+MPRNet (HIDE/test/{input,target}) will do for the configuration `test`."""
 
     def find(self, dl_manager: tfds.download.DownloadManager) -> pair_builder.Splits:
         candidates = pair_builder.roots(dl_manager, ("HIDE_dataset.zip", "HIDE.zip", "test.zip"))

@@ -17,6 +17,8 @@ class Builder(pair_builder.PairBuilder):
     BUILDER_CONFIGS = pair_builder.configs(
         ("blur_jpeg", "Blurry frames compressed as JPEG: what REDS-val-300 of HINet has."),
         ("blur", "Blurry frames without compression."),
+        ("blur_jpeg_test", "The validation frames of blur_jpeg alone.", ("validation", "val300")),
+        ("blur_test", "The validation frames of blur alone.", ("validation", "val300")),
     )
     COUNTS = {"train": 24_000, "validation": 3_000, "val300": 300}
     HOMEPAGE = "https://seungjunnah.github.io/Datasets/reds"
@@ -25,8 +27,7 @@ Get train_sharp.zip (34.3 GB), train_blur_jpeg.zip (1.2 GB) or train_blur.zip
 (28.3 GB), val_sharp.zip (4.3 GB), and val_blur_jpeg.zip (0.15 GB) or val_blur.zip
 (3.5 GB), all CC BY 4.0, from https://seungjunnah.github.io/Datasets/reds and put
 them, or the extracted folders train/ and val/, into manual_dir. The validation
-archives alone will do for the configurations `blur_jpeg_subset` and
-`blur_subset`."""
+archives alone will do for the configurations `blur_jpeg_test` and `blur_test`."""
 
     def find(self, dl_manager: tfds.download.DownloadManager) -> pair_builder.Splits:
         candidates = pair_builder.roots(dl_manager, ARCHIVES)
@@ -34,7 +35,7 @@ archives alone will do for the configurations `blur_jpeg_subset` and
         for split, folder in (("train", "train"), ("validation", "val")):
             blurry, sharp = (
                 pair_builder.first_with(candidates, f"{folder}/{folder}_{kind}")
-                for kind in (self.builder_config.blurry, "sharp")
+                for kind in (self.builder_config.blurry.removesuffix("_test"), "sharp")
             )
             if blurry is None or sharp is None:
                 continue

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
 from deblur_tf.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 
-__all__ = ["FAILED", "INTERRUPTED", "NO_MODEL", "OK", "USAGE", "UsageError", "fail", "run"]
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "NO_MODEL",
+    "OK",
+    "USAGE",
+    "UsageError",
+    "fail",
+    "make_folder",
+    "run",
+]
 
 
 def fail(message: object, code: int) -> int:
     """Prints an error line and returns the exit code."""
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def make_folder(path: str) -> None:
+    """Makes an output folder, before work starts.
+
+    Raises:
+      UsageError: if it cannot be made or written to.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written to ({error.strerror or error})") from error
 
 
 def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0) -> None:
@@ -32,6 +57,11 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow turns these kernels on by itself only where there is AVX-512 VNNI.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if "--version" in sys.argv[1:]:
+        from deblur_tf import __version__
+
+        print(__version__)
+        sys.exit(OK)
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}")
         sys.exit(OK)
@@ -47,6 +77,10 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             return fail(error, error.exit_code)
         except KeyboardInterrupt:
             return fail("interrupted", INTERRUPTED)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            return fail(f"{error.filename}: {error.strerror}", FAILED)
         except ModuleNotFoundError as error:
             if (error.name or "deblur_tf").startswith("deblur_tf"):
                 raise

@@ -104,6 +104,10 @@ def main(argv: Sequence[str]) -> int:
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
 
+    from deblur_tf import model_folders
+
+    model_folders.find(_MODEL.value)
+    common.make_folder(_OUTPUT.value)
     from tqdm import tqdm
 
     from deblur_tf import metrics

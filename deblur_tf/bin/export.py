@@ -13,11 +13,13 @@ to the other programs as --model.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 
 from absl import flags
 
 from deblur_tf.bin import common
+from deblur_tf.files import PARTIAL
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -39,6 +41,10 @@ def main(argv: Sequence[str]) -> int:
     if os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
+    from deblur_tf import model_folders
+
+    model_folders.find(_MODEL.value)
+    common.make_folder(_OUTPUT.value)
     from deblur_tf.models import saved
 
     model, origin, sampling = saved.load_model(_MODEL.value)
@@ -47,7 +53,16 @@ def main(argv: Sequence[str]) -> int:
     else:
         from deblur_tf.serving.export import export
 
-        export(model, _OUTPUT.value, sampling)
+        # A failed export leaves nothing behind that the next one would refuse.
+        partial = f"{_OUTPUT.value.rstrip('/')}{PARTIAL}"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            export(model, partial, sampling)
+            if os.path.isdir(_OUTPUT.value):
+                os.rmdir(_OUTPUT.value)
+            os.replace(partial, _OUTPUT.value)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     print(f"{origin} -> {_OUTPUT.value}")
     return common.OK
 

@@ -124,6 +124,7 @@ def main(argv: Sequence[str]) -> int:
     if not source.exists():
         raise common.UsageError(f"{source}: no such file or folder")
 
+    from deblur_tf import model_folders
     from deblur_tf.data.photo_files import OUTPUT_EXTENSIONS
     from deblur_tf.data.photos import list_images
     from deblur_tf.errors import DataError, NonFiniteError
@@ -135,6 +136,8 @@ def main(argv: Sequence[str]) -> int:
         if _EXT.value == "auto" and source.suffix.lower() not in OUTPUT_EXTENSIONS:
             raise common.UsageError(f"{source}: not a photo format; one of {OUTPUT_EXTENSIONS}")
     plan = _plan(inputs, root)
+    model_folders.find(_MODEL.value)
+    common.make_folder(_OUTPUT.value)
 
     from deblur_tf.inference.deblurrer import Deblurrer
 

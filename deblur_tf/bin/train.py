@@ -5,7 +5,12 @@ r"""Trains a model as a gin file says; the same command again resumes.
       --gin_param="TOTAL_STEPS = 20000"
   deblur-train --gin_file=smoke_gopro.gin --data_dir=data --run_dir=runs/gopro
 
-The run directory gets config.gin (what was used), model.json, checkpoints/,
+  deblur-train --gin_file=mild.gin --photos=my_photos --run_dir=runs/finer --init_from=tiny
+
+A run is continued with the settings that it began with, but for its length, what it
+logs and where its data is. Of photos and data sets one image in twenty is held out,
+whole scenes where there are scenes; validation restores crops of these. The run
+directory gets config.gin (what was used), model.json, checkpoints/,
 samples/, metrics.jsonl and TensorBoard events. Ctrl-C or SIGTERM saves first;
 SIGTERM exits with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
 
@@ -15,7 +20,6 @@ Several machines: the same command on each, with TF_CONFIG set and one shared
 
 from __future__ import annotations
 
-import pathlib
 import re
 from collections.abc import Sequence
 
@@ -66,6 +70,17 @@ _DEVICE = flags.DEFINE_enum(
     ["auto", "cpu", "gpu", "tpu"],
     "Kind of device that must be used: another one is an error, never a silent fall-back.",
 )
+_INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    None,
+    "Begin a new run with the averaged weights of this model, run or checkpoint.",
+)
+_RESUME = flags.DEFINE_enum(
+    "resume",
+    "newest",
+    ["newest", "whole"],
+    "Checkpoint to go on from; whole: the newest that can be read.",
+)
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the configuration that would be used, and exit."
 )
@@ -79,52 +94,29 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError("--run_dir is missing: where should the run be kept?")
 
     stop_after = _seconds(_STOP_AFTER.value)
+    if _INIT_FROM.value:
+        from deblur_tf import model_folders
+
+        model_folders.find(_INIT_FROM.value)
     from deblur_tf.training import distribution
 
     distribution.prepare(_STRATEGY.value)
-    import keras
-
     from deblur_tf import config
-    from deblur_tf.models import saved
-    from deblur_tf.training import loop, steppers
-    from deblur_tf.training.validation import Validation
+    from deblur_tf.training import run
 
     placement = distribution.choose(_STRATEGY.value)
-    device = distribution.device(_DEVICE.value)
     config.load(_GIN_FILE.value, _overrides())
     _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")
-    with config.errors():
-        stepper = steppers.make_stepper(recipe, placement)
     if _DRY_RUN.value:
+        with config.errors():
+            recipe.model(), recipe.optimizer()
         print(config.bindings())
         return common.OK
-    with config.errors():
-        pairs = recipe.pairs()
-        held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
-
-    run_dir = pathlib.Path(_RUN_DIR.value)
-    if not saved.same_model_config(stepper.model, run_dir):
-        raise common.UsageError(
-            f"{run_dir} holds a run of another model; choose another --run_dir, or the "
-            f"settings in {run_dir / 'config.gin'}"
-        )
-    validation = None
-    if stepper.chief:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        saved.save_model_config(stepper.model, run_dir, recipe.sampling)
-        (run_dir / "config.gin").write_text(config.operative(), encoding="utf-8")
-        validation = Validation(recipe, held_out)
-        parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"
-        print(
-            f"{keras.backend.backend()} backend on {device}, {placement}; "
-            f"{stepper.model.count_params() / 1e6:.3f} M parameters, {pairs.describe()}, "
-            f"batch {recipe.batch_size}{parts}, {recipe.total_steps} steps; "
-            f"run directory {run_dir}",
-            flush=True,
-        )
-    with distribution.worker_errors(placement):
-        signal_number = loop.train(recipe, stepper, pairs, run_dir, validation, stop_after)
+    made = run.prepare(recipe, _RUN_DIR.value, placement)
+    signal_number = run.train(
+        made, _DEVICE.value, stop_after, _INIT_FROM.value, resume=_RESUME.value
+    )
     if signal_number:
         print("stopped; the same command continues the run")
     return common.INTERRUPTED if signal_number == 2 else common.OK

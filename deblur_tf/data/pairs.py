@@ -14,6 +14,7 @@ import numpy as np
 
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop, random_dihedral
+from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.registry import configurable
@@ -42,6 +43,7 @@ class PairGenerator:
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
       reductions: photos of a folder are taken in these sizes, see `PhotoSet`.
+      part: which photos of a folder, see `parts.spread`.
       crop_size: side of a pair in pixels; 128 in the papers.
       max_extent: longest shake in pixels, up to 30.
       max_stddev: strongest noise, of 255.
@@ -59,8 +61,16 @@ class PairGenerator:
         mildness: float = 1.0,
         seed: int = 0,
         reductions: Sequence[int] = (1,),
+        part: Part = "all",
     ):
-        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions)
+        self.photos = (
+            photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions, part)
+        )
+        if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
+            raise ValueError(
+                f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px, got {max_extent}"
+            )
+        self.part = part
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev
@@ -69,7 +79,7 @@ class PairGenerator:
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
-        return f"{len(self.photos)} photos with synthetic blur"
+        return f"{len(self.photos.paths)} photos{word(self.part)} with synthetic blur"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each.

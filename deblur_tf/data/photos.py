@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from deblur_tf.data.cache import ImageCache
+from deblur_tf.data.parts import Part, spread
 from deblur_tf.data.photo_files import open_image, read_rgb
 from deblur_tf.errors import DataError
 
@@ -99,19 +100,23 @@ class PhotoSet:
 
 
 def open_photos(
-    folder: str | os.PathLike[str] | None, reductions: Sequence[int] = (1,)
+    folder: str | os.PathLike[str] | None,
+    reductions: Sequence[int] = (1,),
+    part: Part = "all",
 ) -> PhotoSet:
     """The photos of a folder; with None or "", the bundled ones.
 
     Args:
       folder: of the photos.
       reductions: see `PhotoSet`.
+      part: which of them, see `parts.spread`.
 
     Raises:
       DataError: if there are none, or one of them is not an image; only the
         files' headers are read.
     """
-    paths = list_images(folder) if folder else bundled_photos()
+    found = list_images(folder) if folder else bundled_photos()
+    paths = [found[i] for i in spread(len(found), part)]
     for path in paths:
         open_image(path, path).close()
     return PhotoSet(paths, reductions)

@@ -13,6 +13,7 @@ import numpy as np
 from deblur_tf.data.augment import random_pair_crop
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.order import CropOrder
+from deblur_tf.data.parts import Part, by_scene, word
 from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.errors import DataError
 from deblur_tf.registry import configurable
@@ -112,6 +113,10 @@ class TfdsImages:
         """The `id` of an example."""
         return self._records[index]["id"].decode()
 
+    def scene(self, index: int) -> str:
+        """The scene of an example: what its `id` begins with."""
+        return self.id(index).rpartition("-")[0]
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """blurry and sharp, uint8 [H, W, 3].
 
@@ -137,6 +142,7 @@ class TfdsPairs:
 
     Args:
       dataset, data_dir, split: see `TfdsImages`.
+      part: which images, see `parts.by_scene`.
       crop_size: side of a crop in pixels; 128 in the papers.
       crops_per_image: crops taken of an image each time it is decoded.
       shuffle_images: images among whose crops the order is shuffled.
@@ -151,6 +157,7 @@ class TfdsPairs:
         dataset: str,
         data_dir: str | os.PathLike[str] | None = None,
         split: str = "train",
+        part: Part = "all",
         crop_size: int = 128,
         crops_per_image: int = 8,
         shuffle_images: int = 64,
@@ -160,17 +167,19 @@ class TfdsPairs:
         self.images = TfdsImages(dataset, data_dir, split)
         self.crop_size = crop_size
         self.seed = seed
-        self.order = CropOrder(len(self.images), crops_per_image, shuffle_images, seed)
+        self.part = part
+        self.numbers = by_scene(len(self.images), self.images.scene, part)
+        self.order = CropOrder(len(self.numbers), crops_per_image, shuffle_images, seed)
         self._cache = ImageCache(self.images.__getitem__, cache_bytes)
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
         subset = " (a subset)" if (self.images.info.metadata or {}).get("subset") else ""
-        return f"{len(self.images)} pairs of {self.images.name}{subset}"
+        return f"{len(self.numbers)} pairs of {self.images.name}{subset}{word(self.part)}"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Crop `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
-        number = self.order(index)
+        number = self.numbers[self.order(index)]
         rng = np.random.default_rng((self.seed, int(index)))
         blurry, sharp = self._cache[number]
         if min(sharp.shape[:2]) < self.crop_size:

@@ -16,9 +16,10 @@ from deblur_tf.arrays import named_variables, values_of
 from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import NonFiniteError
+from deblur_tf.model_folders import DEFAULT_MODEL
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
-from deblur_tf.models.saved import DEFAULT_MODEL, load_model
+from deblur_tf.models.saved import load_model
 
 
 class Deblurrer:

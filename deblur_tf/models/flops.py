@@ -28,11 +28,6 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     Raises:
       ValueError: if the size is no such multiple.
     """
-    multiple = model.size_multiple
-    if height % multiple or width % multiple:
-        raise ValueError(f"{height}x{width} is no multiple of {multiple}")
-    image = keras.KerasTensor((1, height, width, 3), "float32")
-    level = keras.KerasTensor((1,), "float32")
     total = 0
 
     def add(layer: keras.layers.Layer, output: Tensor) -> None:
@@ -40,14 +35,52 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
         positions = math.prod(output.shape[1:-1])
         total += 2 * positions * math.prod(layer.kernel.shape)
 
-    with _observed(model, add):
+    _visit(model, height, width, add)
+    return total
+
+
+# Bytes that a training step keeps for each number that a convolution puts out, as XLA
+# plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB a crop).
+BYTES_KEPT = 12.0
+
+
+def training_bytes(model: keras.Model, side: int, batch: int) -> float:
+    """About how much memory a training step needs for its activations.
+
+    Args:
+      model: see `count_flops`.
+      side: of a crop.
+      batch: crops that a device works on at a time.
+    """
+    total = 0
+
+    def add(layer: keras.layers.Layer, output: Tensor) -> None:
+        nonlocal total
+        total += math.prod(output.shape[1:])
+
+    _visit(model, side, side, add)
+    return BYTES_KEPT * total * batch
+
+
+def _visit(
+    model: keras.Model,
+    height: int,
+    width: int,
+    visit: Callable[[keras.layers.Layer, Tensor], None],
+) -> None:
+    """Calls `visit` with each conv and dense layer and its output, on shapes alone."""
+    multiple = model.size_multiple
+    if height % multiple or width % multiple:
+        raise ValueError(f"{height}x{width} is no multiple of {multiple}")
+    image = keras.KerasTensor((1, height, width, 3), "float32")
+    level = keras.KerasTensor((1,), "float32")
+    with _observed(model, visit):
         if isinstance(model, DiffusionRestorer):
             model.compute_output_spec(image, level, image)
         elif getattr(model, "use_noise_level", False):
             model.compute_output_spec(image, level)
         else:
             model.compute_output_spec(image)
-    return total
 
 
 @contextlib.contextmanager

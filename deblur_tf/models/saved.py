@@ -13,22 +13,27 @@ import json
 import os
 import pathlib
 import re
-from importlib import resources
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from deblur_tf.arrays import assign_named, named_variables, read_npz, select, values_of, write_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.arrays import (
+    Arrays,
+    assign_named,
+    named_variables,
+    read_npz,
+    select,
+    values_of,
+    write_npz,
+)
+from deblur_tf.checkpoints import Checkpoints, read_checkpoint
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError
 from deblur_tf.files import write_text
+from deblur_tf.model_folders import CONFIG_FILE, WEIGHTS_FILE, find
 from deblur_tf.models import alignment, dvsr, regression  # noqa: F401  (Keras' registry)
 
-CONFIG_FILE = "model.json"
-WEIGHTS_FILE = "weights.npz"
-DEFAULT_MODEL = "tiny"
 SAMPLING_KEY = "sampling"
 
 
@@ -44,11 +49,6 @@ class LoadedModel(NamedTuple):
     model: keras.Model
     origin: str
     sampling: SamplingSettings
-
-
-def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
-    """The folder of a model that comes with the package."""
-    return pathlib.Path(str(resources.files("deblur_tf") / "pretrained" / name))
 
 
 def _model_config(model: keras.Model) -> dict[str, Any]:
@@ -117,43 +117,39 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
     Raises:
       ModelError: if there is no such model, or a file is missing or damaged.
     """
-    folder, chosen = pathlib.Path(name_or_dir), None
-    if folder.suffix == ".npz" and folder.parent.name == "checkpoints":
-        folder, chosen = folder.parent.parent, folder
-    if not folder.is_dir():
-        folder = pretrained_dir(str(name_or_dir))
-    if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(
-            f"no model {str(name_or_dir)!r}: give a run directory of deblur-train, "
-            f"a folder with {CONFIG_FILE}, or one of the models in the package "
-            f"({', '.join(pretrained_names())})"
-        )
+    folder, _ = find(name_or_dir)
+    model, sampling = _read_config(folder / CONFIG_FILE)
+    weights, origin = load_weights(name_or_dir)
     try:
-        model, sampling = _read_config(folder / CONFIG_FILE)
-        if chosen is None and (folder / WEIGHTS_FILE).is_file():
-            source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
-            origin = f"{source} (averaged weights)"
-        else:
-            source = chosen or Checkpoints(folder).latest()
-            if source is None:
-                raise ModelError(
-                    f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"
-                )
-            state = read_npz(source)
-            # Untrained variables, if any, are not averaged.
-            weights = select(state, "model") | select(state, "ema")
-            origin = f"{source} (averaged weights of step {int(state['step'])})"
-        weights = {name: np.asarray(w, np.float32) for name, w in weights.items()}
-        assign_named(named_variables(model), weights, str(source))
+        assign_named(named_variables(model), weights, origin)
     except CheckpointError as error:
         raise ModelError(str(error)) from error
     return LoadedModel(model, origin, sampling)
 
 
-def pretrained_names() -> list[str]:
-    """Names of the models in the package."""
-    root = pretrained_dir("").resolve()
-    return sorted(p.parent.name for p in root.glob(f"*/{CONFIG_FILE}"))
+def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
+    """The (averaged) weights of a model by name, and a line on where they are from.
+
+    Arguments and errors are those of `load_model`.
+    """
+    folder, chosen = find(name_or_dir)
+    try:
+        if chosen is None and (folder / WEIGHTS_FILE).is_file():
+            source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
+            origin = f"{source} (averaged weights)"
+        else:
+            found = (chosen, read_checkpoint(chosen)) if chosen else Checkpoints(folder).load()
+            if found is None:
+                raise ModelError(
+                    f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"
+                )
+            source, state = found
+            # Untrained variables, if any, are not averaged.
+            weights = select(state, "model") | select(state, "ema")
+            origin = f"{source} (averaged weights of step {int(state['step'])})"
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    return {name: np.asarray(w, np.float32) for name, w in weights.items()}, origin
 
 
 def _read_config(path: pathlib.Path) -> tuple[keras.Model, SamplingSettings]:

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from deblur_tf import image_ops
-from deblur_tf.networks.layers import ResidualBlock, conv
+from deblur_tf.networks.layers import ResidualBlock, check_policy, conv
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
@@ -205,6 +205,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         # The images stay float32 until the first conv of each network.
         kwargs["autocast"] = False
         super().__init__(name=name, **kwargs)
+        check_policy(self)
         self.base_channels = base_channels
         self.scales = tuple(scales)
         self.target = target

@@ -22,6 +22,21 @@ from deblur_tf.networks.injections import conv
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
+POLICIES = ("float32", "mixed_bfloat16")
+
+
+def check_policy(layer: keras.layers.Layer) -> None:
+    """Refuses policies in which a deep network without normalisation overflows.
+
+    Raises:
+      ValueError: naming those that it can have.
+    """
+    if layer.dtype_policy.name not in POLICIES:
+        raise ValueError(
+            f"{layer.name}: dtype must be one of {', '.join(POLICIES)}, got "
+            f"{layer.dtype_policy.name!r}"
+        )
+
 
 def dense(features: int, name: str, **kwargs: Any) -> keras.layers.Dense:
     """A linear map of the last axis."""

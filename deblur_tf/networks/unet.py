@@ -13,6 +13,7 @@ from deblur_tf.networks.layers import (
     GuidedResidualBlock,
     NoiseLevelEmbedding,
     ResidualBlock,
+    check_policy,
     conv,
 )
 from deblur_tf.registry import configurable
@@ -65,6 +66,7 @@ class UNet(keras.Model):
         # round the noise level to bfloat16.
         kwargs["autocast"] = False
         super().__init__(name=name, **kwargs)
+        check_policy(self)
         self.base_channels = base_channels
         self.channel_multipliers = tuple(channel_multipliers)
         self.num_res_blocks = num_res_blocks

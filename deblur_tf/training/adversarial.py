@@ -28,6 +28,9 @@ class AlternatingPairs:
       second: builds the source of the other domain.
     """
 
+    # A batch must hold as many of each, and rows must keep their domain.
+    batch_multiple = 2
+
     def __init__(self, first: Callable[[], PairSource], second: Callable[[], PairSource]):
         self.sources = (first(), second())
         sizes = {source.crop_size for source in self.sources}

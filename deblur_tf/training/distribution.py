@@ -161,6 +161,14 @@ def device(kind: str = "auto") -> str:
     return f"{name} ({found})"
 
 
+def host_memory() -> int | None:
+    """Bytes of memory where the CPU is what computes; None on an accelerator."""
+    import keras
+
+    found, _ = _jax_device() if keras.backend.backend() == "jax" else _tensorflow_device()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if found == "cpu" else None
+
+
 def _jax_device() -> tuple[str, str]:
     import jax
 

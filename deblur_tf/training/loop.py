@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.arrays import Arrays, read_npz
+from deblur_tf.arrays import Arrays
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.errors import CheckpointError, DataError, NonFiniteError
@@ -118,6 +118,7 @@ def train(
     run_dir: str | pathlib.Path,
     validate: Validate | None = None,
     stop_after: float | None = None,
+    resume: str = "newest",
 ) -> int:
     """Trains until `recipe.total_steps`, from the newest checkpoint if any.
 
@@ -135,6 +136,7 @@ def train(
       validate: called with the averaged weights every `validate_every` steps.
         The state with the highest `SCORE` is kept as `checkpoints/best.npz`.
       stop_after: seconds after which to save and stop as on SIGTERM.
+      resume: "newest" checkpoint, or the newest "whole" one.
 
     Returns:
       0 when the run is complete, otherwise the number of the signal that
@@ -147,7 +149,7 @@ def train(
       DataError: if a training pair cannot be made; what was learned is saved.
     """
     checkpoints = Checkpoints(run_dir, recipe.keep_checkpoints)
-    step = _resume(stepper, checkpoints)
+    step = _resume(stepper, checkpoints, resume == "whole")
     if step >= recipe.total_steps:
         print(f"nothing to do: {step} of {recipe.total_steps} steps are done")
         return 0
@@ -195,13 +197,14 @@ def train(
     return (stop.signal or int(signal.SIGTERM)) if stopped else 0
 
 
-def _resume(stepper: Stepper, checkpoints: Checkpoints) -> int:
+def _resume(stepper: Stepper, checkpoints: Checkpoints, whole: bool) -> int:
     """Restores the newest checkpoint, if any; returns the step to go on from."""
     step = 0
-    if (newest := checkpoints.latest()) is not None:
-        step = stepper.restore(read_npz(newest), str(newest))
+    if (found := checkpoints.load(whole)) is not None:
+        path, state = found
+        step = stepper.restore(state, str(path))
         if stepper.chief:
-            print(f"resuming from {newest} at step {step}", flush=True)
+            print(f"resuming from {path} at step {step}", flush=True)
     if stepper.sum_over_workers(step) != step * stepper.workers:
         raise CheckpointError(
             f"{checkpoints.folder}: the processes of this run find different checkpoints there; "

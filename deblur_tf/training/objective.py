@@ -109,6 +109,18 @@ class Objective:
     distance: Distance = losses.denoising_l1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        linear_betas(self.train_steps, 1e-6, self.train_beta_max)
+        if not self.regression_weight >= 0.0:
+            raise ValueError(
+                f"regression_weight must not be negative, got {self.regression_weight}"
+            )
+        if self.warm_start_steps and not self.regression_weight:
+            raise ValueError(
+                "warm_start_steps fades the denoising loss in after the regression loss, of which "
+                "there is none with regression_weight = 0: set warm_start_steps to 0"
+            )
+
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
         regression = ("regression", "regression_of_input") if model.guidance_scales else ()

@@ -25,6 +25,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, peak: float, warmup_steps: int = 0, decay_steps: int | None = None):
         super().__init__()
+        if not isinstance(peak, (int, float)) or not 0.0 < peak < 1e3:
+            raise ValueError(f"the learning rate must be a positive number, got {peak!r}")
+        if not isinstance(warmup_steps, int) or warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be a whole number from 0 on, got {warmup_steps!r}")
         if decay_steps is not None and decay_steps <= warmup_steps:
             raise ValueError(
                 f"decay_steps ({decay_steps}) must exceed warmup_steps ({warmup_steps})"
@@ -57,17 +61,13 @@ def adam(
     decay_steps: int | None = None,
     beta_1: float = 0.5,
     beta_2: float = 0.999,
-    clip_norm: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Adam (0.5, 0.999) with linear warm-up (sec. 4.2).
-
-    `clip_norm` bounds the global norm of the gradient; the paper has none.
-    """
+    """Adam (0.5, 0.999) with linear warm-up (sec. 4.2)."""
+    _check_betas(beta_1, beta_2)
     return keras.optimizers.Adam(
         WarmUp(learning_rate, warmup_steps, decay_steps),
         beta_1=beta_1,
         beta_2=beta_2,
-        global_clipnorm=clip_norm,
         name="optimizer",
     )
 
@@ -80,17 +80,22 @@ def adamw(
     weight_decay: float = 1e-4,
     beta_1: float = 0.9,
     beta_2: float = 0.999,
-    clip_norm: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """AdamW as DvSR trains (app. E): learning rate 1e-4, weight decay 1e-4.
 
     Keras' AdamW takes learning_rate * weight_decay * w off each weight w.
     """
+    _check_betas(beta_1, beta_2)
     return keras.optimizers.AdamW(
         WarmUp(learning_rate, warmup_steps, decay_steps),
         weight_decay=weight_decay,
         beta_1=beta_1,
         beta_2=beta_2,
-        global_clipnorm=clip_norm,
         name="optimizer",
     )
+
+
+def _check_betas(beta_1: float, beta_2: float) -> None:
+    for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name} must be in [0, 1), got {value!r}")

@@ -21,8 +21,8 @@ class Recipe:
     Attributes:
       model: builds the model; the run's seed is set before it is called.
       pairs: builds what makes the training pairs; called when training starts.
-      validation_pairs: the same for the validation grid; None: `pairs`, whose
-        numbers beyond those that training reaches are taken.
+      validation_pairs: the same for the validation grid, of images that training does
+        not see; None: `pairs`, at numbers that training does not reach.
       optimizer: builds the optimizer.
       objective: the loss and its randomness.
       batch_size: global batch size; 256 in the papers.
@@ -30,6 +30,7 @@ class Recipe:
         after the other, with the same result in less memory.
       total_steps: length of the run.
       ema_decay: of the weight average used for evaluation; 0.9999 in DvSR.
+      clip_norm: bound of the norm of the whole batch's gradient; the papers have none.
       seed: of the initial weights.
       log_every: steps between progress lines.
       sampling: the settings to sample the model with, by which the validation grid is
@@ -52,6 +53,7 @@ class Recipe:
     accumulate: int = 1
     total_steps: int = 1_000_000
     ema_decay: float = 0.9999
+    clip_norm: float | None = None
     seed: int = 0
     log_every: int = 100
     sampling: SamplingSettings = DEFAULT_SAMPLING
@@ -71,10 +73,14 @@ class Recipe:
             "validate_every",
             "checkpoint_every",
             "keep_checkpoints",
+            "validation_images",
             "steps_per_call",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive or None, got {self.clip_norm!r}")
         for name in ("total_steps", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) % self.steps_per_call:
                 raise ValueError(

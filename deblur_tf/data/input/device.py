@@ -20,6 +20,7 @@ from scipy import fft
 from deblur_tf import noise
 from deblur_tf.data import blur
 from deblur_tf.data.folders import find_pairs
+from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.errors import DataError
@@ -75,7 +76,7 @@ class DevicePairs(_DevicePairs):
     """As `PairGenerator`: random crops of photos, blurred by random camera shake.
 
     Args:
-      photos, reductions, crop_size, max_extent, max_stddev, mildness, seed: see
+      photos, reductions, part, crop_size, max_extent, max_stddev, mildness, seed: see
         `PairGenerator`.
       max_bytes: largest array of all photos, each padded to the largest.
     """
@@ -89,11 +90,15 @@ class DevicePairs(_DevicePairs):
         mildness: float = 1.0,
         seed: int = 0,
         reductions: Sequence[int] = (1,),
+        part: Part = "all",
         max_bytes: int = 8 << 30,
     ):
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
             raise ValueError(f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px")
-        self.photos = photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions)
+        self.photos = (
+            photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions, part)
+        )
+        self.part = part
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev
@@ -103,7 +108,8 @@ class DevicePairs(_DevicePairs):
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
-        return f"{len(self.photos)} photos with synthetic blur, made on the device"
+        photos = f"{len(self.photos.paths)} photos{word(self.part)}"
+        return f"{photos} with synthetic blur, made on the device"
 
     def arrays(self) -> dict[str, np.ndarray]:
         """See `stack`; photos smaller than a crop and its margin are reflected.

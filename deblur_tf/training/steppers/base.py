@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -47,6 +47,15 @@ class Stepper(Protocol):
     def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
         """Takes over a state; returns its step."""
 
+    def start_from(self, weights: Arrays, source: str) -> list[str]:
+        """Takes weights of another model of this kind, for model and average.
+
+        Returns the names of the parts that it did not have.
+
+        Raises:
+          CheckpointError: if some do not fit.
+        """
+
     def averages(self) -> Arrays:
         """The averaged weights by name."""
 
@@ -64,6 +73,7 @@ class BaseStepper:
         self.objective = recipe.objective
         self.batch_size = recipe.batch_size
         self.accumulate = recipe.accumulate
+        self.clip_norm = recipe.clip_norm
         self.steps_per_call = 1
         self.workers = placement.workers
         self.chief = placement.chief
@@ -97,6 +107,19 @@ class BaseStepper:
             assign_named(variables, select(state, group), f"{source} ({group})")
         return int(state["step"])
 
+    def start_from(self, weights: Arrays, source: str) -> list[str]:
+        """See `Stepper.start_from`."""
+        named = named_variables(self.model)
+        assign_named({n: v for n, v in named.items() if n in weights}, weights, source)
+        for name, average in self.ema.variables.items():
+            if name in weights:
+                average.assign(weights[name])
+        return sorted({name.split("/")[0] for name in named.keys() - weights.keys()})
+
+    def clipped(self, gradients: Sequence[Any]) -> list[Any]:
+        """Gradients of the whole batch, scaled down where their norm is too large."""
+        return clip_by_global_norm(gradients, self.clip_norm)
+
     def steps(self, step: int) -> int:
         """How many optimizer steps the call for `step` does."""
         # After a resume at an odd step, up to the next multiple.
@@ -109,6 +132,16 @@ class BaseStepper:
     def learning_rate(self) -> float:
         """That of the next step."""
         return float(self.optimizer.learning_rate)
+
+
+def clip_by_global_norm(gradients: Sequence[Any], norm: float | None) -> list[Any]:
+    """g * min(1, norm / |g|), with |g| over all arrays together; None: g."""
+    if norm is None:
+        return list(gradients)
+    gradients = [keras.ops.convert_to_tensor(g) for g in gradients]
+    squares = sum(keras.ops.sum(keras.ops.square(g)) for g in gradients)
+    scale = norm / keras.ops.maximum(keras.ops.sqrt(squares), norm)
+    return [scale * g for g in gradients]
 
 
 def check_split(batch_size: int, replicas: int, accumulate: int) -> None:

@@ -71,6 +71,12 @@ class JaxStepper(BaseStepper):
         self._values = self._read()
         return step
 
+    def start_from(self, weights: Arrays, source: str) -> list[str]:
+        """See `Stepper.start_from`."""
+        new = super().start_from(weights, source)
+        self._values = self._read()
+        return new
+
     def averages(self) -> Arrays:
         """The averaged weights by name."""
         self._fill()
@@ -132,7 +138,9 @@ class JaxStepper(BaseStepper):
     def _step(self, values: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         weights, optimizer, average = values
         gradients, parts = self._gradients(weights, batch, step)
-        weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
+        weights, optimizer = self.optimizer.stateless_apply(
+            optimizer, self.clipped(gradients), weights
+        )
         decay = ema_decay(step, self.ema.decay)
         average = [ema_update(a, w, decay) for a, w in zip(average, weights, strict=True)]
         return [list(weights), list(optimizer), average], parts

@@ -42,6 +42,13 @@ class TensorFlowStepper(BaseStepper):
 
     def _replica_step(self, batch: Batch, step: Any) -> Metrics:
         gradients, parts = self._gradients(batch, step)
+        if self.clip_norm is not None:
+            # The norm is that of the whole batch, so the sum over replicas comes first;
+            # the optimizer sums once more.
+            replicas = self._tf.distribute.get_replica_context()
+            gradients = replicas.all_reduce(self._tf.distribute.ReduceOp.SUM, gradients)
+            count = replicas.num_replicas_in_sync
+            gradients = [g / count for g in self.clipped(gradients)]
         self.optimizer.apply(gradients, self.model.trainable_variables)
         self.ema.update(step)
         return parts

@@ -1,0 +1,44 @@
+"""Where models lie on disk; nothing here needs Keras."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from importlib import resources
+
+from deblur_tf.errors import ModelError
+
+CONFIG_FILE = "model.json"
+WEIGHTS_FILE = "weights.npz"
+DEFAULT_MODEL = "tiny"
+
+
+def pretrained_dir(name: str = DEFAULT_MODEL) -> pathlib.Path:
+    """The folder of a model that comes with the package."""
+    return pathlib.Path(str(resources.files("deblur_tf") / "pretrained" / name))
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models in the package."""
+    root = pretrained_dir("").resolve()
+    return sorted(p.parent.name for p in root.glob(f"*/{CONFIG_FILE}"))
+
+
+def find(name_or_dir: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """The folder of a model, and the checkpoint if one is meant; nothing is read.
+
+    Raises:
+      ModelError: if there is no such model.
+    """
+    folder, chosen = pathlib.Path(name_or_dir), None
+    if folder.suffix == ".npz" and folder.parent.name == "checkpoints":
+        folder, chosen = folder.parent.parent, folder
+    if not folder.is_dir():
+        folder = pretrained_dir(str(name_or_dir))
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelError(
+            f"no model {str(name_or_dir)!r}: give a run directory of deblur-train, "
+            f"a folder with {CONFIG_FILE}, or one of the models in the package "
+            f"({', '.join(pretrained_names())})"
+        )
+    return folder, chosen

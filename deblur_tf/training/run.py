@@ -1,0 +1,184 @@
+"""Wires a training: the one function behind the program, experiments and tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from deblur_tf import config
+from deblur_tf.arrays import Arrays
+from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.errors import SaveError, UsageError
+from deblur_tf.files import write_text
+from deblur_tf.models import saved
+from deblur_tf.models.flops import training_bytes
+from deblur_tf.training import loop
+from deblur_tf.training.distribution import Placement, device, host_memory, worker_errors
+from deblur_tf.training.recipe import Recipe
+from deblur_tf.training.steppers import Stepper, make_stepper
+from deblur_tf.training.validation import Validation
+
+CONFIG_FILE = "config.gin"
+
+# Settings that a run may be continued with other values of: they change how long it
+# goes on, what it tells and where its data lies, not what a step does.
+FREE = (
+    *("TOTAL_STEPS", "PHOTOS", "DATA_DIR"),
+    *("Recipe.total_steps", "Recipe.log_every", "Recipe.validate_every"),
+    *("Recipe.checkpoint_every", "Recipe.keep_checkpoints", "Recipe.validation_images"),
+    *("Recipe.accumulate", "Recipe.steps_per_call", "Recipe.jit_compile", "Recipe.sampling"),
+    *("SamplingSettings.steps", "SamplingSettings.beta_max", "SamplingSettings.n_samples"),
+    *("PairGenerator.photos", "DevicePairs.photos", "TfdsPairs.data_dir", "adam.decay_steps"),
+    *("TfdsPairs.cache_bytes", "DevicePairs.max_bytes", "adamw.decay_steps"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training, ready to start.
+
+    Attributes:
+      recipe: what is trained.
+      stepper: does the optimizer steps.
+      pairs: what it learns from.
+      held_out: what it is validated on.
+      folder: the run directory.
+      placement: the devices.
+    """
+
+    recipe: Recipe
+    stepper: Stepper
+    pairs: PairSource
+    held_out: PairSource
+    folder: pathlib.Path
+    placement: Placement
+
+    def describe(self, device_name: str) -> str:
+        """The first line of a run."""
+        recipe = self.recipe
+        parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"
+        return (
+            f"{keras.backend.backend()} backend on {device_name}, {self.placement}; "
+            f"{self.stepper.model.count_params() / 1e6:.3f} M parameters, "
+            f"{self.pairs.describe()}, batch {recipe.batch_size}{parts}, "
+            f"{recipe.total_steps} steps; validation on {self.held_out.describe()}; "
+            f"run directory {self.folder}"
+        )
+
+
+def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement) -> Run:
+    """Builds model, optimizer and pairs, and checks them against each other.
+
+    Raises:
+      ConfigError: for settings that do not go together.
+      DataError: if there are no pairs.
+    """
+    with config.errors():
+        stepper = make_stepper(recipe, placement)
+        multiple = stepper.model.size_multiple
+        pairs = recipe.pairs()
+        if pairs.crop_size < 1 or pairs.crop_size % multiple:
+            raise ValueError(
+                f"the crop size {pairs.crop_size} must be a multiple of {multiple}, since the "
+                f"network halves its input; the nearest is "
+                f"{max(round(pairs.crop_size / multiple), 1) * multiple}"
+            )
+        if recipe.batch_size % (every := getattr(pairs, "batch_multiple", 1)):
+            raise ValueError(f"batch_size {recipe.batch_size} must be a multiple of {every} here")
+        _check_memory(stepper.model, pairs.crop_size, recipe, placement)
+        held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
+    return Run(recipe, stepper, pairs, held_out, pathlib.Path(folder), placement)
+
+
+def _check_memory(model: keras.Model, crop: int, recipe: Recipe, placement: Placement) -> None:
+    """Refuses a step that this machine cannot hold, rather than be killed in it."""
+    here = host_memory()
+    batch = recipe.batch_size // recipe.accumulate
+    needed = training_bytes(model, crop, batch)
+    if here is not None and needed > 0.9 * here and placement.workers == 1:
+        raise ValueError(
+            f"a step on {recipe.batch_size} crops of {crop}x{crop} needs about "
+            f"{needed / 2**30:.0f} GiB, and this machine has {here / 2**30:.0f} GiB: take smaller "
+            "crops, a smaller batch, or --accumulate, which does a batch in parts"
+        )
+
+
+def train(
+    run: Run,
+    device_kind: str = "auto",
+    stop_after: float | None = None,
+    init_from: str | os.PathLike[str] | None = None,
+    resume: str = "newest",
+) -> int:
+    """Trains, or goes on with what the run directory holds.
+
+    Args:
+      run: from `prepare`.
+      device_kind: see `distribution.device`.
+      stop_after: seconds after which to save and stop.
+      init_from: a model, run or checkpoint whose averaged weights a new run begins
+        with; of a run that has begun it is ignored.
+      resume: "newest", or "whole": pass over checkpoints that cannot be read.
+
+    Returns:
+      See `loop.train`.
+
+    Raises:
+      UsageError: if the directory holds a run of another model or other settings.
+    """
+    name = device(device_kind)
+    checkpoints = Checkpoints(run.folder, run.recipe.keep_checkpoints)
+    _refuse_other_run(run)
+    if init_from is not None and checkpoints.latest() is None:
+        weights, origin = saved.load_weights(init_from)
+        new = run.stepper.start_from(weights, origin)
+        print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
+    validation: Callable[[Arrays], Any] | None = None
+    if run.stepper.chief:
+        _write_settings(run)
+        validation = Validation(run.recipe, run.held_out)
+        print(run.describe(name), flush=True)
+    with worker_errors(run.placement):
+        return loop.train(
+            run.recipe, run.stepper, run.pairs, run.folder, validation, stop_after, resume
+        )
+
+
+def _refuse_other_run(run: Run) -> None:
+    if not saved.same_model_config(run.stepper.model, run.folder):
+        raise UsageError(
+            f"{run.folder} holds a run of another model; choose another --run_dir, or the "
+            f"settings in {run.folder / CONFIG_FILE}"
+        )
+    path = run.folder / CONFIG_FILE
+    if Checkpoints(run.folder).latest() is None or not path.exists():
+        return
+    before, now = config.parsed(path.read_text(encoding="utf-8")), config.parsed(config.operative())
+    changed = [
+        f"{name} was {before[name]}, now {now[name]}"
+        for name in sorted(before.keys() & now.keys() - set(FREE))
+        if before[name] != now[name]
+    ]
+    if changed:
+        raise UsageError(
+            f"{run.folder} holds a run with other settings ({'; '.join(changed[:4])}"
+            f"{'; ...' if len(changed) > 4 else ''}); choose another --run_dir, with "
+            f"--init_from={run.folder} to begin with its weights"
+        )
+
+
+def _write_settings(run: Run) -> None:
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        saved.save_model_config(run.stepper.model, run.folder, run.recipe.sampling)
+        write_text(run.folder / CONFIG_FILE, config.operative())
+    except OSError as error:
+        raise SaveError(
+            f"{run.folder}: cannot be written ({error.strerror or error}); choose another --run_dir"
+        ) from error
