@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from deblur_tf import config
 from deblur_tf.arrays import read_npz, select
@@ -15,6 +16,14 @@ from deblur_tf.training.steppers.base import clip_by_global_norm
 from tests.training_case import SMALL
 
 SETTINGS = [flag.removeprefix("--gin_param=") for flag in SMALL]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Tracing would take longer than the few steps here."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def prepared(folder, *more, files=("smoke.gin",)):
@@ -41,7 +50,7 @@ def test_the_first_line_says_what_is_learned_from_and_what_is_held_out(begun, tm
 
 
 def test_a_run_refuses_other_settings_and_names_them(begun):
-    with pytest.raises(UsageError, match=r"LEARNING_RATE was 0\.0006, now 0\.1; choose another"):
+    with pytest.raises(UsageError, match=r"LEARNING_RATE was 0\.0006, now 0\.1\); choose another"):
         train(begun, "LEARNING_RATE = 0.1")
     assert "0.0006" in (begun / "config.gin").read_text()  # nothing was rewritten
     with pytest.raises(UsageError, match="another model"):

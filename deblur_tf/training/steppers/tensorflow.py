@@ -85,7 +85,11 @@ class TensorFlowStepper(BaseStepper):
                 name: tf.reduce_sum(values) / self.batch_size
                 for name, values in per_example.items()
             }
-        return tape.gradient(parts["loss"], self.model.trainable_variables), parts
+        weights = self.model.trainable_variables
+        gradients = tape.gradient(parts["loss"], weights)
+        # Parts that this loss does not reach stay as they are.
+        reached = zip(gradients, weights, strict=True)
+        return [tf.zeros(w.shape, w.dtype) if g is None else g for g, w in reached], parts
 
     def _distributed_step(self, batch: Any, step: Any) -> Metrics:
         parts = self.strategy.run(self.replica_step, args=(batch, step))
