@@ -8,12 +8,16 @@ import importlib
 import io
 import os
 import pathlib
+import re
 import shutil
 
 import tensorflow_datasets as tfds
 
 from deblur_tf.data.tfds_pairs import default_data_dir
 from deblur_tf.errors import DataError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SOURCE_FILE = "source.txt"  # beside a prepared `folder`: where its images came from
 
 NAMES = ("gopro", "hide", "realblur_j", "reds", "div2k_blur", "folder")
 
@@ -42,6 +46,8 @@ def builder(
     cls = module.Builder
     configs = {c.name: c for c in cls.BUILDER_CONFIGS}
     chosen = config or next(iter(configs))
+    if not _NAME.fullmatch(chosen):
+        raise DataError(f"--config={chosen}: give a name of letters, digits, _ and -")
     if name == "folder" and chosen not in configs:
         made = dataclasses.replace(cls.BUILDER_CONFIGS[0], name=chosen)
         return cls(data_dir=data_dir, config=made)
@@ -76,7 +82,11 @@ def prepare(
     root = pathlib.Path(data_dir or default_data_dir()).expanduser()
     made = builder(name, root, config, subset)
     target = pathlib.Path(made.data_dir)
+    source = "" if manual_dir is None else str(pathlib.Path(manual_dir).resolve())
+    if target.exists() and name == "folder" and source:
+        _refuse_other_source(target, source)
     if not target.exists():
+        there = {folder for folder in (*target.parents,) if folder.exists()}
         if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
             raise DataError(f"{manual_dir}: no such folder")
         for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
@@ -88,10 +98,28 @@ def prepare(
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # "Downloading ... Unknown size"
                 made.download_and_prepare(download_config=settings, file_format="array_record")
+            if source:
+                (target / SOURCE_FILE).write_text(source + "\n", encoding="utf-8")
         except AssertionError as error:
             if "anual directory" not in str(error):
                 raise
             raise DataError(
                 f"--manual_dir is missing or empty. {made.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             ) from error
+        finally:
+            if not target.exists():  # leave no empty folders behind
+                for folder in target.parents:
+                    if folder in there or not folder.is_dir() or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
     return tfds.builder_from_directory(target)
+
+
+def _refuse_other_source(target: pathlib.Path, source: str) -> None:
+    path = target / SOURCE_FILE
+    before = path.read_text(encoding="utf-8").strip() if path.exists() else source
+    if before != source:
+        raise DataError(
+            f"{target} was prepared from {before}, not from {source}; choose another --config, or "
+            f"remove {target}"
+        )

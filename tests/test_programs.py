@@ -218,11 +218,14 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
     result = run("evaluate", *settings, "-o", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("| mean of 2 samples |") == 2
+    assert result.stdout.count("| 2 gopro/blur_subset test, whole images |") == 2
     for point in ("T1_beta0.5", "T2_beta0.5"):
         figures = list(csv.DictReader((tmp_path / "out" / point / "figures.csv").open()))
         assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
     result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
-    assert "3 step(s), beta_max fitted" in result.stdout
+    assert "3 step(s), beta_max 0.9" in result.stdout
+    again = run("evaluate", *settings, "-o", tmp_path / "out")
+    assert again.stdout.count("done before with these settings") == 2
     result = run("evaluate", "--gin_file=papers/icdpm/table5/ours.gin", *settings[3:], "-o", "x")
     assert result.returncode == 2
     assert "no prepared data set 'realblur_j/full'" in result.stderr
@@ -231,13 +234,11 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
 def test_configs_lists_and_compares():
     result = run("configs", "list")
     assert result.returncode == 0, result.stderr
-    assert "icdpm/table9/c.gin: icDPM Table 9 (c)" in result.stdout
-    result = run("configs", "diff", "icdpm/table10/adagn.gin")
-    assert result.stdout.splitlines() == [
-        "icdpm/table10/adagn.gin against icdpm/table2/c.gin",
-        "+ UNet.injection = 'adagn'",
-    ]
-    for arguments in ([], ["diff"], ["diff", "nothing.gin"], ["diff", "smoke.gin"]):
+    assert "papers/icdpm/table9/c.gin: icDPM Table 9 (c)" in result.stdout
+    rows = [f"papers/icdpm/table10/{name}.gin" for name in ("add", "adagn")]
+    result = run("configs", "diff", *rows)
+    assert result.stdout.splitlines() == ["+ UNet.injection = 'adagn'"]
+    for arguments in ([], ["diff"], ["diff", "nothing.gin", "smoke.gin"], ["diff", "smoke.gin"]):
         assert run("configs", *arguments).returncode == 2
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+from deblur_tf.bin import quiet
 from deblur_tf.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 
 __all__ = [
@@ -54,7 +55,7 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
       usage: what `--help` says above the flags.
       max_arguments: how many arguments that are no flags may be given.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet.start()
     # TensorFlow turns these kernels on by itself only where there is AVX-512 VNNI.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "--version" in sys.argv[1:]:

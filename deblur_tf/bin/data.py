@@ -18,7 +18,6 @@ Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import os
 import pathlib
 import sys
 import zlib
@@ -46,7 +45,7 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "inspect: file of the contact sheet; synth: folder.", short_name="o"
 )
 _PHOTOS = flags.DEFINE_string("photos", None, "synth: folder of sharp photos.")
-_SEED = flags.DEFINE_integer("seed", 0, "synth: seed of kernels and noise.")
+_SEED = flags.DEFINE_integer("seed", 0, "synth: seed of kernels and noise.", lower_bound=0)
 
 
 def _prepare(name: str) -> int:
@@ -107,6 +106,7 @@ def _synth() -> int:
     from deblur_tf.data.photos import list_images
     from deblur_tf.data.synthesis import shaken
     from deblur_tf.errors import DataError
+    from deblur_tf.files import replacing
 
     root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
     targets: dict[str, pathlib.Path] = {}
@@ -118,7 +118,7 @@ def _synth() -> int:
         targets[name] = path
     folders = [output / side for side in ("blur", "sharp")]
     for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
+        common.make_folder(str(folder))
     failed, kept = 0, 0
     for name, path in tqdm(targets.items(), unit="photo", disable=not sys.stderr.isatty()):
         if all((folder / name).exists() for folder in folders):
@@ -133,9 +133,8 @@ def _synth() -> int:
             common.fail(error, common.FAILED)
             continue
         for folder, pixels in zip(folders, pair, strict=True):
-            partial = folder / f".{name}.partial"
-            Image.fromarray(pixels).save(partial, "png")
-            os.replace(partial, folder / name)
+            with replacing(folder / name) as file:
+                Image.fromarray(pixels).save(file, "png")
     done = len(targets) - failed - kept
     print(f"{done} pairs written to {output}, {kept} already there, {failed} failed")
     return common.FAILED if failed else common.OK

@@ -57,7 +57,7 @@ _BETA_MAX = flags.DEFINE_float(
     "Largest noise variance of a step. Default: the gin file's, or the model's; with other "
     "--steps 10 / steps, at most 0.9.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", lower_bound=0)
 _N_SAMPLES = flags.DEFINE_integer(
     "n_samples",
     None,
@@ -65,6 +65,9 @@ _N_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
     short_name="n",
 )
+
+
+MIN_SIDE = 11  # of the window of SSIM
 
 
 def _protocol() -> Any:
@@ -103,6 +106,8 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError("give one of --photos or --pairs or --gin_file")
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
+    if 0 < _CROP.value < MIN_SIDE:
+        raise common.UsageError(f"--crop={_CROP.value}: SSIM needs {MIN_SIDE} pixels or more")
 
     from deblur_tf import model_folders
 

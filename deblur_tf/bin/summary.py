@@ -37,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.models.flops import count_flops
 
     rows = []
-    for row in ARCHITECTURES:
+    for number, row in enumerate(ARCHITECTURES, 1):
+        # Minutes on a slow machine: the networks are of the papers' sizes.
+        print(f"[{number}/{len(ARCHITECTURES)}] {row.name}", file=sys.stderr, flush=True)
         model = row.build()
         rows.append(
             (

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deblur_tf.errors import UsageError
 from deblur_tf.registry import configurable
 
 # The log signal-to-noise ratio below which a network is told the same: there is nothing
@@ -32,12 +33,12 @@ def linear_betas(steps: int = 2000, beta_min: float = 1e-6, beta_max: float = 0.
       float64 [T].
 
     Raises:
-      ValueError: if steps < 1 or not 0 < beta_min <= beta_max < 1.
+      UsageError: if steps < 1 or not 0 < beta_min <= beta_max < 1.
     """
     if steps < 1:
-        raise ValueError(f"steps must be 1 or more, got {steps}")
+        raise UsageError(f"steps must be 1 or more, got {steps}")
     if not 0.0 < beta_min <= beta_max < 1.0:
-        raise ValueError(f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}")
+        raise UsageError(f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}")
     if steps == 1:
         beta_min = beta_max
     return np.linspace(beta_min, beta_max, steps, dtype=np.float64)
@@ -120,7 +121,7 @@ def inference_beta_max(steps: int) -> float:
     steps: 0.5, 100: 0.1, 1000: 0.01). At most 0.9.
     """
     if steps < 1:
-        raise ValueError(f"steps must be 1 or more, got {steps}")
+        raise UsageError(f"steps must be 1 or more, got {steps}")
     return min(10.0 / steps, 0.9)
 
 
@@ -148,14 +149,14 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         if self.n_samples < 1:
-            raise ValueError(f"n_samples must be 1 or more, got {self.n_samples}")
+            raise UsageError(f"n_samples must be 1 or more, got {self.n_samples}")
         self.schedule()
 
     def schedule(self) -> Schedule:
         """The schedule to sample over.
 
         Raises:
-          ValueError: if there is none for these settings.
+          UsageError: if there is none for these settings.
         """
         return inference_schedule(self.steps, self.beta_max)
 

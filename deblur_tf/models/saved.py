@@ -157,7 +157,7 @@ def _read_config(path: pathlib.Path) -> tuple[keras.Model, SamplingSettings]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sampling = SamplingSettings(**config.pop(SAMPLING_KEY, {}))
         model = keras.saving.deserialize_keras_object(config)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path}: not a model configuration")
