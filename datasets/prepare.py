@@ -86,7 +86,11 @@ def prepare(
     if target.exists() and name == "folder" and source:
         _refuse_other_source(target, source)
     if not target.exists():
-        there = {folder for folder in (*target.parents,) if folder.exists()}
+        made_here = [
+            folder
+            for folder in (*reversed(root.parents), root, root / name, root / "downloads")
+            if not folder.exists()
+        ]
         if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
             raise DataError(f"{manual_dir}: no such folder")
         for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
@@ -107,11 +111,9 @@ def prepare(
                 f"--manual_dir is missing or empty. {made.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             ) from error
         finally:
-            if not target.exists():  # leave no empty folders behind
-                for folder in target.parents:
-                    if folder in there or not folder.is_dir() or any(folder.iterdir()):
-                        break
-                    folder.rmdir()
+            if not target.exists():
+                for folder in made_here:
+                    shutil.rmtree(folder, ignore_errors=True)
     return tfds.builder_from_directory(target)
 
 

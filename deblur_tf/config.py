@@ -11,7 +11,6 @@ from importlib import resources
 from typing import Any
 
 import gin
-from absl import logging
 
 from deblur_tf.errors import ConfigError
 
@@ -48,19 +47,32 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
       ConfigError: for a missing file, bad syntax or an unknown name.
     """
     _register()
-    paths = [str(find_gin_file(name)) for name in gin_files]
     gin.clear_config()
-    gin.add_config_file_search_path(str(config_dir()))
-    verbosity = logging.get_verbosity()
-    # gin logs an error for each place where an include is not.
-    logging.set_verbosity(logging.FATAL)
+    for name in gin_files:
+        _parse(find_gin_file(name))
     try:
-        gin.parse_config_files_and_bindings(paths, list(overrides))
-    except (ValueError, SyntaxError, OSError, AttributeError) as error:
+        gin.parse_config_files_and_bindings([], list(overrides))
+    except (ValueError, SyntaxError, AttributeError) as error:
         raise ConfigError(f"bad configuration: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
     _refuse_unread_macros()
+
+
+def _parse(path: pathlib.Path) -> None:
+    """Parses a file, its includes where they stand.
+
+    Gin's own includes are also sought among Python's modules, where a folder of the
+    user's called `data` or `models` is in the way.
+    """
+    parts = re.split(r'^include "(.+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for i, part in enumerate(parts):
+        if i % 2:
+            beside = (config_dir() / part, path.parent / part)
+            _parse(next((p for p in beside if p.is_file()), None) or find_gin_file(part))
+            continue
+        try:
+            gin.parse_config(part)
+        except (ValueError, SyntaxError, AttributeError) as error:
+            raise ConfigError(f"bad configuration: {path}: {error}") from error
 
 
 def _refuse_unread_macros() -> None:

@@ -34,6 +34,7 @@ TINY = [
     "BATCH_SIZE = 2",
     "CROP_SIZE = 16",
     "Recipe.accumulate = 1",
+    "BODY_DTYPE = 'float32'",  # a CPU takes minutes for a step of bfloat16
     "realblur_j/TfdsPairs.dataset = 'gopro/blur_subset'",
 ]
 
@@ -323,6 +324,20 @@ def test_a_saved_record_is_a_configuration(tmp_path):
     record.write_text(config.operative())
     config.load([str(record)])
     assert config.build("Recipe").model().unet.base_channels == 4
+
+
+def test_folders_of_the_user_are_not_in_the_way_of_includes(tmp_path, monkeypatch):
+    for name in ("data", "models", "recipes"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config.load(["smoke.gin"])
+    (tmp_path / "mine.gin").write_text('include "smoke.gin"\nCH = 4\n')
+    config.load(["mine.gin"])
+    assert config.build("Recipe").model().unet.base_channels == 4
+    (tmp_path / "bad.gin").write_text("CH = = 4\n")
+    with pytest.raises(ConfigError, match=r"bad\.gin"):
+        config.load(["bad.gin"])
 
 
 @pytest.mark.parametrize(

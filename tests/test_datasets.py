@@ -1,12 +1,12 @@
 """Finding, preparing, inspecting and reading data sets; TFDS's own tests are in datasets/."""
 
+import importlib
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -233,39 +233,96 @@ def test_crops_are_pure_functions_shared_by_both_images(tmp_path):
         TfdsPairs("folder/mine", tmp_path, crop_size=64)(0)
 
 
+# deblur-data that stops in the middle of a preparation until it is interrupted.
+HALFWAY = """
+import sys, time
+from deblur_tf.bin import data
+from deblur_tf.datasets import pair_builder
+
+def progress(items, total, label):
+    for i, item in enumerate(items):
+        if i == 5:
+            print("halfway", file=sys.stderr, flush=True)
+            time.sleep(600)
+        yield item
+
+pair_builder.progress = progress
+data.entry()
+"""
+
+
 def test_preparing_can_be_interrupted(tmp_path):
     """By a kill as well as by Ctrl-C: no data set, and the next try makes it."""
-    for i in range(40):
-        save(tmp_path / "pairs" / "blur" / f"{i}.png", i, (400, 500))
-        save(tmp_path / "pairs" / "sharp" / f"{i}.png", i, (400, 500))
-    command = (
-        "prepare",
-        "folder",
-        "--manual_dir",
-        tmp_path / "pairs",
-        "--data_dir",
-        tmp_path / "d",
-    )
+    for i in range(8):
+        save(tmp_path / "pairs" / "blur" / f"{i}.png", i, (40, 50))
+        save(tmp_path / "pairs" / "sharp" / f"{i}.png", i, (40, 50))
+    flags = (f"--manual_dir={tmp_path / 'pairs'}", f"--data_dir={tmp_path / 'd'}")
     target = tmp_path / "d" / "folder" / "pairs"
     for number in (signal.SIGKILL, signal.SIGINT):
-        before = set(target.glob("*"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "deblur_tf.bin.data", *map(str, command)],
+            [sys.executable, "-c", HALFWAY, "prepare", "folder", *flags],
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 60
-        while set(target.glob("*")) <= before and time.monotonic() < deadline:
-            time.sleep(0.01)
+        while "halfway" not in process.stderr.readline():
+            assert process.poll() is None
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode in (-signal.SIGKILL, 130)
         assert "Traceback" not in errors
         assert not (target / "1.0.0").exists()
-    result = run(*command)
+    result = run("prepare", "folder", *flags)
     assert result.returncode == 0, result.stderr
-    assert "train: 40 pairs" in result.stdout
+    assert "train: 8 pairs" in result.stdout
     assert [p.name for p in target.iterdir()] == ["1.0.0"]
+
+
+def test_a_folder_is_prepared_once_and_under_a_plain_name(tmp_path):
+    for name in ("one", "two"):
+        save(tmp_path / name / "blur" / "1.png", 1, (40, 50))
+        save(tmp_path / name / "sharp" / "1.png", 1, (40, 50))
+    data = tmp_path / "d"
+    prepare.prepare("folder", tmp_path / "one", data, config="mine")
+    prepare.prepare("folder", tmp_path / "one", data, config="mine")
+    with pytest.raises(DataError, match=r"was prepared from .*one, not from .*two"):
+        prepare.prepare("folder", tmp_path / "two", data, config="mine")
+    with pytest.raises(DataError, match="give a name of letters"):
+        prepare.prepare("folder", tmp_path / "one", data, config="../evil")
+
+
+def test_a_preparation_that_fails_leaves_no_folders(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        prepare.prepare("gopro", tmp_path / "empty", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "make"),
+    [
+        ("hide", "test", lambda root: [root / "HIDE" / "test" / s for s in ("input", "target")]),
+        ("reds", "blur_test", lambda root: [root / "val" / f"val_{s}" for s in ("blur", "sharp")]),
+    ],
+)
+def test_the_test_images_alone_are_a_configuration(name, config, make, tmp_path, monkeypatch):
+    """The papers' rows test on these; the training archives have 36 and 65 GB."""
+    module = importlib.import_module(f"deblur_tf.datasets.{name}.{name}_dataset_builder")
+    counts = {"train": 7, "test": 1, "validation": 1, "val300": 1}
+    counts = {split: counts[split] for split in module.Builder.COUNTS}
+    monkeypatch.setattr(module.Builder, "COUNTS", counts)
+    for side in make(tmp_path / "m"):
+        scene = "000/" if name == "reds" else ""
+        save(side / f"{scene}00000009.png", 1, (40, 50))
+    built = prepare.prepare(name, tmp_path / "m", tmp_path / "d", config=config)
+    assert "train" not in built.info.splits
+    assert all(built.info.splits[s].num_examples == 1 for s in built.info.splits)
+    with pytest.raises(DataError, match="not complete"):
+        prepare.prepare(
+            name,
+            tmp_path / "m",
+            tmp_path / "e",
+            config.replace("_test", "").replace("test", "full"),
+        )
 
 
 def test_data_programs(tmp_path, data_dir):

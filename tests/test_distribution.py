@@ -140,9 +140,9 @@ def test_replicas_make_their_own_rows_of_the_batch_and_draw_their_own_noise(mode
         for rows in (range(2), range(2, 4))  # two hosts of two replicas each
         for part in pair_dataset(pairs, 4, 3, rows, part_size=1).take(2)
     ]
-    for name in whole:
-        np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), whole[name])
-    noise = [recipe().objective.draw(model, (1, 16, 16, 3), 3, p["item"]).noise for p in parts]
+    for found, want in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate(found), want)
+    noise = [recipe().objective.draw(model, (1, 16, 16, 3), 3, p.item).noise for p in parts]
     assert len({np.asarray(n).tobytes() for n in noise}) == 4
 
 
