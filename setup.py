@@ -4,17 +4,33 @@ import pathlib
 import re
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "deblur_tf/__init__.py").read_text()).group(1)
 
+README = (HERE / "README.md").read_text(encoding="utf-8")
+# On a package index there are no files beside it: pictures go, links become text.
+DESCRIPTION = re.sub(r"!\[[^]]*\]\((?!https?:)[^)]*\)\n", "", README)
+DESCRIPTION = re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", DESCRIPTION)
+
 TENSORFLOW = "2.21.0"
+
+
+class BuildWithoutTests(build_py):
+    """Leaves the tests that lie beside the builders of data sets out."""
+
+    def find_package_modules(self, package, package_dir):
+        found = super().find_package_modules(package, package_dir)
+        return [module for module in found if not module[1].endswith("_test")]
+
 
 setup(
     name="deblur-tf",
     version=VERSION,
     description="Diffusion image deblurring in TensorFlow 2 / Keras 3",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    cmdclass={"build_py": BuildWithoutTests},
+    long_description=DESCRIPTION,
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -34,7 +50,7 @@ setup(
     package_data={
         "deblur_tf": ["pretrained/*/*", "evaluation/*.json"],
         "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
-        "deblur_tf.gin_configs": ["*.gin", "*/*.gin", "*/*/*.gin", "README.md"],
+        "deblur_tf.gin_configs": ["**/*.gin", "README.md"],
     },
     install_requires=[
         f"tensorflow>={TENSORFLOW}",

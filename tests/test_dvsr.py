@@ -61,6 +61,7 @@ MODELS = {
     "Table 10 concat": lambda: variant(injection="concat"),
     "Table 10 adagn": lambda: variant(injection="adagn"),
     "Table 11 without": lambda: variant(see=inputs.NoisyOnly(), target="rgb"),
+    "bands": lambda: variant(see=inputs.NoisyBlurryAndBands((3, 5))),
     "coarser scale unused in the latent": lambda: variant((1,), scales=(1, 2)),
 }
 

@@ -1,0 +1,125 @@
+"""The house keeps its shape: imports run one way, modules stay small, classes are covered."""
+
+import ast
+import importlib
+import pathlib
+
+import keras
+import pytest
+
+from deblur_tf import config
+from tests import test_alignment, test_dvsr, test_injections, test_layers
+
+ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
+
+# A module imports only from floors below its own. Within a floor, from any.
+FLOORS = [
+    ["types", "errors", "files", "model_folders"],
+    ["registry", "backend", "arrays"],
+    ["checkpoints", "image_ops", "noise"],
+    ["diffusion"],
+    ["networks"],
+    ["models"],
+    ["data"],
+    ["metrics"],
+    ["inference", "serving"],
+    ["evaluation"],
+    ["training"],
+    ["bin"],
+]
+# Wires gin to whatever it may name, by imports within a function.
+WIRING = ["config"]
+
+MODULES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py"))
+
+
+def floor(part):
+    return next(i for i, names in enumerate(FLOORS) if part in names)
+
+
+def part(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def imported(path, at_top):
+    """Parts of the package that a module imports."""
+    tree = ast.parse((ROOT / path).read_text())
+    nodes = tree.body if at_top else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deblur_tf"):
+            names = node.module.split(".")[1:]
+            yield from [names[0]] if names else [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_run_one_way(path):
+    if path.name == "__init__.py" and len(path.parts) == 1:
+        return
+    here = part(path)
+    for other in imported(path, at_top=here in WIRING):
+        if other in WIRING and here in ("training", "bin"):
+            continue
+        if other in ("datasets", "gin_configs", "__version__"):
+            continue
+        if here in WIRING:
+            assert floor(other) <= floor("registry"), other
+        else:
+            assert floor(other) <= floor(here), f"{path} imports deblur_tf.{other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_modules_and_functions_are_small(path):
+    text = (ROOT / path).read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 90, f"{path}: {node.name}"
+
+
+def test_models_know_no_loss_and_samplers_no_model():
+    for path in MODULES:
+        names = set(imported(path, at_top=False))
+        if part(path) in ("networks", "models"):
+            assert not names & {"training", "evaluation"}, path
+            assert "losses" not in (ROOT / path).read_text(), path
+        if part(path) == "diffusion":
+            assert not names & {"networks", "models"}, path
+
+
+def registered():
+    """Every class that model.json can name."""
+    config.load(["smoke.gin"])  # imports all
+    importlib.import_module("deblur_tf.models.saved")
+    found = keras.saving.get_custom_objects()
+    return {
+        name: cls
+        for name, cls in found.items()
+        if name.startswith("deblur_tf>") and cls.__module__.startswith("deblur_tf")
+    }
+
+
+def covered():
+    """Classes that the conformance tests of layers and models make."""
+    made = [make() for make, *_ in test_layers.CASES.values()]
+    made += [make() for make in test_dvsr.MODELS.values()]
+    made += [test_alignment.aligned()]
+    made += [test_injections.injections.make(n, 4, "float32") for n in ("add", "concat", "adagn")]
+    parts = set()
+    for layer in made:
+        parts |= {type(x) for x in layer._flatten_layers()}
+    return parts
+
+
+def test_every_registered_layer_and_model_is_in_a_conformance_test():
+    layers = {c for c in registered().values() if issubclass(c, keras.layers.Layer)}
+    assert layers - covered() == set()
+    assert len(layers) > 15
+
+
+@pytest.mark.parametrize("name", ["UNet", "GuidedDiffusion", "DvSR", "Regression"])
+def test_a_configuration_has_every_argument(name):
+    """A default that changes later must not change a stored model."""
+    cls = registered()[f"deblur_tf>{name}"]
+    made = {type(x): x for m in test_dvsr.MODELS.values() for x in m()._flatten_layers()}
+    arguments = set(cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount])
+    assert arguments <= set(made[cls].get_config())
