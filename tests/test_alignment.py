@@ -125,3 +125,13 @@ def test_it_trains_restores_and_round_trips(tmp_path):
 def test_it_needs_guidance():
     with pytest.raises(ValueError, match="needs a guidance network"):
         AlignedDiffusion(UNet(4))
+
+
+def test_the_condition_is_computed_once_a_step_and_with_noise(monkeypatch):
+    model, seen = built(), []
+    original = model.condition
+    model.condition = lambda blurry, noise: seen.append(noise) or original(blurry, noise)
+    blurry, items = uint8(0, 4, 16, 16, 3), np.arange(4, dtype=np.int32)
+    AlignedObjective()(model, blurry, blurry, 0, items)
+    assert len(seen) == 1
+    assert np.std(seen[0][0]) > 0.5

@@ -1,5 +1,6 @@
 """Mistakes and bad luck: one line that names what is wrong, and the right exit code."""
 
+import errno
 import json
 import os
 import pathlib
@@ -186,3 +187,51 @@ def test_programs_start_without_a_word_of_tensorflow(folder):
     result = run("restore", "-i", "a.png", "-o", "out", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
+
+
+def test_a_photo_that_is_no_photo(folder):
+    photo(folder / "photos" / "dot.png", size=(1, 1))
+    result = run("train", "--gin_file=smoke.gin", "--photos=photos", "--run_dir=run", cwd=folder)
+    one_line(result, 2, "dot.png: 1x1 pixels are too few to learn from")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(number, folder):
+    """At the first write of an evaluation, which has no name in the error."""
+    code = f"""
+import sys
+from deblur_tf.bin import evaluate
+from deblur_tf.evaluation import report
+def full(*args):
+    raise OSError({number}, "No space left on device")
+report.write_text = full
+sys.argv = ["evaluate", "--photos=photos", "-o", "out"]
+evaluate.entry()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    one_line(result, 1, "No space left on device: make room")
+
+
+def test_a_failed_export_leaves_nothing_in_the_way(folder):
+    code = """
+import sys
+from deblur_tf.bin import export
+from deblur_tf.serving import export as serving
+def half(model, folder, sampling):
+    import os, pathlib
+    os.makedirs(folder)
+    pathlib.Path(folder, "saved_model.pb").write_text("half")
+    raise OSError(28, "No space left on device")
+serving.export = half
+sys.argv = ["export", "-o", "saved"]
+export.entry()
+"""
+    for _ in range(2):
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        )
+        one_line(result, 1, "No space left on device")
+        assert not list(folder.glob("*.partial"))
+        assert not (folder / "saved").exists() or not any((folder / "saved").iterdir())

@@ -9,12 +9,13 @@ from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.diffusion import losses
 from deblur_tf.diffusion.outputs import Noise, Velocity
 from deblur_tf.errors import CheckpointError
-from deblur_tf.models.icdpm import Guided
+from deblur_tf.models.icdpm import Guided, GuidedDiffusion
 from deblur_tf.models.restorer import DiffusionRestorer
-from deblur_tf.networks.guidance import Guidance, structure
+from deblur_tf.networks.guidance import Guidance, MultiscaleGuidance, structure
+from deblur_tf.networks.unet import UNet
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
 from deblur_tf.training.objective import Draws, Objective, batch_loss
-from deblur_tf.training.optimizer import WarmUp, adam
+from deblur_tf.training.optimizer import WarmUp, adam, adamw
 from tests.conftest import images, randomize, small_model
 
 
@@ -245,3 +246,30 @@ def test_weights_round_trip_by_name(model):
     assign_named(named_variables(randomize(copy, seed=9)), state, "memory")
     for a, b in zip(copy.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_adamw_takes_its_decay_off_the_weight():
+    """Keras' form: learning rate times decay times weight, whatever the gradient."""
+    variable = keras.Variable(np.array([2.0], "float32"))
+    optimizer = adamw(learning_rate=0.1, weight_decay=0.01)
+    optimizer.build([variable])
+    optimizer.apply([np.zeros(1, "float32")], [variable])
+    np.testing.assert_allclose(variable.value, 2.0 * (1 - 0.1 * 0.01), rtol=1e-6)
+
+
+def test_rgb_guidance_has_noise_of_its_own_in_each_channel():
+    model = GuidedDiffusion(
+        UNet(4, (1, 2), guided_depths=(1,), num_res_blocks=1, num_middle_blocks=1),
+        MultiscaleGuidance(2, scales=(1,), target="rgb", num_res_blocks=1, num_middle_blocks=1),
+    )
+    (drawn,) = Objective().draw(model, (2, 16, 16, 3), 0, np.arange(2)).guidance_noise
+    assert drawn.shape == (2, 8, 8, 3)
+    correlation = np.corrcoef(np.array(drawn).reshape(-1, 3).T)
+    assert np.abs(correlation - np.eye(3)).max() < 0.3
+
+
+def test_a_warm_start_without_a_regression_loss_is_refused():
+    """At step 0 the only loss would have the weight 0."""
+    with pytest.raises(ValueError, match="set warm_start_steps to 0"):
+        Objective(regression_weight=0.0)
+    Objective(regression_weight=0.0, warm_start_steps=0)

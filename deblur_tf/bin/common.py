@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -79,6 +80,8 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
         except KeyboardInterrupt:
             return fail("interrupted", INTERRUPTED)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return fail(f"{error.strerror}: make room and give the same command again", FAILED)
             if error.filename is None:
                 raise
             return fail(f"{error.filename}: {error.strerror}", FAILED)

@@ -36,6 +36,10 @@ class PairSource(Protocol):
         """One phrase that says what the pairs are made of."""
 
 
+# Smallest side of a photo in pixels; smaller ones would be mostly reflections.
+MIN_SIDE = 16
+
+
 @configurable
 class PairGenerator:
     """Random crops of photos, blurred by random camera shake (DvSR app. C).
@@ -64,7 +68,9 @@ class PairGenerator:
         part: Part = "all",
     ):
         self.photos = (
-            photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions, part)
+            photos
+            if isinstance(photos, PhotoSet)
+            else open_photos(photos, reductions, part, MIN_SIDE)
         )
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
             raise ValueError(

@@ -103,6 +103,7 @@ def open_photos(
     folder: str | os.PathLike[str] | None,
     reductions: Sequence[int] = (1,),
     part: Part = "all",
+    min_side: int = 1,
 ) -> PhotoSet:
     """The photos of a folder; with None or "", the bundled ones.
 
@@ -110,13 +111,19 @@ def open_photos(
       folder: of the photos.
       reductions: see `PhotoSet`.
       part: which of them, see `parts.spread`.
+      min_side: smallest side that is of use, in pixels.
 
     Raises:
-      DataError: if there are none, or one of them is not an image; only the
-        files' headers are read.
+      DataError: if there are none, or one of them is not an image or too small;
+        only the files' headers are read.
     """
     found = list_images(folder) if folder else bundled_photos()
     paths = [found[i] for i in spread(len(found), part)]
     for path in paths:
-        open_image(path, path).close()
+        with open_image(path, path) as image:
+            if min(image.size) < min_side * max(reductions):
+                raise DataError(
+                    f"{path}: {image.width}x{image.height} pixels are too few to learn from "
+                    f"(at least {min_side * max(reductions)} a side); remove it"
+                )
     return PhotoSet(paths, reductions)

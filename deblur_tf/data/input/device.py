@@ -20,6 +20,7 @@ from scipy import fft
 from deblur_tf import noise
 from deblur_tf.data import blur
 from deblur_tf.data.folders import find_pairs
+from deblur_tf.data.pairs import MIN_SIDE
 from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN
@@ -96,7 +97,9 @@ class DevicePairs(_DevicePairs):
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
             raise ValueError(f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px")
         self.photos = (
-            photos if isinstance(photos, PhotoSet) else open_photos(photos, reductions, part)
+            photos
+            if isinstance(photos, PhotoSet)
+            else open_photos(photos, reductions, part, MIN_SIDE)
         )
         self.part = part
         self.crop_size = crop_size
