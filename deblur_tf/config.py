@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ from typing import Any
 import gin
 
 from deblur_tf.errors import ConfigError
+
+# Imported before the first file is read: whatever registers a name for gin.
+NAMES = "deblur_tf.names"
 
 
 def config_dir() -> pathlib.Path:
@@ -46,7 +50,7 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
     Raises:
       ConfigError: for a missing file, bad syntax or an unknown name.
     """
-    _register()
+    importlib.import_module(NAMES)
     gin.clear_config()
     for name in gin_files:
         _parse(find_gin_file(name))
@@ -149,14 +153,3 @@ def parsed(text: str) -> dict[str, str]:
             name, _, value = line.partition(" = ")
             found[name] = value.rstrip("\\")
     return found
-
-
-def _register() -> None:
-    """Imports every module that gin files may name."""
-    from deblur_tf.data import pairs, tfds_pairs  # noqa: F401
-    from deblur_tf.data.input import device  # noqa: F401
-    from deblur_tf.diffusion import losses, outputs, schedules  # noqa: F401
-    from deblur_tf.evaluation import protocols  # noqa: F401
-    from deblur_tf.models import alignment, dvsr, icdpm, inputs, regression  # noqa: F401
-    from deblur_tf.networks import guidance, layers, unet  # noqa: F401
-    from deblur_tf.training import adversarial, objective, optimizer, recipe  # noqa: F401

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
 # A module imports only from floors below its own. Within a floor, from any.
 FLOORS = [
     ["types", "errors", "files", "model_folders"],
-    ["registry", "backend", "arrays"],
+    ["registry", "backend", "arrays", "config"],
     ["checkpoints", "image_ops", "noise"],
     ["diffusion"],
     ["networks"],
@@ -25,10 +25,9 @@ FLOORS = [
     ["inference", "serving"],
     ["evaluation"],
     ["training"],
+    ["names"],
     ["bin"],
 ]
-# Wires gin to whatever it may name, by imports within a function.
-WIRING = ["config"]
 
 MODULES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py"))
 
@@ -41,11 +40,9 @@ def part(path):
     return path.parts[0].removesuffix(".py")
 
 
-def imported(path, at_top):
-    """Parts of the package that a module imports."""
-    tree = ast.parse((ROOT / path).read_text())
-    nodes = tree.body if at_top else ast.walk(tree)
-    for node in nodes:
+def imported(path):
+    """Parts of the package that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deblur_tf"):
             names = node.module.split(".")[1:]
             yield from [names[0]] if names else [alias.name for alias in node.names]
@@ -55,16 +52,9 @@ def imported(path, at_top):
 def test_imports_run_one_way(path):
     if path.name == "__init__.py" and len(path.parts) == 1:
         return
-    here = part(path)
-    for other in imported(path, at_top=here in WIRING):
-        if other in WIRING and here in ("training", "bin"):
-            continue
-        if other in ("datasets", "gin_configs", "__version__"):
-            continue
-        if here in WIRING:
-            assert floor(other) <= floor("registry"), other
-        else:
-            assert floor(other) <= floor(here), f"{path} imports deblur_tf.{other}"
+    for other in imported(path):
+        if other not in ("datasets", "gin_configs", "__version__"):
+            assert floor(other) <= floor(part(path)), f"{path} imports deblur_tf.{other}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -78,7 +68,7 @@ def test_modules_and_functions_are_small(path):
 
 def test_models_know_no_loss_and_samplers_no_model():
     for path in MODULES:
-        names = set(imported(path, at_top=False))
+        names = set(imported(path))
         if part(path) in ("networks", "models"):
             assert not names & {"training", "evaluation"}, path
             assert "losses" not in (ROOT / path).read_text(), path
