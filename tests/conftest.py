@@ -1,6 +1,7 @@
 """Shared fixtures. Nothing here needs a download or data outside the packages."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -60,6 +61,11 @@ def photos():
     from deblur_tf.data.photos import open_photos
 
     return open_photos(None)
+
+
+def hears_ctrl_c():
+    """For `preexec_fn`: a process started in the background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def images(seed, *shape):

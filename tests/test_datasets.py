@@ -17,6 +17,7 @@ from deblur_tf.data.folders import PairFiles, find_pairs
 from deblur_tf.data.tfds_pairs import TfdsImages, TfdsPairs
 from deblur_tf.datasets import pair_builder, prepare
 from deblur_tf.errors import DataError
+from tests.conftest import hears_ctrl_c
 
 DUMMY = pathlib.Path(pair_builder.__file__).parent
 SHARED = pathlib.Path(os.environ.get("DEBLUR_TF_GOPRO", "../shared/data/gopro"))
@@ -263,6 +264,7 @@ def test_preparing_can_be_interrupted(tmp_path):
             [sys.executable, "-c", HALFWAY, "prepare", "folder", *flags],
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hears_ctrl_c,
         )
         while "halfway" not in process.stderr.readline():
             assert process.poll() is None

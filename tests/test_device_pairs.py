@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.data import blur, pairs, photos
+from deblur_tf.data import blur, pairs
 from deblur_tf.data.input import device
 from deblur_tf.data.synthesis import MARGIN
+from deblur_tf.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_without_degradation_both_images_are_equal(arrays):
 def test_windows_come_from_the_images_in_all_orientations():
     photo = np.random.default_rng(0).integers(0, 256, (45, 40, 3), dtype=np.uint8)
     other = np.zeros((60, 12, 3), np.uint8)
-    stacked = device.stack([photo, other], 2**30)
+    stacked = device.stack([photo, other])
     assert stacked["pixels"].shape == (2, 60, 40, 3)
     views = [np.rot90(f, k) for f in (photo, photo[:, ::-1]) for k in range(4)]
     patches = [
@@ -125,7 +126,7 @@ def test_genuine_pairs_stay_together(tmp_path):
     blurry, sharp = (np.array(x) for x in genuine.make(genuine.arrays(), np.arange(16)))
     assert set(np.unique(blurry)) == {10, 20}
     np.testing.assert_array_equal(sharp, blurry + 1)
-    with pytest.raises(photos.DataError, match="smaller than the crop size 64"):
+    with pytest.raises(DataError, match="smaller than the crop size 64"):
         device.DeviceFolderPairs(tmp_path, crop_size=64).arrays()
 
 
@@ -144,9 +145,10 @@ def test_a_mix_takes_its_share(tmp_path):
         device.DeviceMix(made.sources[0], made.sources[1], share=2.0)
 
 
-def test_too_many_photos_are_refused_with_a_way_out():
-    with pytest.raises(photos.DataError, match="PairGenerator"):
-        device.DevicePairs(crop_size=32, max_bytes=1000).arrays()
+def test_too_many_photos_are_refused_with_a_way_out(monkeypatch):
+    monkeypatch.setattr(device, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match="PairGenerator"):
+        device.DevicePairs(crop_size=32).arrays()
 
 
 def test_small_photos_are_extended():

@@ -14,6 +14,7 @@ import pytest
 
 from deblur_tf import model_folders
 from deblur_tf.bin import quiet
+from tests.conftest import hears_ctrl_c
 from tests.test_programs import PROGRAMS, photo, run
 
 # Refused before anything heavy is imported.
@@ -155,6 +156,7 @@ def test_ctrl_c_while_libraries_are_imported(folder):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_ctrl_c,
         env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},  # says when an import is done
     )
     lines = []

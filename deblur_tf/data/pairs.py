@@ -40,9 +40,8 @@ class PairSource(Protocol):
 MIN_SIDE = 16
 
 
-@configurable
-class PairGenerator:
-    """Random crops of photos, blurred by random camera shake (DvSR app. C).
+class SyntheticPairs:
+    """What `PairGenerator` and `device.DevicePairs` make their pairs from.
 
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
@@ -67,15 +66,13 @@ class PairGenerator:
         reductions: Sequence[int] = (1,),
         part: Part = "all",
     ):
-        self.photos = (
-            photos
-            if isinstance(photos, PhotoSet)
-            else open_photos(photos, reductions, part, MIN_SIDE)
-        )
+        if not isinstance(photos, PhotoSet):
+            photos = open_photos(photos, reductions, part, MIN_SIDE)
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
             raise ValueError(
                 f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px, got {max_extent}"
             )
+        self.photos = photos
         self.part = part
         self.crop_size = crop_size
         self.max_extent = max_extent
@@ -86,6 +83,14 @@ class PairGenerator:
     def describe(self) -> str:
         """One phrase for the first line of a run."""
         return f"{len(self.photos.paths)} photos{word(self.part)} with synthetic blur"
+
+
+@configurable
+class PairGenerator(SyntheticPairs):
+    """Random crops of photos, blurred by random camera shake (DvSR app. C).
+
+    Args: see `SyntheticPairs`.
+    """
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each.

@@ -118,12 +118,13 @@ def open_photos(
         only the files' headers are read.
     """
     found = list_images(folder) if folder else bundled_photos()
-    paths = [found[i] for i in spread(len(found), part)]
-    for path in paths:
+    photos = PhotoSet([found[i] for i in spread(len(found), part)], reductions)
+    least = min_side * max(reductions)
+    for path in photos.paths:
         with open_image(path, path) as image:
-            if min(image.size) < min_side * max(reductions):
+            if min(image.size) < least:
                 raise DataError(
                     f"{path}: {image.width}x{image.height} pixels are too few to learn from "
-                    f"(at least {min_side * max(reductions)} a side); remove it"
+                    f"(at least {least} a side); remove it"
                 )
-    return PhotoSet(paths, reductions)
+    return photos

@@ -20,9 +20,7 @@ from scipy import fft
 from deblur_tf import noise
 from deblur_tf.data import blur
 from deblur_tf.data.folders import find_pairs
-from deblur_tf.data.pairs import MIN_SIDE
-from deblur_tf.data.parts import Part, word
-from deblur_tf.data.photos import PhotoSet, open_photos
+from deblur_tf.data.pairs import SyntheticPairs
 from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.errors import DataError
 from deblur_tf.registry import configurable
@@ -30,6 +28,9 @@ from deblur_tf.types import Tensor
 
 Arrays = Mapping[str, Tensor]
 Pairs = tuple[Tensor, Tensor]
+
+# The largest array of images that is put on a device.
+MAX_BYTES = 8 << 30
 
 # Streams of random numbers of one pair.
 _IMAGE, _TOP, _LEFT, _FLIPS, _WAVES, _EXPONENT, _SQUASH, _ANGLE = range(1, 9)
@@ -73,46 +74,15 @@ class _DevicePairs:
 
 
 @configurable
-class DevicePairs(_DevicePairs):
+class DevicePairs(_DevicePairs, SyntheticPairs):
     """As `PairGenerator`: random crops of photos, blurred by random camera shake.
 
-    Args:
-      photos, reductions, part, crop_size, max_extent, max_stddev, mildness, seed: see
-        `PairGenerator`.
-      max_bytes: largest array of all photos, each padded to the largest.
+    Args: see `pairs.SyntheticPairs`.
     """
-
-    def __init__(
-        self,
-        photos: PhotoSet | str | os.PathLike[str] | None = None,
-        crop_size: int = 128,
-        max_extent: float = 30.0,
-        max_stddev: float = 15.0,
-        mildness: float = 1.0,
-        seed: int = 0,
-        reductions: Sequence[int] = (1,),
-        part: Part = "all",
-        max_bytes: int = 8 << 30,
-    ):
-        if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:
-            raise ValueError(f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px")
-        self.photos = (
-            photos
-            if isinstance(photos, PhotoSet)
-            else open_photos(photos, reductions, part, MIN_SIDE)
-        )
-        self.part = part
-        self.crop_size = crop_size
-        self.max_extent = max_extent
-        self.max_stddev = max_stddev
-        self.mildness = mildness
-        self.seed = seed
-        self.max_bytes = max_bytes
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
-        photos = f"{len(self.photos.paths)} photos{word(self.part)}"
-        return f"{photos} with synthetic blur, made on the device"
+        return f"{super().describe()}, made on the device"
 
     def arrays(self) -> dict[str, np.ndarray]:
         """See `stack`; photos smaller than a crop and its margin are reflected.
@@ -122,7 +92,7 @@ class DevicePairs(_DevicePairs):
         """
         side = self.crop_size + 2 * MARGIN
         images = [self.photos[i] for i in range(len(self.photos))]
-        return stack([_extend(image, side) for image in images], self.max_bytes)
+        return stack([_extend(image, side) for image in images])
 
     def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`."""
@@ -145,7 +115,6 @@ class DeviceFolderPairs(_DevicePairs):
       root: folder of pairs, see `folders.find_pairs`.
       crop_size: side of a pair in pixels.
       seed: with the number, decides everything about a pair.
-      max_bytes: largest array of all images.
     """
 
     def __init__(
@@ -153,13 +122,11 @@ class DeviceFolderPairs(_DevicePairs):
         root: str | os.PathLike[str],
         crop_size: int = 128,
         seed: int = 0,
-        max_bytes: int = 8 << 30,
     ):
         self.files = find_pairs(root)
         self.root = root
         self.crop_size = crop_size
         self.seed = seed
-        self.max_bytes = max_bytes
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
@@ -181,7 +148,7 @@ class DeviceFolderPairs(_DevicePairs):
                     f"size {self.crop_size}"
                 )
             images.append(both)
-        return stack(images, self.max_bytes)
+        return stack(images)
 
     def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`."""
@@ -240,12 +207,11 @@ class DeviceMix(_DevicePairs):
         return tuple(ops.where(second, b, a) for a, b in zip(*made, strict=True))
 
 
-def stack(images: Sequence[np.ndarray], max_bytes: int) -> dict[str, np.ndarray]:
+def stack(images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Images of any size in one array.
 
     Args:
       images: uint8 [H, W, C] each.
-      max_bytes: largest array.
 
     Returns:
       "pixels": uint8 [N, max H, max W, C], padded with zeros that no crop reaches;
@@ -256,10 +222,10 @@ def stack(images: Sequence[np.ndarray], max_bytes: int) -> dict[str, np.ndarray]
     """
     sizes = np.array([image.shape[:2] for image in images], np.int32)
     shape = (len(images), *sizes.max(axis=0), images[0].shape[2])
-    if math.prod(shape) > max_bytes or math.prod(shape[:3]) >= 2**31:
+    if math.prod(shape) > MAX_BYTES or math.prod(shape[:3]) >= 2**31:
         raise DataError(
             f"{len(images)} images take {math.prod(shape) / 2**30:.1f} GiB on the device, more "
-            f"than max_bytes = {max_bytes / 2**30:.1f} GiB; use fewer or smaller ones, or pairs "
+            f"than {MAX_BYTES / 2**30:.1f} GiB; use fewer or smaller ones, or pairs "
             "made on the host (PairGenerator)"
         )
     pixels = np.zeros(shape, np.uint8)
