@@ -151,7 +151,10 @@ ALIKE = (
     *("Protocol", "TfdsPairs", "PairGenerator", "Recipe.pairs", "PHOTOS", "DATA", "SEED"),
     *("Recipe.log", "Recipe.validat", "Recipe.checkpoint", "Recipe.keep", "Recipe.ema"),
     *("SamplingSettings", "Recipe.sampling"),
-    *("adam.", "adamw.", "LEARNING_RATE", "TOTAL_STEPS", "WARM", "#"),
+    *("adam.", "adamw.", "LEARNING_RATE", "TOTAL_STEPS", "WARM", "BETA", "EMA", "#"),
+    *("CROPS_PER", "SHUFFLE", "MAX_", "MILDNESS", "REDUCTIONS", "Recipe.total", "Recipe.accum"),
+    *("Objective.regression_weight", "Objective.train_beta_max", "BATCH", "CROP", "BODY"),
+    *("train/", "held_out/", "REGRESSION_WEIGHT"),
 )
 
 

@@ -121,6 +121,7 @@ def test_initial_weights_are_those_of_tensorflow(on_jax, tmp_path):
         np.testing.assert_array_equal(found[name], variable.value, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["host", "device"])
 def test_several_steps_in_a_call_are_single_steps(where, on_jax, tmp_path):
     on_jax("scan", where, tmp_path / where)

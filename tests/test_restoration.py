@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from deblur_tf import model_folders
 from deblur_tf.arrays import named_variables, read_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.photo_files import read_photo, read_rgb, write_photo
@@ -215,8 +216,8 @@ def test_models_that_cannot_be_loaded_are_explained(tmp_path, model):
 
 
 def test_the_model_in_the_box():
-    assert "tiny" in saved.pretrained_names()
-    folder = saved.pretrained_dir("tiny")
+    assert "tiny" in model_folders.pretrained_names()
+    folder = model_folders.pretrained_dir("tiny")
     assert sum(p.stat().st_size for p in folder.iterdir()) < 10e6
     card = (folder / "README.md").read_text()
     for word in ("licence", "steps", "PSNR"):
@@ -239,6 +240,7 @@ def test_the_graph_computes_the_same_schedule(steps):
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_export_equals_python_without_keras_and_deblur_tf(deblurrer, model, tmp_path):
     from deblur_tf.serving.export import export
 

@@ -117,7 +117,7 @@ def test_levels_that_float32_cannot_hold_are_told_as_the_lowest():
         table = sampler.table(schedule)
         assert np.isfinite(table).all()
         assert table[:, 0].min() == np.float32(MIN_NOISE_LEVEL)
-        x = sample(sampler, schedule, ideal_denoise(), lambda t: images(t, 1, 4, 4, 3))
+        x = sample(sampler, schedule, ideal_denoise(), lambda t: images(int(t), 1, 4, 4, 3))
         assert np.isfinite(x).all()
 
 

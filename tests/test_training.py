@@ -57,7 +57,13 @@ def test_resuming_is_exact_to_the_bit(tmp_path, capsys):
     assert_same_state(state, newest(tmp_path / "parts"))
 
 
-@pytest.mark.parametrize(("dtype", "accumulate"), [("float32", 2), ("mixed_bfloat16", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "accumulate"),
+    [
+        ("float32", 2),
+        pytest.param("mixed_bfloat16", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_whole_step_compiles_with_xla(dtype, accumulate):
     made = recipe(model=lambda: micro_model(dtype=dtype), accumulate=accumulate)
     plain = make_stepper(made)

@@ -61,8 +61,10 @@ def main(argv: Sequence[str]) -> int:
     shutil.rmtree(run_dir, ignore_errors=True)  # a finished run would not train again
     _program("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}")
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
-    losses = [r["loss"] for r in records if "loss" in r]
-    print(f"loss {losses[0]:.4f} at the first progress line, {losses[-1]:.4f} at the last")
+    losses = [r["denoising"] for r in records if "denoising" in r]
+    print(
+        f"denoising loss {losses[0]:.4f} at the first progress line, {losses[-1]:.4f} at the last"
+    )
     if not losses[-1] < losses[0]:
         return common.fail("the loss of the training run did not fall", common.FAILED)
     trained = output / "trained"

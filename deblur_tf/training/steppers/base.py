@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,57 +17,13 @@ from deblur_tf.training.recipe import Recipe
 Metrics = dict[str, Any]
 
 
-class Stepper(Protocol):
-    """What the training loop needs of a backend.
+class Stepper:
+    """Model, optimizer and averages of a training; a backend does the steps.
 
     Attributes:
       workers: processes that train together.
       chief: whether this one writes checkpoints and reports.
     """
-
-    model: keras.Model
-    workers: int
-    chief: bool
-
-    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
-        """Endless batches for `__call__`, from a step on."""
-
-    def steps(self, step: int) -> int:
-        """How many optimizer steps the call for `step` does."""
-
-    def __call__(self, batch: Any, step: int) -> Metrics:
-        """Does the optimizer steps from `step` on (from 0).
-
-        Returns metrics, lazily: a scalar each, or [steps].
-        """
-
-    def state(self, step: int) -> Arrays:
-        """All that a restart needs, after `step` steps."""
-
-    def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
-        """Takes over a state; returns its step."""
-
-    def start_from(self, weights: Arrays, source: str) -> list[str]:
-        """Takes weights of another model of this kind, for model and average.
-
-        Returns the names of the parts that it did not have.
-
-        Raises:
-          CheckpointError: if some do not fit.
-        """
-
-    def averages(self) -> Arrays:
-        """The averaged weights by name."""
-
-    def learning_rate(self) -> float:
-        """That of the next step."""
-
-    def sum_over_workers(self, value: float) -> float:
-        """The sum of a number over all processes; each of them must ask."""
-
-
-class BaseStepper:
-    """Construction and state, shared by both backends."""
 
     def __init__(self, recipe: Recipe, placement: Placement):
         self.objective = recipe.objective
@@ -86,6 +42,30 @@ class BaseStepper:
         self.optimizer.build(self.model.trainable_variables)
         self.ema = EMA(self.model, recipe.ema_decay)
 
+    def batches(self, pairs: PairSource, first_step: int) -> Iterator[Any]:
+        """Endless batches for `__call__`, from a step on."""
+        raise NotImplementedError
+
+    def __call__(self, batch: Any, step: int) -> Metrics:
+        """Does the optimizer steps from `step` on (from 0).
+
+        Returns metrics, lazily: a scalar each, or [steps].
+        """
+        raise NotImplementedError
+
+    def sum_over_workers(self, value: float) -> float:
+        """The sum of a number over all processes; each of them must ask."""
+        raise NotImplementedError
+
+    def steps(self, step: int) -> int:
+        """How many optimizer steps the call for `step` does."""
+        # After a resume at an odd step, up to the next multiple.
+        return self.steps_per_call - step % self.steps_per_call
+
+    def clipped(self, gradients: Sequence[Any]) -> list[Any]:
+        """Gradients of the whole batch, scaled down where their norm is too large."""
+        return clip_by_global_norm(gradients, self.clip_norm)
+
     def _named(self) -> dict[str, dict[str, keras.Variable]]:
         optimizer = {v.path.split("/", 1)[1]: v for v in self.optimizer.variables}
         return {
@@ -95,6 +75,7 @@ class BaseStepper:
         }
 
     def state(self, step: int) -> Arrays:
+        """All that a restart needs, after `step` steps."""
         arrays = {
             f"{group}/{name}": value
             for group, variables in self._named().items()
@@ -103,27 +84,25 @@ class BaseStepper:
         return arrays | {"step": np.int64(step)}
 
     def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
+        """Takes over a state; returns its step."""
         for group, variables in self._named().items():
             assign_named(variables, select(state, group), f"{source} ({group})")
         return int(state["step"])
 
     def start_from(self, weights: Arrays, source: str) -> list[str]:
-        """See `Stepper.start_from`."""
+        """Takes weights of another model of this kind, for model and average.
+
+        Returns the names of the parts that it did not have.
+
+        Raises:
+          CheckpointError: if some do not fit.
+        """
         named = named_variables(self.model)
         assign_named({n: v for n, v in named.items() if n in weights}, weights, source)
         for name, average in self.ema.variables.items():
             if name in weights:
                 average.assign(weights[name])
         return sorted({name.split("/")[0] for name in named.keys() - weights.keys()})
-
-    def clipped(self, gradients: Sequence[Any]) -> list[Any]:
-        """Gradients of the whole batch, scaled down where their norm is too large."""
-        return clip_by_global_norm(gradients, self.clip_norm)
-
-    def steps(self, step: int) -> int:
-        """How many optimizer steps the call for `step` does."""
-        # After a resume at an odd step, up to the next multiple.
-        return self.steps_per_call - step % self.steps_per_call
 
     def averages(self) -> Arrays:
         """The averaged weights by name."""

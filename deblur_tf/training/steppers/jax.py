@@ -16,10 +16,10 @@ from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import ema_decay, ema_update
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.steppers.base import BaseStepper, Metrics
+from deblur_tf.training.steppers.base import Metrics, Stepper
 
 
-class JaxStepper(BaseStepper):
+class JaxStepper(Stepper):
     """Training on one JAX device, for machines without TensorFlow.
 
     The state lies on the device between calls; Keras' variables are filled where they

@@ -9,10 +9,10 @@ from deblur_tf.data.input.batch import Batch
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.steppers.base import BaseStepper, Metrics
+from deblur_tf.training.steppers.base import Metrics, Stepper
 
 
-class TensorFlowStepper(BaseStepper):
+class TensorFlowStepper(Stepper):
     """Training under a tf.distribute strategy.
 
     The batch is split over replicas, and a replica's share into `accumulate`
