@@ -63,6 +63,16 @@ def photos():
     return open_photos(None)
 
 
+@pytest.fixture
+def eager_steps():
+    """For a few small steps, of which tracing would take longer."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def hears_ctrl_c():
     """For `preexec_fn`: a process started in the background ignores SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

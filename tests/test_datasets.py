@@ -17,6 +17,7 @@ from deblur_tf.data.folders import PairFiles, find_pairs
 from deblur_tf.data.tfds_pairs import TfdsImages, TfdsPairs
 from deblur_tf.datasets import pair_builder, prepare
 from deblur_tf.errors import DataError
+from tests import programs
 from tests.conftest import hears_ctrl_c
 
 DUMMY = pathlib.Path(pair_builder.__file__).parent
@@ -30,13 +31,8 @@ def save(path, seed=0, size=(20, 30)):
     return pixels
 
 
-def run(*arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-m", "deblur_tf.bin.data", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        **kwargs,
-    )
+def run(*arguments):
+    return programs.run("data", *arguments)
 
 
 def dummy(name):

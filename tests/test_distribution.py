@@ -117,7 +117,7 @@ def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
     assert int(newest(run_dir)["step"]) >= step
 
 
-def test_accumulation_gives_the_weights_of_the_whole_batch():
+def test_accumulation_gives_the_weights_of_the_whole_batch(eager_steps):
     """4 x 16 equals 64."""
     states = []
     for accumulate in (1, 4):

@@ -52,7 +52,7 @@ class BadPair:
         return self.make_pair(index)
 
 
-def test_an_unreadable_image_stops_the_run_and_loses_nothing(tmp_path):
+def test_an_unreadable_image_stops_the_run_and_loses_nothing(eager_steps, tmp_path):
     made = recipe(checkpoint_every=100)
     stepper = make_stepper(made)
     with pytest.raises(DataError, match=r"photos/9\.png: cannot be read"):

@@ -15,7 +15,8 @@ import pytest
 from deblur_tf import model_folders
 from deblur_tf.bin import quiet
 from tests.conftest import hears_ctrl_c
-from tests.test_programs import PROGRAMS, photo, run
+from tests.programs import run
+from tests.test_programs import PROGRAMS, photo
 
 # Refused before anything heavy is imported.
 WITHOUT_LIBRARIES = """
@@ -186,7 +187,11 @@ def test_only_start_up_lines_are_held_back(line, held):
 
 
 def test_programs_start_without_a_word_of_tensorflow(folder):
-    result = run("restore", "-i", "a.png", "-o", "out", cwd=folder)
+    command = [sys.executable, "-m", "deblur_tf.bin.restore", "-i", "a.png", "-o", "out"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=env
+    )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
 

@@ -87,6 +87,7 @@ def test_same_loss_and_gradients(tmp_path, on_jax):
         np.testing.assert_allclose(got[name], gradient, atol=1e-4 * scale, err_msg=name)
 
 
+@pytest.mark.slow
 def test_checkpoints_move_between_backends(tmp_path, on_jax):
     """TensorFlow trains 2 steps, JAX 2 more in parts, TensorFlow 2: as TensorFlow alone."""
 

@@ -10,19 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.programs import run
 from tests.training_case import SMALL
 
 PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo", "data", "configs")
-
-
-def run(program, *arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, "-m", f"deblur_tf.bin.{program}", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
 
 
 def photo(path, seed=0, size=(24, 20)):

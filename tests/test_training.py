@@ -57,13 +57,8 @@ def test_resuming_is_exact_to_the_bit(tmp_path, capsys):
     assert_same_state(state, newest(tmp_path / "parts"))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "accumulate"),
-    [
-        ("float32", 2),
-        pytest.param("mixed_bfloat16", 1, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "accumulate"), [("float32", 2), ("mixed_bfloat16", 1)])
 def test_the_whole_step_compiles_with_xla(dtype, accumulate):
     made = recipe(model=lambda: micro_model(dtype=dtype), accumulate=accumulate)
     plain = make_stepper(made)
@@ -88,7 +83,7 @@ def test_training_lowers_the_loss():
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
-def test_it_stops_by_itself_after_a_time_and_goes_on(tmp_path, capsys):
+def test_it_stops_by_itself_after_a_time_and_goes_on(tmp_path, capsys, eager_steps):
     made = recipe(log_every=1)
     assert loop.train(made, make_stepper(made), made.pairs(), tmp_path, stop_after=1e-3) != 0
     assert "are over: saving" in capsys.readouterr().out
@@ -98,7 +93,7 @@ def test_it_stops_by_itself_after_a_time_and_goes_on(tmp_path, capsys):
     assert int(newest(tmp_path)["step"]) == 6
 
 
-def test_the_last_checkpoint_is_there_before_the_last_validation(tmp_path):
+def test_the_last_checkpoint_is_there_before_the_last_validation(tmp_path, eager_steps):
     def validate(weights):
         raise MemoryError
 
@@ -108,7 +103,7 @@ def test_the_last_checkpoint_is_there_before_the_last_validation(tmp_path):
     assert int(newest(tmp_path)["step"]) == 6
 
 
-def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
+def test_a_non_finite_loss_stops_the_run_loudly(tmp_path, eager_steps):
     made = recipe(checkpoint_every=1, total_steps=10)
     one = make_stepper(made)
 
@@ -131,7 +126,7 @@ def test_a_non_finite_loss_stops_the_run_loudly(tmp_path):
     assert all(np.isfinite(a).all() for a in state.values())
 
 
-def test_progress_and_validation_are_recorded(tmp_path, capsys):
+def test_progress_and_validation_are_recorded(tmp_path, capsys, eager_steps):
     seen = []
 
     def validate(weights):
