@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.training.steppers import make_stepper
 
-    settings = [f"PHOTOS = {_PHOTOS.value!r}", "adam.decay_steps = None", "Recipe.ema_decay = 0.98"]
+    settings = [f"PHOTOS = {_PHOTOS.value!r}", "adam.decay_steps = None", "EMA_DECAY = 0.98"]
     config.load([_GIN_FILE.value], [*settings, *_GIN_PARAM.value])
     recipe = config.build("Recipe")
     stepper = make_stepper(recipe)

@@ -18,6 +18,8 @@ from deblur_tf.errors import ConfigError
 # Imported before the first file is read: whatever registers a name for gin.
 NAMES = "deblur_tf.names"
 
+_MACRO = re.compile(r"%(\w+)")
+
 
 def config_dir() -> pathlib.Path:
     """The folder of the gin files that come with the package."""
@@ -52,42 +54,45 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
     """
     importlib.import_module(NAMES)
     gin.clear_config()
+    read = {name for text in overrides for name in _MACRO.findall(text)}
     for name in gin_files:
-        _parse(find_gin_file(name))
+        read |= _parse(find_gin_file(name))
     try:
         gin.parse_config_files_and_bindings([], list(overrides))
     except (ValueError, SyntaxError, AttributeError) as error:
         raise ConfigError(f"bad configuration: {error}") from error
-    _refuse_unread_macros()
+    _refuse_unread_macros(read)
 
 
-def _parse(path: pathlib.Path) -> None:
-    """Parses a file, its includes where they stand.
+def _parse(path: pathlib.Path) -> set[str]:
+    """Parses a file, its includes where they stand; returns the macros it reads.
 
     Gin's own includes are also sought among Python's modules, where a folder of the
     user's called `data` or `models` is in the way.
     """
+    read: set[str] = set()
     parts = re.split(r'^include "(.+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for i, part in enumerate(parts):
         if i % 2:
             beside = (config_dir() / part, path.parent / part)
-            _parse(next((p for p in beside if p.is_file()), None) or find_gin_file(part))
+            found = next((p for p in beside if p.is_file()), None)
+            read |= _parse(found or find_gin_file(part))
             continue
+        read |= set(_MACRO.findall(part))
         try:
             gin.parse_config(part)
         except (ValueError, SyntaxError, AttributeError) as error:
             raise ConfigError(f"bad configuration: {path}: {error}") from error
+    return read
 
 
-def _refuse_unread_macros() -> None:
+def _refuse_unread_macros(read: set[str]) -> None:
     """A misspelt knob would change nothing, without a word.
 
     Raises:
-      ConfigError: naming macros that no binding reads, and those of a like name.
+      ConfigError: naming a macro that no file reads, and those of a like name.
     """
-    text = bindings()
-    macros = set(re.findall(r"^(\w+) = ", text, re.MULTILINE))
-    read = set(re.findall(r"%(\w+)", text))
+    macros = set(re.findall(r"^(\w+) = ", bindings(), re.MULTILINE))
     for name in sorted(macros - read):
         near = difflib.get_close_matches(name, read, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(read))}"

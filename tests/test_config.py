@@ -329,6 +329,11 @@ def test_a_saved_record_is_a_configuration(tmp_path):
     assert config.build("Recipe").model().unet.base_channels == 4
 
 
+def test_a_parameter_may_be_bound_past_its_knob():
+    config.load(["smoke.gin"], ["Recipe.ema_decay = 0.5"])
+    assert config.build("Recipe").ema_decay == 0.5
+
+
 def test_folders_of_the_user_are_not_in_the_way_of_includes(tmp_path, monkeypatch):
     for name in ("data", "models", "recipes"):
         (tmp_path / name).mkdir()
