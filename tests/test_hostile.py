@@ -242,3 +242,10 @@ export.entry()
         one_line(result, 1, "No space left on device")
         assert not list(folder.glob("*.partial"))
         assert not (folder / "saved").exists() or not any((folder / "saved").iterdir())
+
+
+def test_help_may_be_cut_short():
+    command = f"{sys.executable} -m deblur_tf.bin.train --help | head -1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stdout.startswith("Trains a model")
+    assert result.stderr == ""

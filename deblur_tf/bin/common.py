@@ -65,7 +65,10 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
         print(__version__)
         sys.exit(OK)
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
-        print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}")
+        try:
+            print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}", flush=True)
+        except BrokenPipeError:  # of a reader such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(OK)
 
     def guarded(argv: Sequence[str]) -> int:

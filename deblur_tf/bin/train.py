@@ -4,15 +4,14 @@ r"""Trains a model as a gin file says; the same command again resumes.
   deblur-train --gin_file=tiny.gin --photos=my_photos --run_dir=runs/mine \
       --gin_param="TOTAL_STEPS = 20000"
   deblur-train --gin_file=smoke_gopro.gin --data_dir=data --run_dir=runs/gopro
-
   deblur-train --gin_file=mild.gin --photos=my_photos --run_dir=runs/finer --init_from=tiny
 
 A run is continued with the settings that it began with, but for its length, what it
 logs and where its data is. Of photos and data sets one image in twenty is held out,
 whole scenes where there are scenes; validation restores crops of these. The run
-directory gets config.gin (what was used), model.json, checkpoints/,
-samples/, metrics.jsonl and TensorBoard events. Ctrl-C or SIGTERM saves first;
-SIGTERM exits with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
+directory gets config.gin (what was used), model.json, checkpoints/, samples/,
+metrics.jsonl and TensorBoard events. Ctrl-C or SIGTERM saves first; SIGTERM exits
+with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
 
 Several machines: the same command on each, with TF_CONFIG set and one shared
 --run_dir.
