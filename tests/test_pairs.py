@@ -77,6 +77,17 @@ def test_numpy_batches_resume_in_order(make_pair):
     stream.close()
 
 
+def test_batches_of_several_steps_are_the_single_ones_stacked(make_pair):
+    """After a resume at an odd step, up to the next multiple, as the steppers count."""
+    stream = threads.stacked(make_pair, 2, 3, lambda step: 4 - step % 4)
+    for steps in ((3,), (4, 5, 6, 7)):
+        found = next(stream)
+        for want, *got in zip(steps, *found, strict=True):
+            for a, b in zip(got, threads.batch_of(make_pair, want, 2), strict=True):
+                np.testing.assert_array_equal(a, b)
+    stream.close()
+
+
 def test_tf_data_gives_the_same_batches(make_pair):
     dataset = pipeline.pair_dataset(make_pair, 3, first_step=2)
     assert dataset.element_spec.blurry.shape == (3, 32, 32, 3)
