@@ -136,6 +136,25 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
     assert Report(tmp_path, {"seed": 0}, metrics.ALL).done
 
 
+def test_what_was_measured_survives_a_second_interruption(tmp_path):
+    """Also one among the pictures of the sheet, which are restored again."""
+    evaluate(tmp_path, Perfect(), gray_set(6))
+    before = (tmp_path / "figures.csv").read_text()
+    (tmp_path / "table.md").unlink()  # as if it had not come to its end
+
+    class Interrupted(Perfect):
+        def samples(self, *args, **kwargs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path, Interrupted(), gray_set(6))
+    assert (tmp_path / "figures.csv").read_text() == before
+    last = Perfect()
+    evaluate(tmp_path, last, gray_set(6))
+    assert last.calls == 2
+    assert (tmp_path / "figures.csv").read_text() == before
+
+
 def test_figures_of_other_settings_are_not_taken(tmp_path):
     evaluate(tmp_path, Perfect())
     report = Report(tmp_path, {"seed": 1}, metrics.ALL)
@@ -153,6 +172,19 @@ def test_a_bad_picture_costs_only_itself(tmp_path):
     outcome = evaluate(tmp_path, Perfect(), pairs.Numbered("grays", 3, str, read))
     assert outcome.failed == ["b.png: cannot be read"]
     assert "| 2 grays, " in outcome.table
+    assert (tmp_path / "failed.txt").read_text() == "b.png: cannot be read\n"
+    assert not Report(tmp_path, {"seed": 0}, metrics.ALL).done  # the file may be mended
+    mended = evaluate(tmp_path, Perfect(), gray_set(3))
+    assert "| 3 grays, " in mended.table
+    assert not (tmp_path / "failed.txt").exists()
+    assert Report(tmp_path, {"seed": 0}, metrics.ALL).done
+
+
+def test_a_picture_too_small_for_a_metric_is_named(tmp_path):
+    small = pairs.Numbered("dots", 1, "dot {}".format, lambda i: [picture(9, 5, 30)] * 2)
+    outcome = evaluate(tmp_path, Perfect(), small)
+    assert outcome.failed == ["dot 0: 30x5 pixels; SSIM needs 11 a side"]
+    assert runner.evaluate(Perfect(), small, [metrics.PSNR]).failed == []
 
 
 def test_metrics_are_chosen_by_name():

@@ -201,3 +201,11 @@ def test_bundled_photos_exist():
     assert len(found) == 5
     assert min(min(p.shape[:2]) for p in (found[i] for i in range(5))) >= 300
     assert photos.motion_blurred_photo().is_file()
+
+
+def test_a_batch_of_the_papers_rows_holds_as_many_images():
+    """As in uniform draws; but for the seam between two epochs."""
+    order = CropOrder(2103, crops_per_image=1, block_images=1_000_000)
+    for step in range(8):  # the first epoch
+        assert len({order(i) for i in range(256 * step, 256 * (step + 1))}) == 256
+    assert {order(i) for i in range(2103)} == set(range(2103))

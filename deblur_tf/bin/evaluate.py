@@ -67,9 +67,6 @@ _N_SAMPLES = flags.DEFINE_integer(
 )
 
 
-MIN_SIDE = 11  # of the window of SSIM
-
-
 def _protocol() -> Any:
     """That of the gin file, or None."""
     if not _GIN_FILE.value:
@@ -106,8 +103,6 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError("give one of --photos or --pairs or --gin_file")
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
-    if 0 < _CROP.value < MIN_SIDE:
-        raise common.UsageError(f"--crop={_CROP.value}: SSIM needs {MIN_SIDE} pixels or more")
 
     from deblur_tf import model_folders
 
@@ -116,6 +111,13 @@ def main(argv: Sequence[str]) -> int:
     from tqdm import tqdm
 
     from deblur_tf import metrics
+
+    chosen = metrics.choose(_METRICS.value)
+    for metric in chosen:
+        if 0 < _CROP.value < metric.min_side:
+            raise common.UsageError(
+                f"--crop={_CROP.value}: {metric.label} needs {metric.min_side} pixels or more"
+            )
     from deblur_tf.evaluation import report, runner
     from deblur_tf.inference.deblurrer import Deblurrer
 
@@ -126,7 +128,6 @@ def main(argv: Sequence[str]) -> int:
     if protocol and protocol.note:
         print(f"note: {protocol.note}", flush=True)
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
-    chosen = metrics.choose(_METRICS.value)
     points = _points(protocol, deblurrer.sampling)
     failed: list[str] = []
     for point in points:
@@ -168,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
                 seed=_SEED.value,
                 **dataclasses.asdict(point),
             )
-        failed = outcome.failed
+        failed += [message for message in outcome.failed if message not in failed]
         print(f"{point.describe()}\n{outcome.table}", flush=True)
     for message in failed:
         common.fail(message, common.FAILED)

@@ -1,1 +1,1 @@
-"""Quality figures of restored images."""
+"""Measuring a model on pairs: protocols, test sets, baselines, reports."""

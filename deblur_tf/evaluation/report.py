@@ -1,16 +1,19 @@
 """What an evaluation leaves behind: figures as they come, a table, a sheet of pictures.
 
 A folder holds `settings.json` (all that the figures depend on), `figures.csv` (one line
-for each picture and kind), `table.md` and `sheet.png`.
+for each picture and kind), `table.md`, `sheet.png`, and `failed.txt` where pairs could
+not be measured.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from deblur_tf.metrics.base import Metric
 Figures = dict[str, dict[str, float]]  # kind -> metric -> value
 
 SETTINGS_FILE, FIGURES_FILE = "settings.json", "figures.csv"
-TABLE_FILE, SHEET_FILE = "table.md", "sheet.png"
+TABLE_FILE, SHEET_FILE, FAILED_FILE = "table.md", "sheet.png", "failed.txt"
 
 
 class Report:
@@ -47,12 +50,14 @@ class Report:
         self.sheet_rows = sheet_rows
         self._rows: list[list[object]] = []
         self._titles: list[str] = []
+        self._kept: set[str] = set()
         text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
         same = _read(self.folder / SETTINGS_FILE) == text
-        self.done = same and (self.folder / TABLE_FILE).exists()
+        failed = (self.folder / FAILED_FILE).exists()
+        self.done = same and (self.folder / TABLE_FILE).exists() and not failed
         self.found = self._found() if same else {}
         if not same:
-            for name in (TABLE_FILE, SHEET_FILE, FIGURES_FILE):
+            for name in (TABLE_FILE, SHEET_FILE, FIGURES_FILE, FAILED_FILE):
                 (self.folder / name).unlink(missing_ok=True)
             write_text(self.folder / SETTINGS_FILE, text)
 
@@ -68,24 +73,36 @@ class Report:
                         kinds[row["kind"]] = {name: float(row[name]) for name in names}
         return found
 
-    def restart(self) -> None:
-        """Empties `figures.csv`, to be filled again by `add`."""
-        with open(self.folder / FIGURES_FILE, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(["image", "kind", *(m.name for m in self.metrics)])
+    def start(self, kept: Mapping[str, Figures]) -> None:
+        """Begins `figures.csv` with what is kept of an earlier evaluation, by picture."""
+        lines = io.StringIO()
+        csv.writer(lines).writerow(["image", "kind", *(m.name for m in self.metrics)])
+        for name, figures in kept.items():
+            self._write(lines, name, figures)
+        write_text(self.folder / FIGURES_FILE, lines.getvalue())
+        self._kept = set(kept)
 
-    def add(self, name: str, figures: Figures, pictures: Mapping[str, np.ndarray] | None) -> None:
-        """A picture's figures and, for the sheet, pictures by title."""
-        with open(self.folder / FIGURES_FILE, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            for kind, row in figures.items():
-                values = (row.get(m.name) for m in self.metrics)
-                writer.writerow([name, kind, *("" if v is None else f"{v:.6f}" for v in values)])
-        if pictures is not None and len(self._rows) < self.sheet_rows:
+    def _write(self, file: IO[str], name: str, figures: Figures) -> None:
+        for kind, row in figures.items():
+            values = (row.get(m.name) for m in self.metrics)
+            cells = ("" if v is None else f"{v:.6f}" for v in values)
+            csv.writer(file).writerow([name, kind, *cells])
+
+    def add(self, name: str, figures: Figures, pictures: Mapping[str, np.ndarray]) -> None:
+        """A picture's figures and, for the sheet, pictures uint8 [H, W, 3] by title."""
+        if name not in self._kept:
+            with open(self.folder / FIGURES_FILE, "a", newline="", encoding="utf-8") as file:
+                self._write(file, name, figures)
+        if len(self._rows) < self.sheet_rows:
             self._titles = list(pictures)
             self._rows.append([fitted(pixels, 256) for pixels in pictures.values()])
 
-    def finish(self, table: str) -> None:
-        """Writes sheet and table."""
+    def finish(self, table: str, failed: Sequence[str]) -> None:
+        """Writes sheet, table, and messages of what could not be measured."""
+        if failed:
+            write_text(self.folder / FAILED_FILE, "\n".join(failed) + "\n")
+        else:
+            (self.folder / FAILED_FILE).unlink(missing_ok=True)
         if self._rows:
             with replacing(self.folder / SHEET_FILE) as file:
                 picture_sheet(self._rows, self._titles).save(file, "png")

@@ -76,18 +76,20 @@ def evaluate(
     count = min(limit or len(pairs), len(pairs))
     tallies = {kind: {m.name: m.start() for m in metrics} for kind in KINDS}
     resumable = all(isinstance(tally, Mean) for tally in tallies["sample"].values())
-    known = report.found if report and resumable else {}
+    known: dict[str, Figures] = {}
     if report:
-        report.restart()
+        if resumable:
+            known = {n: kinds for n, kinds in report.found.items() if set(kinds) == set(KINDS)}
+        report.start(known)
     failed: list[str] = []
     for i in range(count):
         name = pairs.name(i)
-        if report and i >= report.sheet_rows and set(known.get(name, ())) == set(KINDS):
+        if report and i >= report.sheet_rows and name in known:
             _count(tallies, known[name])
-            report.add(name, known[name], None)
             continue
         try:
             pair = pairs[i]
+            _refuse_small(pair, metrics)
         except DataError as error:  # what the others gave is kept
             failed.append(str(error))
             continue
@@ -118,8 +120,18 @@ def evaluate(
     title = f"{count - len(failed)} {pairs.title}, {size}"
     text = table(title, means, labels, metrics)
     if report:
-        report.finish(text)
+        report.finish(text, failed)
     return Outcome(text, means, failed)
+
+
+def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:
+    """Raises DataError if a metric cannot measure so small a picture."""
+    height, width = pair.sharp.shape[:2]
+    largest = max(metrics, key=lambda metric: metric.min_side)
+    if min(height, width) < largest.min_side:
+        raise DataError(
+            f"{pair.name}: {width}x{height} pixels; {largest.label} needs {largest.min_side} a side"
+        )
 
 
 def _count(tallies: dict[str, dict[str, Tally]], figures: Figures) -> None:

@@ -1,1 +1,1 @@
-"""Restoring photographs, and exporting the sampler for serving."""
+"""Restoring photographs."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
-
-from deblur_tf.errors import UsageError
 
 
 class Tally(Protocol):
@@ -33,6 +31,7 @@ class Metric(Protocol):
       label: of its column in tables, with the unit.
       digits: after the point in tables.
       better: which way is an improvement.
+      min_side: smallest side of a picture that it can measure, in pixels.
       needs: what must be there to compute it, in words; "" for nothing.
     """
 
@@ -40,6 +39,7 @@ class Metric(Protocol):
     label: str
     digits: int
     better: Literal["higher", "lower"]
+    min_side: int
     needs: str
 
     def start(self) -> Tally:
@@ -60,6 +60,7 @@ class PerImage:
     digits: int
     measure: Callable[[np.ndarray, np.ndarray], float]
     better: Literal["higher", "lower"] = "higher"
+    min_side: int = 1
     needs: str = ""
 
     def start(self) -> Mean:
@@ -87,16 +88,3 @@ class Mean:
     def result(self) -> float:
         """See `Tally.result`."""
         return math.fsum(self._values) / len(self._values) if self._values else math.nan
-
-
-def choose(names: Sequence[str], known: Sequence[Metric]) -> tuple[Metric, ...]:
-    """Metrics by name, in the order of the names.
-
-    Raises:
-      UsageError: listing what there is, if one is unknown.
-    """
-    by_name = {metric.name: metric for metric in known}
-    for name in names:
-        if name not in by_name:
-            raise UsageError(f"no metric {name!r}; there are {', '.join(by_name)}")
-    return tuple(by_name[name] for name in names)

@@ -76,5 +76,5 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 PSNR = PerImage("psnr", "PSNR (dB)", 2, psnr)
-SSIM = PerImage("ssim", "SSIM", 4, ssim)
+SSIM = PerImage("ssim", "SSIM", 4, ssim, min_side=11)
 SSIM_MATLAB = PerImage("ssim_matlab", "SSIM (MATLAB 3-D)", 4, ssim_matlab)

@@ -1,1 +1,1 @@
-"""Networks. Models know no loss and no schedule."""
+"""Models: networks wired to be conditioned, denoised and restored with. They know no loss."""
