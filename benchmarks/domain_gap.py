@@ -162,7 +162,8 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         return f"| {label} | {' | '.join(cells)} |"
 
     lines.append(row("blurry input", "blurry", next(iter(found.values())), False))
-    for kind, label in (("sample", "one sample"), ("mean", f"mean of {_SAMPLES.value}")):
+    kinds = [("sample", "one sample"), ("mean", f"mean of {_SAMPLES.value}")]
+    for kind, label in kinds[: 1 + (_SAMPLES.value > 1)]:
         for model, runs in found.items():
             lines.append(row(f"{model}, {label}", kind, runs, len(runs) > 1))
     return "\n".join(lines)

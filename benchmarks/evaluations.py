@@ -37,7 +37,10 @@ def main(argv: Sequence[str]) -> None:
     pairs = pair_sets.synthetic(open_photos(_PHOTOS.value), _CROP.value)
     chosen = metrics.choose(["psnr", "ssim"])
     print(f"{deblurrer.origin}; {len(pairs)} photos, crop {_CROP.value or 'none'}")
-    print(f"| steps | beta_max | one sample | mean of {_N_SAMPLES.value} |\n|---|---|---|---|")
+    kinds = {"sample": "one sample", "mean": f"mean of {_N_SAMPLES.value}"}
+    if _N_SAMPLES.value == 1:
+        del kinds["mean"]
+    print(f"| steps | beta_max | {' | '.join(kinds.values())} |\n|---|---|" + "---|" * len(kinds))
     means = {}
     for steps in map(int, _STEPS.value):
         fitted = inference_beta_max(steps)
@@ -45,8 +48,8 @@ def main(argv: Sequence[str]) -> None:
         for beta_max in sorted(b for b in found if b >= fitted):
             settings = {"steps": steps, "beta_max": beta_max, "n_samples": _N_SAMPLES.value}
             means = runner.evaluate(deblurrer, pairs, chosen, **settings).means
-            cells = [f"{means[k]['psnr']:.2f} / {means[k]['ssim']:.3f}" for k in ("sample", "mean")]
-            print(f"| {steps} | {beta_max} | {cells[0]} | {cells[1]} |", flush=True)
+            cells = [f"{means[k]['psnr']:.2f} / {means[k]['ssim']:.3f}" for k in kinds]
+            print(f"| {steps} | {beta_max} | {' | '.join(cells)} |", flush=True)
     for kind in ("blurry", "smoothed"):
         print(f"{kind}: {means[kind]['psnr']:.2f} / {means[kind]['ssim']:.3f}")
 

@@ -96,6 +96,7 @@ def test_figures_table_and_files(tmp_path):
     assert "mean of 2 samples" in outcome.table
     assert "mean of" not in evaluate(tmp_path / "one", Perfect()).table
     assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + 3 * 4
+    assert len((tmp_path / "one" / "figures.csv").read_text().splitlines()) == 1 + 3 * 3
     assert (tmp_path / "table.md").read_text() == outcome.table + "\n"
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (4 * (50 + 2), 18 + 2 * (40 + 2))  # the first two of three

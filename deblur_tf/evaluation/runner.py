@@ -15,9 +15,18 @@ from deblur_tf.evaluation.report import Figures, Report, table
 from deblur_tf.image_ops import to_uint8_array
 from deblur_tf.metrics.base import Mean, Metric, Tally
 
-# What is measured of each pair: the input, `best_smoothing` of it, the first sample, and
-# the mean of all samples.
-KINDS = ("blurry", "smoothed", "sample", "mean")
+# What is measured of each pair: the input, `best_smoothing` of it, the first sample, and,
+# of several, their mean.
+LABELS = {
+    "blurry": "blurry input",
+    "smoothed": "best Gaussian smoothing of each",
+    "sample": "one sample",
+    "mean": "mean of {} samples",
+}
+
+
+# Columns of the sheet, before the sharp picture.
+_SHOWN = {"blurry": "blurry", "one sample": "sample", "mean of {}": "mean"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +47,14 @@ class Outcome:
 def restored_kinds(deblurrer: Any, pair: Pair, **settings: Any) -> dict[str, np.ndarray]:
     """The picture of each kind, uint8 [H, W, 3]; `settings` are of `Deblurrer.samples`."""
     samples = deblurrer.samples(pair.blurry, **settings)
-    return {
+    images = {
         "blurry": pair.blurry,
         "smoothed": best_smoothing(pair.blurry, pair.sharp),
         "sample": to_uint8_array(samples[0]),
-        "mean": to_uint8_array(samples.mean(axis=0)),
     }
+    if len(samples) > 1:
+        images["mean"] = to_uint8_array(samples.mean(axis=0))
+    return images
 
 
 def evaluate(
@@ -74,12 +85,13 @@ def evaluate(
       settings: the others of `Deblurrer.samples`.
     """
     count = min(limit or len(pairs), len(pairs))
-    tallies = {kind: {m.name: m.start() for m in metrics} for kind in KINDS}
+    kinds = [kind for kind in LABELS if kind != "mean" or n_samples > 1]
+    tallies = {kind: {m.name: m.start() for m in metrics} for kind in kinds}
     resumable = all(isinstance(tally, Mean) for tally in tallies["sample"].values())
     known: dict[str, Figures] = {}
     if report:
         if resumable:
-            known = {n: kinds for n, kinds in report.found.items() if set(kinds) == set(KINDS)}
+            known = {n: f for n, f in report.found.items() if set(f) == set(kinds)}
         report.start(known)
     failed: list[str] = []
     for i in range(count):
@@ -94,29 +106,21 @@ def evaluate(
             failed.append(str(error))
             continue
         images = restored_kinds(deblurrer, pair, n_samples=n_samples, **settings)
-        figures: Figures = {kind: {} for kind in KINDS}
+        figures: Figures = {kind: {} for kind in kinds}
         for kind, image in images.items():
             for metric, tally in tallies[kind].items():
                 value = tally.add(image, pair.sharp)
                 if value is not None:
                     figures[kind][metric] = value
-        shown = {"blurry": images["blurry"], "one sample": images["sample"]}
-        if n_samples > 1:
-            shown[f"mean of {n_samples}"] = images["mean"]
         if report:
+            shown = {k.format(n_samples): images[v] for k, v in _SHOWN.items() if v in images}
             report.add(name, figures, shown | {"sharp": pair.sharp})
         if on_image is not None:
             on_image(_line(name, figures, metrics[0]))
     means = {
         kind: {name: tally.result() for name, tally in row.items()} for kind, row in tallies.items()
     }
-    labels = {
-        "blurry": "blurry input",
-        "smoothed": "best Gaussian smoothing of each",
-        "sample": "one sample",
-    }
-    if n_samples > 1:
-        labels["mean"] = f"mean of {n_samples} samples"
+    labels = {kind: LABELS[kind].format(n_samples) for kind in kinds}
     title = f"{count - len(failed)} {pairs.title}, {size}"
     text = table(title, means, labels, metrics)
     if report:
