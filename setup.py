@@ -61,6 +61,8 @@ setup(
         "pillow>=12.0",
         "absl-py>=2.3",
         "gin-config>=0.5.0",
+        "matplotlib>=3.10",
+        "safetensors>=0.6",
         "tensorflow-datasets>=4.9.10",
         "array-record>=0.8.3",
         "importlib_resources>=6.0",  # imported by tensorflow-datasets
@@ -72,7 +74,9 @@ setup(
         # tensorflow-tpu brings TensorFlow itself; install it with
         # `pip install --no-deps deblur-tf` where the newer tensorflow is not wanted.
         "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.10"],
+        "realblur": ["opencv-python-headless>=4.12"],
         "test": [
+            "deblur-tf[realblur]",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
@@ -89,6 +93,10 @@ setup(
             "deblur-evaluate=deblur_tf.bin.evaluate:entry",
             "deblur-data=deblur_tf.bin.data:entry",
             "deblur-configs=deblur_tf.bin.configs:entry",
+            "deblur-weights=deblur_tf.bin.weights:entry",
+            "deblur-study=deblur_tf.bin.study:entry",
+            "deblur-analyze=deblur_tf.bin.analyze:entry",
+            "deblur-reproduce=deblur_tf.bin.reproduce:entry",
         ]
     },
     classifiers=[

@@ -127,6 +127,7 @@ def measure(run_dir: pathlib.Path, seed: int) -> dict[str, Any]:
     from deblur_tf import metrics
     from deblur_tf.evaluation.report import Report
     from deblur_tf.evaluation.runner import evaluate
+    from deblur_tf.evaluation.subjects import Restored
     from deblur_tf.inference.deblurrer import Deblurrer
 
     deblurrer = Deblurrer.from_pretrained(run_dir)
@@ -136,7 +137,8 @@ def measure(run_dir: pathlib.Path, seed: int) -> dict[str, Any]:
     for domain in DOMAINS:
         if domain != "GoPro" or _GOPRO.value:
             report = Report(run_dir / domain, settings, chosen)
-            outcome = evaluate(deblurrer, pairs(domain), chosen, report, "crops", **settings)
+            subject = Restored(deblurrer, **settings)
+            outcome = evaluate(subject, pairs(domain), chosen, report, "crops")
             figures[domain] = outcome.means
     return figures
 

@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.diffusion.schedules import inference_beta_max
     from deblur_tf.evaluation import pairs as pair_sets
     from deblur_tf.evaluation import runner
+    from deblur_tf.evaluation.subjects import Restored
     from deblur_tf.inference.deblurrer import Deblurrer
 
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         found = {fitted if b == "fitted" else float(b) for b in _BETA_MAX.value}
         for beta_max in sorted(b for b in found if b >= fitted):
             settings = {"steps": steps, "beta_max": beta_max, "n_samples": _N_SAMPLES.value}
-            means = runner.evaluate(deblurrer, pairs, chosen, **settings).means
+            means = runner.evaluate(Restored(deblurrer, **settings), pairs, chosen).means
             cells = [f"{means[k]['psnr']:.2f} / {means[k]['ssim']:.3f}" for k in kinds]
             print(f"| {steps} | {beta_max} | {' | '.join(cells)} |", flush=True)
     for kind in ("blurry", "smoothed"):

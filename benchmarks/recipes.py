@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.data.pairs import PairGenerator
     from deblur_tf.evaluation import runner
     from deblur_tf.evaluation.pairs import Numbered
+    from deblur_tf.evaluation.subjects import Restored
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.training.steppers import make_stepper
 
@@ -57,7 +58,8 @@ def main(argv: Sequence[str]) -> None:
     pairs = Numbered("crops", _CROPS.value, str, source)
     found = {}
     for steps, beta_max in ((1, 0.9975), (3, 0.9)):
-        outcome = runner.evaluate(deblurrer, pairs, [metrics.PSNR], steps=steps, beta_max=beta_max)
+        subject = Restored(deblurrer, steps=steps, beta_max=beta_max)
+        outcome = runner.evaluate(subject, pairs, [metrics.PSNR])
         found[steps] = outcome.means
     last = {kind: found[3][kind]["psnr"] for kind in ("blurry", "smoothed")}
     print(

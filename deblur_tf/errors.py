@@ -33,6 +33,12 @@ class DataError(Error, ValueError):
     exit_code = USAGE
 
 
+class UnavailableError(Error, RuntimeError):
+    """A metric lacks a file of weights or a package."""
+
+    exit_code = USAGE
+
+
 class DeviceError(Error, RuntimeError):
     """Devices that were asked for and are not there."""
 

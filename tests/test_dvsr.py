@@ -21,7 +21,7 @@ from deblur_tf.networks.guidance import MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
 from deblur_tf.serving.export import export
 from deblur_tf.training import loop
-from deblur_tf.training.objective import L2Objective, Objective, batch_loss
+from deblur_tf.training.objective import Objective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import images, randomize
@@ -50,6 +50,8 @@ def variant(depths=(1,), injection="add", see=None, scales=(1,), target="gray"):
     )
 
 
+NO_ROW = "coarser scale unused in the latent"
+
 # Every kind of model, by the row that it stands for.
 MODELS = {
     "DvSR": dvsr,
@@ -62,7 +64,7 @@ MODELS = {
     "Table 10 adagn": lambda: variant(injection="adagn"),
     "Table 11 without": lambda: variant(see=inputs.NoisyOnly(), target="rgb"),
     "bands": lambda: variant(see=inputs.NoisyBlurryAndBands((3, 5))),
-    "coarser scale unused in the latent": lambda: variant((1,), scales=(1, 2)),
+    NO_ROW: lambda: variant((1,), scales=(1, 2)),
 }
 
 
@@ -73,7 +75,7 @@ def built(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_restores_any_size_and_round_trips(name, tmp_path):
+def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
     model = built(name)
     picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
     restored = Deblurrer(model).restore(picture, steps=2)
@@ -97,19 +99,16 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
     assert np.abs(found.numpy().astype(int) - want).max() <= 1
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_kind_trains_through_the_same_loop(name, tmp_path):
-    objective = L2Objective() if MODELS[name] is regression else Objective(warm_start_steps=2)
+# Kinds that no row is of; those of rows are trained in test_config.py.
+@pytest.mark.parametrize("name", ["DvSR, velocity", "DvSR, residual", NO_ROW])
+def test_every_kind_trains_through_the_same_loop(name, tmp_path, eager_steps):
+    objective = Objective(warm_start_steps=2)
     made = recipe(
         model=MODELS[name], objective=objective, optimizer=lambda: adamw(1e-3), total_steps=1
     )
     stepper = make_stepper(made)
     before = stepper.model.get_weights()
-    tf.config.run_functions_eagerly(True)  # one step: tracing would take longer
-    try:
-        assert loop.train(made, stepper, made.pairs(), tmp_path) == 0
-    finally:
-        tf.config.run_functions_eagerly(False)
+    assert loop.train(made, stepper, made.pairs(), tmp_path) == 0
     assert any(np.any(a != b) for a, b in zip(before, stepper.model.get_weights(), strict=True))
     state = stepper.model
     batch = images(0, 2, 16, 16, 3)
@@ -205,8 +204,12 @@ def test_drift_is_the_mean_difference_of_each_channel():
 
 
 @pytest.mark.slow
-def test_drift_falls_in_a_short_training_on_photographs():
-    """Predictor and residual could drift apart: no loss holds the predictor."""
+def test_colours_come_right_in_a_short_training_on_photographs():
+    """Predictor and residual may drift apart, since no loss holds the predictor: their sum not.
+
+    Measured over five seeds: 0.30 to 0.38 untrained (the photographs' own mean, since all
+    starts at zero), 0.03 to 0.08 after 150 steps.
+    """
     made = recipe(
         model=lambda: dvsr(Velocity()),
         pairs=lambda: PairGenerator(crop_size=32),
@@ -215,13 +218,28 @@ def test_drift_falls_in_a_short_training_on_photographs():
     )
     stepper = make_stepper(made)
     batches = stepper.batches(made.pairs(), 0)
-    rows = [stepper(next(batches), step) for step in range(150)]
-    drifts = np.array([[float(r[n]) for n in stepper.model.diagnostic_names] for r in rows])
-    start, end = np.abs(drifts[:10].mean(0)), np.abs(drifts[-30:].mean(0))
-    # It starts at minus the mean of the photographs, since g starts at zero.
-    assert start.max() > 0.1
-    assert end.max() < start.max(), end
-    assert np.mean([float(r["loss"]) for r in rows[-30:]]) < 0.9 * float(rows[0]["loss"])
+    probe = [next(batches) for _ in range(4)]
+    noise = np.random.default_rng(0).standard_normal((8, 32, 32, 3)).astype("float32")
+    levels = np.full(8, 0.3, "float32")
+
+    def cast():
+        """Largest mean difference of a channel between estimates and sharp images."""
+        found = []
+        for batch in probe:
+            sharp, blurry = (np.float32(x) / 127.5 - 1 for x in (batch.sharp, batch.blurry))
+            condition = stepper.model.condition(blurry)
+            target = stepper.model.to_target(sharp, condition)
+            noisy = process.q_sample(target, noise, levels)
+            estimate = stepper.model.denoise(noisy, levels, condition)
+            image = stepper.model.to_image(estimate.target, condition)
+            found.append(np.abs(np.mean(image - sharp, (0, 1, 2))).max())
+        return np.mean(found)
+
+    before = cast()
+    losses = [float(stepper(next(batches), step)["loss"]) for step in range(150)]
+    assert before > 0.25
+    assert cast() < 0.1
+    assert np.mean(losses[-30:]) < 0.9 * losses[0]
 
 
 def test_operations_of_predictor_and_denoiser_are_counted():

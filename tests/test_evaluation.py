@@ -13,7 +13,8 @@ from deblur_tf.evaluation import pairs, runner
 from deblur_tf.evaluation.baselines import best_smoothing
 from deblur_tf.evaluation.report import Report
 from deblur_tf.evaluation.sheets import picture_sheet
-from deblur_tf.metrics.reference import psnr
+from deblur_tf.evaluation.subjects import Restored
+from deblur_tf.metrics.psnr import psnr
 
 
 def save(path, pixels):
@@ -82,7 +83,8 @@ def gray_set(count=3, values=(90, 100)):
 
 def evaluate(folder, model, of=None, settings=None, **more):
     report = Report(folder, settings or {"seed": 0}, metrics.ALL, sheet_rows=2)
-    return runner.evaluate(model, of or gray_set(), metrics.ALL, report, **more)
+    subject = Restored(model, more.pop("n_samples", 1))
+    return runner.evaluate(subject, of or gray_set(), metrics.ALL, report, **more)
 
 
 def test_figures_table_and_files(tmp_path):
@@ -95,8 +97,8 @@ def test_figures_table_and_files(tmp_path):
     assert "| best Gaussian smoothing of each | 28.13 |" in outcome.table
     assert "mean of 2 samples" in outcome.table
     assert "mean of" not in evaluate(tmp_path / "one", Perfect()).table
-    assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + 3 * 4
-    assert len((tmp_path / "one" / "figures.csv").read_text().splitlines()) == 1 + 3 * 3
+    assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + 3 * 5
+    assert len((tmp_path / "one" / "figures.csv").read_text().splitlines()) == 1 + 3 * 4
     assert (tmp_path / "table.md").read_text() == outcome.table + "\n"
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (4 * (50 + 2), 18 + 2 * (40 + 2))  # the first two of three
@@ -132,28 +134,29 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
         file.write("4,blurry,28.1")  # cut short by a kill
     second = Perfect()
     outcome = evaluate(tmp_path, second, gray_set(6))
-    assert second.calls == 2 + 2  # what the sheet shows, and what was missing
+    assert second.calls == 2
     assert outcome.table == evaluate(tmp_path / "whole", Perfect(), gray_set(6)).table
     assert Report(tmp_path, {"seed": 0}, metrics.ALL).done
 
 
 def test_what_was_measured_survives_a_second_interruption(tmp_path):
-    """Also one among the pictures of the sheet, which are restored again."""
-    evaluate(tmp_path, Perfect(), gray_set(6))
-    before = (tmp_path / "figures.csv").read_text()
-    (tmp_path / "table.md").unlink()  # as if it had not come to its end
+    def stops(at):
+        def read(index):
+            if index == at:
+                raise KeyboardInterrupt
+            return gray_set().read(index)
 
-    class Interrupted(Perfect):
-        def samples(self, *args, **kwargs):
-            raise KeyboardInterrupt
+        return pairs.Numbered("grays", 6, str, read)
 
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(tmp_path, Interrupted(), gray_set(6))
-    assert (tmp_path / "figures.csv").read_text() == before
+    for at in (1, 3):  # among the pictures of the sheet, and after them
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(tmp_path, Perfect(), stops(at))
+        assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + at * 4
     last = Perfect()
     evaluate(tmp_path, last, gray_set(6))
-    assert last.calls == 2
-    assert (tmp_path / "figures.csv").read_text() == before
+    assert last.calls == 3
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * (50 + 2), 18 + 2 * (40 + 2))
 
 
 def test_figures_of_other_settings_are_not_taken(tmp_path):
@@ -185,14 +188,13 @@ def test_a_picture_too_small_for_a_metric_is_named(tmp_path):
     small = pairs.Numbered("dots", 1, "dot {}".format, lambda i: [picture(9, 5, 30)] * 2)
     outcome = evaluate(tmp_path, Perfect(), small)
     assert outcome.failed == ["dot 0: 30x5 pixels; SSIM needs 11 a side"]
-    assert runner.evaluate(Perfect(), small, [metrics.PSNR]).failed == []
+    assert runner.evaluate(Restored(Perfect()), small, [metrics.PSNR]).failed == []
 
 
 def test_metrics_are_chosen_by_name():
     assert [m.name for m in metrics.choose(["ssim", "psnr"])] == ["ssim", "psnr"]
     with pytest.raises(UsageError, match="no metric 'sharpness'; there are psnr"):
         metrics.choose(["sharpness"])
-    assert np.isnan(metrics.PSNR.start().result())
 
 
 def test_smoothing_takes_noise_off_and_leaves_a_sharp_picture_alone():

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from deblur_tf import config
 from deblur_tf.evaluation import runner
+from deblur_tf.evaluation.subjects import Restored
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import saved
 from deblur_tf.models.restoration import Restoration, sample_keys
@@ -67,7 +68,7 @@ def test_the_sampler(model):
 
 def test_the_metric():
     metric = importlib.import_module("my_metric").MEAN_ERROR
-    outcome = runner.evaluate(Perfect(), gray_set(), [metric])
+    outcome = runner.evaluate(Restored(Perfect()), gray_set(), [metric])
     assert outcome.means["blurry"]["mean_error"] == 10.0
     assert "| 3 grays, whole images | mean error (of 255) |" in outcome.table
 

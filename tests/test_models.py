@@ -20,20 +20,26 @@ def guidance_noise(height, width, batch=2):
     return tuple(images(k, batch, height // 2**k, width // 2**k, 1) for k in (1, 2, 3))
 
 
+@pytest.fixture(scope="module")
+def restoration(model):
+    """Compiled once for all sizes."""
+    return Restoration(model)
+
+
 @pytest.mark.parametrize("size", [(16, 24), (13, 9), (1, 1), (8, 33), (3, 50)])
-def test_any_size(model, size):
-    restored = Restoration(model)(inputs(*size)[2], sample_keys(0, [0, 1]), inference_schedule(1))
+def test_any_size(restoration, size):
+    restored = restoration(inputs(*size)[2], sample_keys(0, [0, 1]), inference_schedule(1))
     assert restored.shape == (2, *size, 3)
-    prepared = Restoration(model).prepare(inputs(*size)[2], sample_keys(0, [0, 1]))
+    prepared = restoration.prepare(inputs(*size)[2], sample_keys(0, [0, 1]))
     padded = [-(-n // 8) * 8 for n in size]
     shapes = [tuple(g.shape) for g in prepared.condition.guidance.predictions]
     assert shapes == [(2, padded[0] // 2**k, padded[1] // 2**k, 1) for k in (1, 2, 3)]
 
 
-def test_odd_sizes_equal_padding_by_hand(model):
+def test_odd_sizes_equal_padding_by_hand(restoration):
     blurry, keys, schedule = inputs(13, 9)[2], sample_keys(0, [0, 1]), inference_schedule(2)
-    whole = Restoration(model)(image_ops.pad_to_multiple(blurry, 8), keys, schedule)
-    restored = Restoration(model)(blurry, keys, schedule)
+    whole = restoration(image_ops.pad_to_multiple(blurry, 8), keys, schedule)
+    restored = restoration(blurry, keys, schedule)
     np.testing.assert_allclose(restored, whole[:, :13, :9], atol=1e-5)
 
 

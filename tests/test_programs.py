@@ -266,8 +266,8 @@ def test_shared_genuine_pairs_are_readable():
 
 @pytest.mark.slow
 def test_the_demo_of_run_sh(tmp_path):
-    """All of it, on small crops: measure, restore, train, and the picture sheet."""
-    result = run("demo", "-o", tmp_path / "demo", "--crop=64")
+    """All of it, made small: measure, restore, train, and the picture sheet."""
+    result = run("demo", "-o", tmp_path / "demo", "--crop=64", "--steps=40")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "| one sample |" in result.stdout
     assert "| best Gaussian smoothing of each |" in result.stdout

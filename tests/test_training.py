@@ -172,7 +172,7 @@ def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
             "deblur_tf.bin.train",
             "--gin_file=smoke.gin",
             f"--run_dir={tmp_path / name}",
-            "--gin_param=TOTAL_STEPS = 60",
+            "--gin_param=TOTAL_STEPS = 30",
             "--gin_param=Recipe.checkpoint_every = 4",
             *SMALL,
         ]
@@ -186,7 +186,7 @@ def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line.startswith(f"step {reached + 5:2d}/60"):
+            if line.startswith(f"step {reached + 5:2d}/30"):
                 process.send_signal(number)
                 break
         lines += process.stdout.readlines()
@@ -194,7 +194,7 @@ def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
         assert "Traceback" not in "".join(lines)
         step = int(newest(tmp_path / "parts")["step"])
         # After a kill up to four steps are done again.
-        assert reached + 5 - 4 * (number == signal.SIGKILL) <= step < 60
+        assert reached + 5 - 4 * (number == signal.SIGKILL) <= step < 30
         reached = step
     subprocess.run(command("parts"), check=True, capture_output=True)
     assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "parts"))

@@ -5,7 +5,7 @@ import numpy as np
 from tests.make_witness import FILE, pictures
 
 
-def test_pictures_are_those_of_earlier_versions():
+def test_pictures_are_those_of_earlier_versions(eager_steps):
     with np.load(FILE) as stored:
         found = pictures()
         assert set(stored.files) == set(found)

@@ -22,6 +22,7 @@ from absl import flags
 from deblur_tf.bin import common
 
 _OUTPUT = flags.DEFINE_string("output", "demo", "Output folder, made if missing.", short_name="o")
+_STEPS = flags.DEFINE_integer("steps", 200, "Training steps in (c).", 20)
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the crops in (a), in pixels.", 32)
 
 
@@ -50,7 +51,9 @@ def main(argv: Sequence[str]) -> int:
     for path in photos.bundled_photos():
         (bundled / path.name).write_bytes(path.read_bytes())
     synthetic = output / "synthetic"
-    _program("evaluate", f"--photos={bundled}", f"--crop={_CROP.value}", "-o", str(synthetic))
+    _program(
+        "evaluate", "model", f"--photos={bundled}", f"--crop={_CROP.value}", "-o", str(synthetic)
+    )
 
     print("\n(b) a genuinely motion-blurred photograph")
     clock = photos.motion_blurred_photo()
@@ -59,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
     print("\n(c) training from start to checkpoint, and restoring with the result")
     run_dir = output / "run"
     shutil.rmtree(run_dir, ignore_errors=True)  # a finished run would not train again
-    _program("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}")
+    steps = f"--gin_param=TOTAL_STEPS = {_STEPS.value}"
+    _program("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", steps)
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").open()]
     losses = [r["denoising"] for r in records if "denoising" in r]
     print(

@@ -1,35 +1,52 @@
-r"""Measures PSNR and SSIM of a model on pairs with known sharp images.
+r"""Measures restored pictures against sharp ones.
 
-  deblur-evaluate --photos=my_sharp_photos -n 8 -o results/
-  deblur-evaluate --pairs=GOPRO_Large/test --crop=256 -o results/
-  deblur-evaluate --gin_file=papers/icdpm/table5/ours.gin --data_dir=data -m runs/ours -o results/
+  deblur-evaluate model --photos=my_sharp_photos --limit=8 -o results/
+  deblur-evaluate model --pairs=GOPRO_Large/test --protocol=gopro-v1 -o results/
+  deblur-evaluate model --gin_file=papers/icdpm/table5/ours.gin -m runs/ours -o results/
+  deblur-evaluate folders --restored=their_results --sharp='GOPRO_Large/test/*/sharp' -o out/
+  deblur-evaluate merge results/shard*of8 -o results/
 
---gin_file takes test set and sampling of a table row, from what deblur-data prepared
-in --data_dir; a row with a sampling grid gives one folder and one table for each
-point. --photos blurs sharp photos with random camera shake and noise, the same for
-the same --seed; --pairs reads genuine pairs (blur/ and sharp/ folders, also
-input/target and LQ/GT). Writes table.md, figures.csv, sheet.png of the first pictures
-and settings.json; an interrupted evaluation goes on with the same command, and figures
-made with other settings are replaced. Exit code 1 if a pair could not be read.
+model: restores with a model and measures. --photos blurs sharp photos with random camera
+shake and noise, the same for the same --seed; --pairs reads genuine pairs (blur/ and
+sharp/ folders, also input/target and LQ/GT); a protocol or a gin file of a table row
+names a set that deblur-data prepared in --data_dir, its metrics and, a row, how to
+sample. A row with a grid gives a folder for each point, and in grid.csv and grid.png
+all of them. With --save the pictures are kept in pictures/.
+folders: measures anybody's pictures. They are matched by name; a name is the path below
+the folder, without folders called blur, sharp and the like.
+merge: puts together what several processes measured, each with another --shard.
+
+Writes table.md, report.json, figures.csv, sheet.png of the first pictures and
+settings.json; what was interrupted goes on with the same command, and figures made with
+other settings are replaced. Metrics whose weights are missing are named at the start and
+left out. Exit code 1 if a pair or a metric could not be measured.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
 
 from deblur_tf.bin import common
 
-_PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos, to be blurred.")
-_PAIRS = flags.DEFINE_string("pairs", None, "Folder of blurry/sharp pairs.")
+_PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
+_PAIRS = flags.DEFINE_string("pairs", None, "model: folder of blurry/sharp pairs.")
+_RESTORED = flags.DEFINE_string("restored", None, "folders: what to measure.")
+_SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures.")
+_BLURRY = flags.DEFINE_string("blurry", None, "folders: the blurry ones, to be measured too.")
+_SUBSET = flags.DEFINE_bool("subset", False, "folders: measure the pictures that all have.")
+_PROTOCOL = flags.DEFINE_string(
+    "protocol", None, "gopro-v1, hide-v1, realblur_j-v1, reds300-v1 or div2k-v1."
+)
 _GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Gin file of a table row. Repeatable.")
 _GIN_PARAM = flags.DEFINE_multi_string(
-    "gin_param", [], "Override, e.g. --gin_param=\"Protocol.split = 'train'\". Repeatable."
+    "gin_param", [], "Override, e.g. --gin_param=\"kid.estimator = 'subsets'\". Repeatable."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where prepared sets are. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
@@ -41,13 +58,23 @@ _MODEL = flags.DEFINE_string(
     "Model in the package, run directory, checkpoint, or model folder.",
     short_name="m",
 )
+_SAVE = flags.DEFINE_bool("save", False, "model: keep the pictures.")
 _CROP = flags.DEFINE_integer(
-    "crop", 0, "Side of the central crop in pixels; 0 for whole images.", lower_bound=0
+    "crop", 0, "model: side of the central crop in pixels; 0 for whole images.", lower_bound=0
 )
 _METRICS = flags.DEFINE_list(
-    "metrics", ["psnr", "ssim", "ssim_matlab"], "Comma-separated names of what to measure."
+    "metrics", None, "What to measure. Default: the protocol's, or psnr,ssim,ssim_matlab."
+)
+_WEIGHTS = flags.DEFINE_string(
+    "metric_weights",
+    None,
+    "Folder of what metrics need. Also sought in $DEBLUR_TF_WEIGHTS and ~/.cache/deblur_tf.",
 )
 _LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.", 0)
+_SHARD = flags.DEFINE_string("shard", "1/1", "Measure only this part of the images, e.g. 2/8.")
+_POINTS = flags.DEFINE_list(
+    "points", None, "model: points of a grid as steps:beta_max, e.g. 20:0.5,100:0.1."
+)
 _STEPS = flags.DEFINE_integer(
     "steps", None, "Sampling steps. Default: the gin file's, or the model's.", lower_bound=1
 )
@@ -65,21 +92,40 @@ _N_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
     short_name="n",
 )
+_JOBS = flags.DEFINE_integer("jobs", None, "folders: pictures at once. Default: one a core.", 1)
+
+
+def _shard() -> tuple[int, int]:
+    try:
+        index, count = map(int, _SHARD.value.split("/"))
+    except ValueError:
+        index, count = 0, 0
+    if not 1 <= index <= count:
+        raise common.UsageError(f"--shard={_SHARD.value}: give it like 2/8")
+    return index, count
 
 
 def _protocol() -> Any:
-    """That of the gin file, or None."""
-    if not _GIN_FILE.value:
-        return None
+    """That of the gin files and --protocol, which wins; without either the default."""
     from deblur_tf import config
 
-    config.load(_GIN_FILE.value, _GIN_PARAM.value)
+    names = list(_GIN_FILE.value)
+    if _PROTOCOL.value:
+        names.append(f"protocols/{_PROTOCOL.value}.gin")
+    config.load(names, _GIN_PARAM.value)
     return config.build("Protocol")
 
 
 def _points(protocol: Any, recommended: Any) -> list[Any]:
-    """The settings to sample with: the protocol's or the model's, but what flags say."""
-    points = list(protocol.points()) if protocol else [recommended]
+    """The settings to sample with: the row's or the model's, but what flags say."""
+    from deblur_tf.evaluation import protocols
+
+    if _POINTS.value:
+        grid = protocols.read_points(_POINTS.value)
+        return list(
+            dataclasses.replace(protocol, grid=grid, n_samples=_N_SAMPLES.value or 1).points()
+        )
+    points = list(protocol.points()) if _GIN_FILE.value else [recommended]
     if _STEPS.value is not None or _BETA_MAX.value is not None:
         points = points[:1]  # not the grid
     return [point.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value) for point in points]
@@ -97,89 +143,187 @@ def _pairs(protocol: Any) -> Any:
     return pairs.prepared(protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
 
 
-def main(argv: Sequence[str]) -> int:
-    del argv
-    if bool(_PHOTOS.value) + bool(_PAIRS.value) + bool(_GIN_FILE.value) != 1:
-        raise common.UsageError("give one of --photos or --pairs or --gin_file")
-    if not _OUTPUT.value:
-        raise common.UsageError("-o/--output is missing")
+class _Metrics:
+    """Those that were asked for and can be measured; tells of the others at once."""
 
+    def __init__(self, protocol: Any):
+        from deblur_tf import metrics
+
+        self.missing: dict[str, str] = {}
+        names = _METRICS.value or protocol.metrics
+        self.found = metrics.choose(names, _WEIGHTS.value, self._tell)
+        if not self.found:
+            raise common.UsageError("none of the metrics can be measured")
+        for metric in self.found:
+            if 0 < _CROP.value < metric.min_side:
+                raise common.UsageError(
+                    f"--crop={_CROP.value}: {metric.label} needs {metric.min_side} pixels or more"
+                )
+        self.settings = {m.name: dict(m.about) for m in self.found}
+
+    def _tell(self, name: str, why: str) -> None:
+        same = next((other for other, reason in self.missing.items() if reason == why), None)
+        print(f"not measured: {name}: {f'as {same}' if same else why}", file=sys.stderr, flush=True)
+        self.missing[name] = why
+
+
+def _run(folder: pathlib.Path, settings: dict[str, Any], chosen: _Metrics, **arguments: Any) -> Any:
+    """An evaluation with a progress bar; None if it was done before."""
+    from tqdm import tqdm
+
+    from deblur_tf.evaluation import report, runner
+
+    shard = runner.Shard(*_shard())
+    if shard.count > 1:
+        folder /= f"shard{shard.index}of{shard.count}"
+        settings = settings | {"shard": [shard.index, shard.count]}
+    results = report.Report(folder, settings, chosen.found, save=_SAVE.value)
+    if results.done:
+        print(f"{folder}: done before with these settings", flush=True)
+        return None
+    pairs = arguments["pairs"]
+    total = len(shard.of(min(_LIMIT.value or len(pairs), len(pairs))))
+    with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
+
+        def tell(line: str) -> None:
+            bar.update()
+            tqdm.write(line)
+
+        return runner.evaluate(
+            metrics=chosen.found,
+            report=results,
+            limit=_LIMIT.value,
+            shard=shard,
+            on_image=tell,
+            **arguments,
+        )
+
+
+def _model() -> Iterator[Any]:
+    """Outcomes of the points, as they come."""
+    if not (_PHOTOS.value or _PAIRS.value or _GIN_FILE.value or _PROTOCOL.value):
+        raise common.UsageError("give --photos, --pairs, --protocol or --gin_file")
+    if _PHOTOS.value and _PAIRS.value:
+        raise common.UsageError("give one of --photos and --pairs")
     from deblur_tf import model_folders
 
     model_folders.find(_MODEL.value)
     common.make_folder(_OUTPUT.value)
-    from tqdm import tqdm
-
-    from deblur_tf import metrics
-
-    chosen = metrics.choose(_METRICS.value)
-    for metric in chosen:
-        if 0 < _CROP.value < metric.min_side:
-            raise common.UsageError(
-                f"--crop={_CROP.value}: {metric.label} needs {metric.min_side} pixels or more"
-            )
-    from deblur_tf.evaluation import report, runner
+    protocol = _protocol()
+    chosen = _Metrics(protocol)
+    pairs = _pairs(protocol)
+    from deblur_tf.evaluation import grid, subjects
     from deblur_tf.inference.deblurrer import Deblurrer
 
-    protocol = _protocol()
-    pairs = _pairs(protocol)
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
-    if protocol and protocol.note:
+    if protocol.note:
         print(f"note: {protocol.note}", flush=True)
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
     points = _points(protocol, deblurrer.sampling)
-    failed: list[str] = []
     for point in points:
         folder = pathlib.Path(_OUTPUT.value)
         if len(points) > 1:
-            folder /= f"T{point.steps}_beta{point.beta_max}"
+            folder /= grid.folder_name(point)
+        sampling = dataclasses.asdict(point)
         settings = {
             "model": deblurrer.origin,
             "weights": deblurrer.fingerprint(),
+            "protocol": protocol.name,
             "pairs": pairs.title,
             "size": size,
             "limit": _LIMIT.value,
             "seed": _SEED.value,
-            "sampling": dataclasses.asdict(point),
-            "metrics": [metric.name for metric in chosen],
+            "sampler": "ddpm",
+            "sampling": sampling,
+            "metrics": chosen.settings,
         }
-        results = report.Report(folder, settings, chosen)
-        if results.done:
-            print(f"{folder}: done before with these settings", flush=True)
-            continue
-        with tqdm(
-            total=min(_LIMIT.value or len(pairs), len(pairs)),
-            unit="image",
-            disable=not sys.stderr.isatty(),
-        ) as bar:
+        subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
+        outcome = _run(folder, settings, chosen, subject=subject, pairs=pairs, size=size)
+        if outcome:
+            print(f"{point.describe()}\n{outcome.table}", flush=True)
+            yield outcome
+    if len(points) > 1 and _shard() == (1, 1):
+        print(grid.summarise(pathlib.Path(_OUTPUT.value), points), flush=True)
+    yield chosen
 
-            def tell(line: str, bar: Any = bar) -> None:
-                bar.update()
-                tqdm.write(line)
 
-            outcome = runner.evaluate(
-                deblurrer,
-                pairs,
-                chosen,
-                results,
-                size,
-                limit=_LIMIT.value,
-                on_image=tell,
-                seed=_SEED.value,
-                **dataclasses.asdict(point),
-            )
-        failed += [message for message in outcome.failed if message not in failed]
-        print(f"{point.describe()}\n{outcome.table}", flush=True)
+def _folders() -> Iterator[Any]:
+    for name, flag in (("restored", _RESTORED), ("sharp", _SHARP)):
+        if not flag.value:
+            raise common.UsageError(f"--{name} is missing")
+    protocol = _protocol()
+    chosen = _Metrics(protocol)
+    from deblur_tf.evaluation import results, subjects
+
+    pairs = results.folders(_RESTORED.value, _SHARP.value, _BLURRY.value, _SUBSET.value)
+    common.make_folder(_OUTPUT.value)
+    settings = {
+        "restored": os.path.abspath(_RESTORED.value),
+        "sharp": os.path.abspath(_SHARP.value),
+        "blurry": _BLURRY.value and os.path.abspath(_BLURRY.value),
+        "protocol": protocol.name,
+        "pictures": len(pairs),
+        "limit": _LIMIT.value,
+        "metrics": chosen.settings,
+    }
+    subject = subjects.Found(bool(_BLURRY.value))
+    jobs = _JOBS.value or os.cpu_count() or 1
+    folder = pathlib.Path(_OUTPUT.value)
+    outcome = _run(folder, settings, chosen, subject=subject, pairs=pairs, jobs=jobs)
+    if outcome:
+        print(outcome.table, flush=True)
+        yield outcome
+    yield chosen
+
+
+def _merge(shards: Sequence[str]) -> Iterator[Any]:
+    if not shards:
+        raise common.UsageError("name the folders of the shards")
+    chosen = _Metrics(_protocol_of(shards))
+    common.make_folder(_OUTPUT.value)
+    from deblur_tf.evaluation import merging
+
+    outcome = merging.merge(shards, _OUTPUT.value, chosen.found)
+    print(outcome.table, flush=True)
+    yield outcome
+    yield chosen
+
+
+def _protocol_of(shards: Sequence[str]) -> Any:
+    """With the metrics that a shard measured."""
+    from deblur_tf.evaluation import merging
+
+    return dataclasses.replace(_protocol(), metrics=merging.metric_names(shards[0]))
+
+
+def main(argv: Sequence[str]) -> int:
+    command, *arguments = argv[1:] or ["model"]
+    commands: dict[str, Callable[[], Iterator[Any]]] = {
+        "model": _model,
+        "folders": _folders,
+        "merge": lambda: _merge(arguments),
+    }
+    if command not in commands or (arguments and command != "merge"):
+        raise common.UsageError(
+            f"unexpected {(arguments or [command])[0]!r}; give model, folders or merge"
+        )
+    if not _OUTPUT.value:
+        raise common.UsageError("-o/--output is missing")
+    _shard()
+    *outcomes, chosen = commands[command]()
+    failed = list(dict.fromkeys(message for o in outcomes for message in o.failed))
     for message in failed:
         common.fail(message, common.FAILED)
     if failed:
-        return common.fail(f"{len(failed)} of {len(pairs)} pairs could not be read", common.FAILED)
+        return common.fail(f"{len(failed)} pictures could not be measured", common.FAILED)
+    if chosen.missing:
+        return common.fail(f"left out, see above: {', '.join(chosen.missing)}", common.FAILED)
     return common.OK
 
 
 def entry() -> None:
-    common.run(main, __doc__)
+    common.run(main, __doc__, max_arguments=10_000)
 
 
 if __name__ == "__main__":

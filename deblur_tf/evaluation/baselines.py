@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from deblur_tf.metrics.reference import psnr
+from deblur_tf.metrics.psnr import psnr
 
 
 def best_smoothing(blurry: np.ndarray, sharp: np.ndarray) -> np.ndarray:

@@ -17,11 +17,15 @@ from deblur_tf.data.tfds_pairs import TfdsImages
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A blurry image with its sharp one, uint8 [H, W, 3] each."""
+    """A sharp image, uint8 [H, W, 3], with its blurry one and one that is restored.
+
+    Either is None where there is none.
+    """
 
     name: str
-    blurry: np.ndarray
+    blurry: np.ndarray | None
     sharp: np.ndarray
+    restored: np.ndarray | None = None
 
 
 class PairSet(Protocol):
@@ -53,7 +57,7 @@ class Numbered:
     title: str
     count: int
     name: Callable[[int], str]
-    read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    read: Callable[[int], tuple[np.ndarray, ...]]
 
     def __len__(self) -> int:
         return self.count

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from deblur_tf.diffusion.schedules import SamplingSettings, sampling_grid
+from deblur_tf.errors import UsageError
 from deblur_tf.registry import configurable
 
 BETA_MAXES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -23,14 +24,34 @@ def dvsr_grid() -> tuple[tuple[int, float], ...]:
     return sampling_grid((10, 20, 30, 50, 100, 200, 300, 500), BETA_MAXES)
 
 
+def read_points(text: Sequence[str]) -> tuple[tuple[int, float], ...]:
+    """Points of a grid from a command line, e.g. ["20:0.5", "100:0.1"].
+
+    Raises:
+      UsageError: naming what cannot be read.
+    """
+    found = []
+    for point in text:
+        try:
+            steps, beta_max = point.split(":")
+            found.append((int(steps), float(beta_max)))
+        except ValueError as error:
+            raise UsageError(f"--points: {point!r} is not like 20:0.5 (steps:beta_max)") from error
+    return tuple(found)
+
+
 @configurable
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Test set and sampling of a table row.
+    """Test set, metrics and sampling of a table row.
+
+    All pictures are whole, in RGB, rounded to 8 bits, and no border is left out.
 
     Attributes:
+      name: with its version, e.g. "gopro-v1": figures of one name are comparable.
       dataset: "name/configuration" of a prepared data set.
       split: of it.
+      metrics: names of what is measured.
       note: what sets this apart from the papers' figures, printed with each table.
       steps: sampling steps.
       beta_max: largest noise variance of a step; None: fitted to `steps`.
@@ -38,8 +59,10 @@ class Protocol:
       grid: (steps, beta_max) to try in place of the two above.
     """
 
+    name: str = ""
     dataset: str | None = None
     split: str = "test"
+    metrics: Sequence[str] = ("psnr", "ssim", "ssim_matlab")
     steps: int = 20
     beta_max: float | None = None
     n_samples: int = 1

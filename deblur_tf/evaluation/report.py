@@ -1,8 +1,9 @@
 """What an evaluation leaves behind: figures as they come, a table, a sheet of pictures.
 
-A folder holds `settings.json` (all that the figures depend on), `figures.csv` (one line
-for each picture and kind), `table.md`, `sheet.png`, and `failed.txt` where pairs could
-not be measured.
+A folder holds `settings.json` (all that the figures depend on), `figures.csv` (a line for
+each picture and kind), `features/` for metrics of sets, with `save` the pictures, and in
+the end `report.json`, `table.md`, `sheet.png`, and `failed.txt` where pairs could not be
+measured.
 """
 
 from __future__ import annotations
@@ -10,21 +11,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import pathlib
+import re
+import shutil
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from PIL import Image
 
-from deblur_tf.evaluation.sheets import fitted, picture_sheet
+from deblur_tf.evaluation.sheets import picture_sheet, stacked, titled
 from deblur_tf.files import replacing, write_text
-from deblur_tf.metrics.base import Metric
+from deblur_tf.metrics.base import Metric, PerImage
 
 Figures = dict[str, dict[str, float]]  # kind -> metric -> value
 
-SETTINGS_FILE, FIGURES_FILE = "settings.json", "figures.csv"
+SETTINGS_FILE, FIGURES_FILE, REPORT_FILE = "settings.json", "figures.csv", "report.json"
 TABLE_FILE, SHEET_FILE, FAILED_FILE = "table.md", "sheet.png", "failed.txt"
+FEATURES, PICTURES, ROWS = "features", "pictures", "rows"
+SECONDS = "seconds"
 
 
 class Report:
@@ -35,78 +43,136 @@ class Report:
       settings: plain values; figures made with other ones are dropped.
       metrics: columns.
       sheet_rows: pictures on the sheet.
+      save: whether to keep the pictures, as PNG.
     """
 
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        settings: Mapping[str, object],
+        settings: Mapping[str, Any],
         metrics: Sequence[Metric],
         sheet_rows: int = 8,
+        save: bool = False,
     ):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.settings = dict(settings)
         self.metrics = tuple(metrics)
         self.sheet_rows = sheet_rows
-        self._rows: list[list[object]] = []
-        self._titles: list[str] = []
-        self._kept: set[str] = set()
-        text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
+        self.save = save
+        self._columns = [m.name for m in metrics if isinstance(m, PerImage)]
+        text = json.dumps(self.settings, indent=1, sort_keys=True) + "\n"
         same = _read(self.folder / SETTINGS_FILE) == text
-        failed = (self.folder / FAILED_FILE).exists()
-        self.done = same and (self.folder / TABLE_FILE).exists() and not failed
-        self.found = self._found() if same else {}
         if not same:
-            for name in (TABLE_FILE, SHEET_FILE, FIGURES_FILE, FAILED_FILE):
+            for name in (TABLE_FILE, SHEET_FILE, REPORT_FILE, FIGURES_FILE, FAILED_FILE):
                 (self.folder / name).unlink(missing_ok=True)
+            for name in (FEATURES, PICTURES, ROWS):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
             write_text(self.folder / SETTINGS_FILE, text)
+        self.found = self._found()
+        done = (self.folder / TABLE_FILE).exists() and not (self.folder / FAILED_FILE).exists()
+        self.done = done and all(map(self._is_kept, self.found))
 
     def _found(self) -> dict[str, Figures]:
-        """Complete figures of pictures by name."""
-        names = [metric.name for metric in self.metrics]
+        """Figures of pictures by name, in the order in which they were measured."""
         found: dict[str, Figures] = {}
         if (self.folder / FIGURES_FILE).exists():
             with open(self.folder / FIGURES_FILE, newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
-                    if all(row.get(name) for name in names):  # not cut short by a kill
+                    if row.get(SECONDS):  # the last column: not cut short by a kill
                         kinds = found.setdefault(row["image"], {})
-                        kinds[row["kind"]] = {name: float(row[name]) for name in names}
+                        kinds[row["kind"]] = {
+                            name: float(value)
+                            for name, value in row.items()
+                            if value and name not in ("image", "kind")
+                        }
         return found
 
-    def start(self, kept: Mapping[str, Figures]) -> None:
-        """Begins `figures.csv` with what is kept of an earlier evaluation, by picture."""
+    def start(self, kinds: Sequence[str]) -> dict[str, Figures]:
+        """Begins `figures.csv` with what is whole of an earlier evaluation; returns it."""
+        kept = {n: f for n, f in self.found.items() if set(f) == set(kinds) and self._is_kept(n)}
         lines = io.StringIO()
-        csv.writer(lines).writerow(["image", "kind", *(m.name for m in self.metrics)])
+        csv.writer(lines).writerow(["image", "kind", *self._columns, SECONDS])
         for name, figures in kept.items():
             self._write(lines, name, figures)
         write_text(self.folder / FIGURES_FILE, lines.getvalue())
-        self._kept = set(kept)
+        return kept
+
+    def _is_kept(self, name: str) -> bool:
+        return not self.save or any((self.folder / PICTURES).glob(f"*/{file_name(name)}.png"))
 
     def _write(self, file: IO[str], name: str, figures: Figures) -> None:
         for kind, row in figures.items():
-            values = (row.get(m.name) for m in self.metrics)
-            cells = ("" if v is None else f"{v:.6f}" for v in values)
+            cells = ("" if m not in row else f"{row[m]:.6f}" for m in (*self._columns, SECONDS))
             csv.writer(file).writerow([name, kind, *cells])
 
-    def add(self, name: str, figures: Figures, pictures: Mapping[str, np.ndarray]) -> None:
-        """A picture's figures and, for the sheet, pictures uint8 [H, W, 3] by title."""
-        if name not in self._kept:
-            with open(self.folder / FIGURES_FILE, "a", newline="", encoding="utf-8") as file:
-                self._write(file, name, figures)
-        if len(self._rows) < self.sheet_rows:
-            self._titles = list(pictures)
-            self._rows.append([fitted(pixels, 256) for pixels in pictures.values()])
+    def add(
+        self,
+        index: int,
+        name: str,
+        figures: Figures,
+        pictures: Mapping[str, np.ndarray],
+        columns: Mapping[str, str],
+    ) -> None:
+        """A picture is measured.
 
-    def finish(self, table: str, failed: Sequence[str]) -> None:
-        """Writes sheet, table, and messages of what could not be measured."""
+        Args:
+          index: of the picture in the evaluation.
+          name: of the picture.
+          figures: of each kind, with `SECONDS`.
+          pictures: uint8 [H, W, 3] of each kind and "sharp".
+          columns: of the sheet: titles of kinds.
+        """
+        if self.save:
+            for kind, pixels in pictures.items():
+                if kind != "smoothed":
+                    path = self.folder / PICTURES / kind / f"{file_name(name)}.png"
+                    with replacing(path) as file:
+                        Image.fromarray(pixels).save(file, "png", compress_level=1)
+        if index < self.sheet_rows:
+            chosen = [pictures[kind] for kind in (*columns, "sharp") if kind in pictures]
+            with replacing(self.folder / ROWS / f"{index:03d}.png") as file:
+                picture_sheet([chosen]).save(file, "png")
+        with open(self.folder / FIGURES_FILE, "a", newline="", encoding="utf-8") as file:
+            self._write(file, name, figures)
+
+    def finish(
+        self,
+        table: str,
+        about: Mapping[str, Any],
+        columns: Mapping[str, str],
+        failed: Sequence[str],
+    ) -> None:
+        """Writes report, sheet, table, and messages of what could not be measured."""
         if failed:
             write_text(self.folder / FAILED_FILE, "\n".join(failed) + "\n")
         else:
             (self.folder / FAILED_FILE).unlink(missing_ok=True)
-        if self._rows:
+        rows = [Image.open(path) for path in sorted((self.folder / ROWS).glob("*.png"))]
+        if rows:
             with replacing(self.folder / SHEET_FILE) as file:
-                picture_sheet(self._rows, self._titles).save(file, "png")
+                titles = [*columns.values(), "sharp"]
+                titled(stacked(rows, len(titles)), titles).save(file, "png")
+        text = json.dumps(plain({"settings": self.settings, **about}), indent=1, allow_nan=False)
+        write_text(self.folder / REPORT_FILE, text + "\n")
         write_text(self.folder / TABLE_FILE, table + "\n")
+
+
+def file_name(name: str) -> str:
+    """A name without characters that a file cannot have."""
+    safe = re.sub(r"[^\w.-]", "_", name)
+    return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which has no infinity: it becomes text."""
+    if isinstance(value, Mapping):
+        return {key: plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def table(title: str, means: Figures, labels: Mapping[str, str], metrics: Sequence[Metric]) -> str:
@@ -123,7 +189,9 @@ def table(title: str, means: Figures, labels: Mapping[str, str], metrics: Sequen
         "|---" * (1 + len(metrics)) + "|",
     ]
     for kind, label in labels.items():
-        values = (f"{means[kind][metric.name]:.{metric.digits}f}" for metric in metrics)
+        values = (
+            f"{means[kind][m.name]:.{m.digits}f}" if m.name in means[kind] else "" for m in metrics
+        )
         lines.append("| " + " | ".join([label, *values]) + " |")
     return "\n".join(lines)
 

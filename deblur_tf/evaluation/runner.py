@@ -1,32 +1,30 @@
-"""Restores pairs with known sharp images and measures the result, one at a time."""
+"""Measures pictures against sharp ones, a few at a time, whatever the size of the set."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import importlib.metadata
+import math
+import pathlib
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import keras
 import numpy as np
 
+import deblur_tf
 from deblur_tf.errors import DataError
-from deblur_tf.evaluation.baselines import best_smoothing
 from deblur_tf.evaluation.pairs import Pair, PairSet
-from deblur_tf.evaluation.report import Figures, Report, table
-from deblur_tf.image_ops import to_uint8_array
-from deblur_tf.metrics.base import Mean, Metric, Tally
+from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
+from deblur_tf.evaluation.subjects import Images, Subject
+from deblur_tf.files import replacing
+from deblur_tf.metrics.base import Features, Metric, OfSets, PerImage
 
-# What is measured of each pair: the input, `best_smoothing` of it, the first sample, and,
-# of several, their mean.
-LABELS = {
-    "blurry": "blurry input",
-    "smoothed": "best Gaussian smoothing of each",
-    "sample": "one sample",
-    "mean": "mean of {} samples",
-}
-
-
-# Columns of the sheet, before the sharp picture.
-_SHOWN = {"blurry": "blurry", "one sample": "sample", "mean of {}": "mean"}
+SHARP = "sharp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,88 +42,229 @@ class Outcome:
     failed: list[str]
 
 
-def restored_kinds(deblurrer: Any, pair: Pair, **settings: Any) -> dict[str, np.ndarray]:
-    """The picture of each kind, uint8 [H, W, 3]; `settings` are of `Deblurrer.samples`."""
-    samples = deblurrer.samples(pair.blurry, **settings)
-    images = {
-        "blurry": pair.blurry,
-        "smoothed": best_smoothing(pair.blurry, pair.sharp),
-        "sample": to_uint8_array(samples[0]),
-    }
-    if len(samples) > 1:
-        images["mean"] = to_uint8_array(samples.mean(axis=0))
-    return images
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The part of a set that one of several processes measures: each `count`-th picture."""
+
+    index: int = 1
+    count: int = 1
+
+    def of(self, total: int) -> range:
+        """Numbers of its pictures."""
+        return range(self.index - 1, total, self.count)
+
+
+ALL = Shard()
+
+
+class FeatureStore:
+    """Features of pictures on disk, an array for each: a set of any size is streamed."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def _path(self, features: Features, kind: str, name: str) -> pathlib.Path:
+        return self.folder / features.name / kind / f"{file_name(name)}.npy"
+
+    def has(self, features: Features, kind: str, name: str) -> bool:
+        """Whether a picture's are there."""
+        return self._path(features, kind, name).exists()
+
+    def add(self, features: Features, kind: str, name: str, image: np.ndarray) -> None:
+        """Computes and keeps those of a picture that are not there."""
+        if not self.has(features, kind, name):
+            with replacing(self._path(features, kind, name)) as file:
+                np.save(file, features.of(image))
+
+    def rows(self, features: Features, kind: str, names: Sequence[str]) -> Rows:
+        """The set of a kind of pictures."""
+        return Rows([self._path(features, kind, name) for name in names])
+
+
+class Rows(Sequence[np.ndarray]):
+    """Arrays in files, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[pathlib.Path]):
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.load(self.paths[index])
 
 
 def evaluate(
-    deblurrer: Any,
+    subject: Subject,
     pairs: PairSet,
     metrics: Sequence[Metric],
     report: Report | None = None,
     size: str = "whole images",
-    n_samples: int = 1,
     limit: int = 0,
+    shard: Shard = ALL,
+    jobs: int = 1,
     on_image: Callable[[str], None] | None = None,
-    **settings: Any,
 ) -> Outcome:
-    """Measures a model on a set; in memory is one pair, whatever the size of the set.
+    """Measures a subject on a set; in memory are `jobs` pairs, whatever the size of the set.
 
-    What an interrupted evaluation with the same settings measured is not done again,
-    where every picture has a value of every metric.
+    What an interrupted evaluation with the same settings measured is not done again.
 
     Args:
-      deblurrer: a `Deblurrer`.
+      subject: what is measured, see `subjects`.
       pairs: with known sharp images.
       metrics: what to measure.
       report: gets the results; None: they are only returned.
       size: of the pictures, in words, for the table's header.
-      n_samples: drawn and averaged.
       limit: use only the first so many pairs; 0: all.
+      shard: the part of them that is measured here.
+      jobs: pictures that are measured at once, in threads; for a subject that computes
+        nothing itself.
       on_image: called with a line for each picture.
-      settings: the others of `Deblurrer.samples`.
     """
-    count = min(limit or len(pairs), len(pairs))
-    kinds = [kind for kind in LABELS if kind != "mean" or n_samples > 1]
-    tallies = {kind: {m.name: m.start() for m in metrics} for kind in kinds}
-    resumable = all(isinstance(tally, Mean) for tally in tallies["sample"].values())
-    known: dict[str, Figures] = {}
-    if report:
-        if resumable:
-            known = {n: f for n, f in report.found.items() if set(f) == set(kinds)}
-        report.start(known)
+    kinds = [*subject.labels, SHARP]
+    known = report.start(kinds) if report else {}
     failed: list[str] = []
-    for i in range(count):
-        name = pairs.name(i)
-        if report and i >= report.sheet_rows and name in known:
-            _count(tallies, known[name])
-            continue
-        try:
-            pair = pairs[i]
-            _refuse_small(pair, metrics)
-        except DataError as error:  # what the others gave is kept
-            failed.append(str(error))
-            continue
-        images = restored_kinds(deblurrer, pair, n_samples=n_samples, **settings)
-        figures: Figures = {kind: {} for kind in kinds}
-        for kind, image in images.items():
-            for metric, tally in tallies[kind].items():
-                value = tally.add(image, pair.sharp)
-                if value is not None:
-                    figures[kind][metric] = value
-        if report:
-            shown = {k.format(n_samples): images[v] for k, v in _SHOWN.items() if v in images}
-            report.add(name, figures, shown | {"sharp": pair.sharp})
-        if on_image is not None:
-            on_image(_line(name, figures, metrics[0]))
-    means = {
-        kind: {name: tally.result() for name, tally in row.items()} for kind, row in tallies.items()
-    }
-    labels = {kind: LABELS[kind].format(n_samples) for kind in kinds}
-    title = f"{count - len(failed)} {pairs.title}, {size}"
-    text = table(title, means, labels, metrics)
+    found: dict[str, Figures] = {}
+    with _features_folder(report) as folder:
+        store = FeatureStore(folder)
+        todo = []
+        for index in shard.of(min(limit or len(pairs), len(pairs))):
+            name = pairs.name(index)
+            if name in known and _has_features(store, metrics, kinds, name):
+                found[name] = known[name]
+            else:
+                todo.append(index)
+
+        def measure(index: int) -> tuple[int, str, Figures, Images] | DataError:
+            try:
+                pair = pairs[index]
+                _refuse_small(pair, metrics)
+                images, seconds = subject.images(pair)
+            except DataError as error:  # what the others gave is kept
+                return error
+            images[SHARP] = pair.sharp
+            figures = _figures(images, metrics, store, pair.name)
+            for kind, row in figures.items():
+                row[SECONDS] = seconds if kind == subject.made else 0.0
+            return index, pair.name, figures, images
+
+        for outcome in _in_order(measure, todo, jobs):
+            if isinstance(outcome, DataError):
+                failed.append(str(outcome))
+                continue
+            index, name, figures, images = outcome
+            found[name] = figures
+            if report and name not in known:
+                report.add(index, name, figures, images, subject.columns)
+            if on_image is not None:
+                on_image(_line(name, figures, metrics))
+        return summarise(subject, found, metrics, store, f"{pairs.title}, {size}", failed, report)
+
+
+@contextlib.contextmanager
+def _features_folder(report: Report | None) -> Iterator[pathlib.Path]:
+    """The report's folder of features, or one that goes."""
     if report:
-        report.finish(text, failed)
-    return Outcome(text, means, failed)
+        yield report.folder / FEATURES
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
+
+
+def _in_order(fn: Callable[[int], Any], items: Sequence[int], jobs: int) -> Iterator[Any]:
+    """Results in order; at most `jobs` exist at once."""
+    if jobs == 1:
+        yield from map(fn, items)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        for start in range(0, len(items), jobs):
+            yield from pool.map(fn, items[start : start + jobs])
+
+
+def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, name: str) -> Figures:
+    figures: Figures = {}
+    for kind, image in images.items():
+        figures[kind] = {
+            metric.name: metric.measure(image, images[SHARP])
+            for metric in metrics
+            if isinstance(metric, PerImage) and (kind != SHARP or not metric.reference)
+        }
+        for metric in metrics:
+            if isinstance(metric, OfSets):
+                store.add(metric.features, kind, name, image)
+    return figures
+
+
+def _has_features(
+    store: FeatureStore, metrics: Sequence[Metric], kinds: Sequence[str], name: str
+) -> bool:
+    wanted = [metric.features for metric in metrics if isinstance(metric, OfSets)]
+    return all(store.has(features, kind, name) for features in wanted for kind in kinds)
+
+
+def summarise(
+    subject: Subject,
+    found: dict[str, Figures],
+    metrics: Sequence[Metric],
+    store: FeatureStore,
+    title: str,
+    failed: Sequence[str] = (),
+    report: Report | None = None,
+) -> Outcome:
+    """Figures of the whole set, from those of its pictures.
+
+    Args:
+      subject: what was measured.
+      found: figures of each picture by name.
+      metrics: what was measured.
+      store: has the features of metrics of sets.
+      title: of the set, without its number of pictures.
+      failed: messages.
+      report: gets the results.
+    """
+    means: Figures = {kind: {} for kind in (*subject.labels, SHARP)}
+    for kind, row in means.items():
+        for metric in metrics:
+            if isinstance(metric, PerImage):
+                values = [f[kind][metric.name] for f in found.values() if metric.name in f[kind]]
+                if values:
+                    row[metric.name] = math.fsum(values) / len(values)
+                elif kind != SHARP:
+                    row[metric.name] = math.nan
+            elif kind != SHARP and found:
+                sets = (store.rows(metric.features, k, list(found)) for k in (kind, SHARP))
+                row[metric.name] = metric.distance(*sets)
+    labels = dict(subject.labels)
+    if means[SHARP]:
+        labels[SHARP] = "sharp"
+    text = table(f"{len(found)} {title}", means, labels, metrics)
+    outcome = Outcome(text, means, list(failed))
+    if report:
+        seconds = [f[subject.made][SECONDS] for f in found.values()]
+        about = {
+            "title": title,
+            "pictures": len(found),
+            "seconds_a_picture": math.fsum(seconds) / len(seconds) if seconds else None,
+            "labels": subject.labels,
+            "columns": subject.columns,
+            "made": subject.made,
+            "kinds": list(means),
+            "means": means,
+            "metrics": {m.name: {"label": m.label, **m.about} for m in metrics},
+            "versions": versions(),
+            "failed": list(failed),
+        }
+        report.finish(text, about, subject.columns, failed)
+    return outcome
+
+
+def versions() -> dict[str, str]:
+    """Of what figures depend on."""
+    names = ("numpy", "scipy", "scikit-image", "pillow", "keras")
+    found = {name: importlib.metadata.version(name) for name in names}
+    backend = keras.backend.backend()
+    found[backend] = importlib.metadata.version(backend)
+    return {"deblur_tf": deblur_tf.__version__, "python": platform.python_version(), **found}
 
 
 def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:
@@ -138,16 +277,13 @@ def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:
         )
 
 
-def _count(tallies: dict[str, dict[str, Tally]], figures: Figures) -> None:
-    for kind, row in figures.items():
-        for metric, value in row.items():
-            tallies[kind][metric].count(value)
-
-
-def _line(name: str, figures: Figures, metric: Metric) -> str:
+def _line(name: str, figures: Figures, metrics: Sequence[Metric]) -> str:
+    first = next((m for m in metrics if isinstance(m, PerImage)), None)
+    if first is None:
+        return name
     values = (
-        f"{kind} {row[metric.name]:.{metric.digits}f}"
+        f"{kind} {row[first.name]:.{first.digits}f}"
         for kind, row in figures.items()
-        if metric.name in row
+        if first.name in row
     )
-    return f"{name}: {metric.label} " + "  ".join(values)
+    return f"{name}: {first.label} " + "  ".join(values)

@@ -3,88 +3,104 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
-from typing import Literal, Protocol
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-
-class Tally(Protocol):
-    """A metric over the pictures of a test set, one at a time: none is kept."""
-
-    def add(self, image: np.ndarray, sharp: np.ndarray) -> float | None:
-        """Takes a picture and the true one, uint8 [H, W, 3] each.
-
-        Returns its value, or None where only whole sets have one.
-        """
-
-    def result(self) -> float:
-        """The value of the set so far; NaN for none."""
+Better = Literal["higher", "lower"]
 
 
-class Metric(Protocol):
-    """What is measured.
+@dataclasses.dataclass(frozen=True)
+class PerImage:
+    """A metric that each picture has, and a test set the mean of.
 
     Attributes:
       name: of its column in files, e.g. "psnr".
       label: of its column in tables, with the unit.
       digits: after the point in tables.
+      measure: (picture, sharp) -> value, uint8 [H, W, 3] each.
       better: which way is an improvement.
       min_side: smallest side of a picture that it can measure, in pixels.
-      needs: what must be there to compute it, in words; "" for nothing.
-    """
-
-    name: str
-    label: str
-    digits: int
-    better: Literal["higher", "lower"]
-    min_side: int
-    needs: str
-
-    def start(self) -> Tally:
-        """An empty tally."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PerImage:
-    """A metric that each picture has, and a set the mean of.
-
-    Attributes:
-      measure: (image, sharp) -> value, uint8 [H, W, 3] each; one without a reference
-        leaves the second alone.
+      reference: whether it looks at the sharp picture; one that does not is measured
+        of the sharp pictures too.
+      about: options and checksums of weights, for the report.
     """
 
     name: str
     label: str
     digits: int
     measure: Callable[[np.ndarray, np.ndarray], float]
-    better: Literal["higher", "lower"] = "higher"
+    better: Better = "higher"
     min_side: int = 1
-    needs: str = ""
-
-    def start(self) -> Mean:
-        """See `Metric.start`."""
-        return Mean(self.measure)
+    reference: bool = True
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Mean:
-    """The `Tally` of `PerImage`."""
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What is known of a picture to a metric of whole sets.
 
-    def __init__(self, measure: Callable[[np.ndarray, np.ndarray], float]):
-        self.measure = measure
-        self._values: list[float] = []
+    Attributes:
+      name: of the folder where they are kept.
+      of: uint8 [H, W, 3] -> float32 [N, D]; N may differ between pictures.
+      about: as in `PerImage`.
+    """
 
-    def add(self, image: np.ndarray, sharp: np.ndarray) -> float:
-        """See `Tally.add`."""
-        value = self.measure(image, sharp)
-        self.count(value)
-        return value
+    name: str
+    of: Callable[[np.ndarray], np.ndarray]
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def count(self, value: float) -> None:
-        """Takes a value that was measured before."""
-        self._values.append(value)
 
-    def result(self) -> float:
-        """See `Tally.result`."""
-        return math.fsum(self._values) / len(self._values) if self._values else math.nan
+@dataclasses.dataclass(frozen=True)
+class OfSets:
+    """A distance between a set of pictures and the set of the sharp ones.
+
+    Attributes:
+      features: of a picture; metrics that share them compute them once.
+      distance: of two sets, each a sequence of `Features.of`, which reads an item when
+        it is asked for, so that a set of any size can be streamed.
+      The others are those of `PerImage`.
+    """
+
+    name: str
+    label: str
+    digits: int
+    features: Features
+    distance: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], float]
+    better: Better = "lower"
+    min_side: int = 1
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+Metric = PerImage | OfSets
+
+
+def check(*images: np.ndarray) -> None:
+    """Raises ValueError unless all are uint8 [H, W, C] of one shape."""
+    for image in images:
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise ValueError(f"need uint8 [H, W, C] images, got {image.dtype} {image.shape}")
+        if image.shape != images[0].shape:
+            raise ValueError(f"images differ in shape: {images[0].shape} and {image.shape}")
+
+
+def shared(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps the last result in each thread, for metrics that begin alike.
+
+    Found again by the identity of the arguments: they must not be written to.
+    """
+    last = threading.local()
+
+    @functools.wraps(compute)
+    def wrapped(*args: Any) -> Any:
+        known = getattr(last, "args", ())
+        if len(known) != len(args) or any(a is not b for a, b in zip(known, args, strict=True)):
+            last.args, last.value = (), None  # frees the one before
+            last.value = compute(*args)
+            last.args = args
+        return last.value
+
+    return wrapped

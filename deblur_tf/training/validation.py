@@ -7,7 +7,7 @@ import numpy as np
 from deblur_tf import image_ops
 from deblur_tf.arrays import Arrays, assign_named, named_variables
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.metrics.reference import psnr
+from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.training.recipe import Recipe
 

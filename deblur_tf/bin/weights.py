@@ -1,0 +1,95 @@
+r"""Makes the files that metrics need, from what their authors publish. Downloads nothing.
+
+  deblur-weights convert lpips --net=alex --trunk=alexnet.safetensors --heads=alex.safetensors
+  deblur-weights convert inception --trunk=pt_inception-2015-12-05-6726825d.safetensors
+  deblur-weights make niqe --photos=my_sharp_photos
+  deblur-weights list
+
+convert lpips: --trunk is torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth,
+--heads the file v0.1/alex.pth or v0.1/vgg.pth of the lpips package.
+convert inception: --trunk is the file of pytorch-fid.
+Files are read as .safetensors or .npz; for a .pth the error says how to convert it.
+make niqe: statistics of sharp photographs; those of the authors (modelparameters.mat of
+their release as niqe_pris_params.npz, with mu_pris_param and cov_pris_param) give
+figures that are comparable with published ones.
+list: which files are found where.
+
+The result is written to --output, by default ~/.cache/deblur_tf, where deblur-evaluate
+looks for it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from deblur_tf.bin import common
+
+_NET = flags.DEFINE_enum("net", "alex", ["alex", "vgg"], "convert lpips: the classifier.")
+_TRUNK = flags.DEFINE_string("trunk", None, "convert: file of the classifier.")
+_HEADS = flags.DEFINE_string("heads", None, "convert lpips: file of the linear heads.")
+_PHOTOS = flags.DEFINE_string("photos", None, "make niqe: folder of sharp photos.")
+_COLOR = flags.DEFINE_enum("color", "gray", ["gray", "y"], "make niqe: which luminance.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Output folder. Default: ~/.cache/deblur_tf.", short_name="o"
+)
+
+
+def _given(**values: str | None) -> None:
+    for name, value in values.items():
+        if not value:
+            raise common.UsageError(f"--{name} is missing")
+
+
+def _list() -> None:
+    from deblur_tf.metrics import fid, lpips, niqe, weights
+
+    for file in (*lpips.FILES.values(), niqe.FILE, *fid.FILES):
+        found = [root / file.name for root in weights.folders(_OUTPUT.value)]
+        path = next((p for p in found if p.is_file()), None)
+        state = f"{path}  sha256 {weights.sha256(path)}" if path else f"missing; {file.command}"
+        print(f"{file.name}: {state}")
+
+
+def main(argv: Sequence[str]) -> int:
+    command = tuple(argv[1:])
+    known = (("convert", "lpips"), ("convert", "inception"), ("make", "niqe"), ("list",))
+    if command not in known:
+        raise common.UsageError(f"give one of: {'; '.join(' '.join(words) for words in known)}")
+    if command == ("list",):
+        _list()
+        return common.OK
+    if command == ("make", "niqe"):
+        _given(photos=_PHOTOS.value)
+    elif command == ("convert", "lpips"):
+        _given(trunk=_TRUNK.value, heads=_HEADS.value)
+    else:
+        _given(trunk=_TRUNK.value)
+    from deblur_tf.metrics import convert, weights
+
+    folder = pathlib.Path(_OUTPUT.value or weights.CACHE.expanduser())
+    common.make_folder(str(folder))
+    if command == ("make", "niqe"):
+        from tqdm import tqdm
+
+        from deblur_tf.data.photos import open_photos
+
+        photos = open_photos(_PHOTOS.value)
+        with tqdm(total=len(photos), unit="photo", disable=None) as bar:
+            path = convert.write_niqe(folder, photos, _COLOR.value, bar.update)
+    elif command == ("convert", "lpips"):
+        path = convert.write_lpips(folder, _NET.value, _TRUNK.value, _HEADS.value)
+    else:
+        path = convert.write_inception(folder, _TRUNK.value)
+    print(f"{path}  sha256 {weights.sha256(path)}")
+    return common.OK
+
+
+def entry() -> None:
+    common.run(main, __doc__, max_arguments=2)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,112 @@
+"""Sampling grids: all points in one table and plot, and the best of them by rule."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.evaluation.report import REPORT_FILE
+from deblur_tf.files import replacing, write_text
+
+GRID_FILE, PLOT_FILE = "grid.csv", "grid.png"
+
+# The papers' two ways of choosing a point: name, kind of picture, metric, sign.
+RULES = (
+    ("Ours", "sample", "lpips_alex", -1),
+    ("Ours-SA", "mean", "psnr", 1),
+)
+
+
+def folder_name(point: SamplingSettings) -> str:
+    """Of a point's report."""
+    return f"T{point.steps}_beta{point.beta_max}"
+
+
+def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
+    """A row for each point and kind of picture: settings, figures and seconds a picture."""
+    found = []
+    for point in points:
+        path = folder / folder_name(point) / REPORT_FILE
+        if not path.exists():
+            continue
+        report = json.loads(path.read_text(encoding="utf-8"))
+        for kind in ("sample", "mean"):
+            if kind in report["means"]:
+                about = {"kind": kind, "steps": point.steps, "beta_max": point.beta_max}
+                about |= {"n_samples": point.n_samples if kind == "mean" else 1}
+                means = {k: float(v) for k, v in report["means"][kind].items()}
+                found.append({**about, **means, "seconds": report["seconds_a_picture"]})
+    return found
+
+
+def best(found: Sequence[dict[str, Any]], kind: str, metric: str, sign: int) -> Any:
+    """The row of a kind with the best figure, or None; ties go to fewer steps."""
+    rows_of = [r for r in found if r["kind"] == kind and math.isfinite(r.get(metric, math.nan))]
+    return max(rows_of, key=lambda r: (sign * r[metric], -r["steps"]), default=None)
+
+
+def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
+    """Writes grid.csv and grid.png from the points' reports; returns the best in words.
+
+    "Ours" is the point with the best LPIPS of one sample, "Ours-SA" that with the best
+    PSNR of the mean of several (DvSR sec. 4.1, icDPM app. C.2). Both are chosen on the
+    set that they are reported on, as in the papers.
+    """
+    found = rows(folder, points)
+    if not found:
+        return "no point of the grid was measured"
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in found for key in row))
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(found)
+    write_text(folder / GRID_FILE, text.getvalue())
+    plot(folder / PLOT_FILE, found)
+    lines = []
+    for name, kind, metric, sign in RULES:
+        if row := best(found, kind, metric, sign):
+            lines.append(
+                f"{name} (best {metric} of one {kind}): {row['steps']} steps, beta_max "
+                f"{row['beta_max']}, {metric} {row[metric]:.4g}".replace("one mean", "the mean")
+            )
+        else:
+            lines.append(
+                f"{name}: needs {metric} of {'several samples' if kind == 'mean' else kind}"
+            )
+    return "\n".join(lines)
+
+
+def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
+    """Perception against distortion (icDPM fig. 5), and quality against time (DvSR fig. 6).
+
+    Perception is LPIPS where it was measured, else SSIM.
+    """
+    from matplotlib.figure import Figure
+
+    perception = "lpips_alex" if any("lpips_alex" in row for row in found) else "ssim"
+    panels = [("psnr", perception), ("seconds", "psnr"), ("seconds", perception)]
+    panels = [p for p in panels if all(all(axis in row for axis in p) for row in found)]
+    figure = Figure(figsize=(5 * max(len(panels), 1), 4), layout="constrained")
+    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    names = {"psnr": "PSNR (dB)", "seconds": "seconds a picture", "ssim": "SSIM"}
+    names["lpips_alex"] = "LPIPS (Alex), lower is better"
+    for axis, (x, y) in zip(axes, panels, strict=False):
+        for kind, marker in (("sample", "o"), ("mean", "s")):
+            rows_of = [row for row in found if row["kind"] == kind]
+            for steps in sorted({row["steps"] for row in rows_of}):
+                line = sorted((r for r in rows_of if r["steps"] == steps), key=lambda r: r[x])
+                label = f"{steps} steps, {'one sample' if kind == 'sample' else 'mean'}"
+                xs, ys = [r[x] for r in line], [r[y] for r in line]
+                axis.plot(xs, ys, marker=marker, markersize=4, linewidth=0.8, label=label)
+        axis.set(xlabel=names[x], ylabel=names[y])
+        axis.grid(alpha=0.3)
+    if panels:
+        axes[0].legend(fontsize=7)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)

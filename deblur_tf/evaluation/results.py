@@ -1,0 +1,111 @@
+"""Pictures that somebody restored, in a folder, beside the sharp ones: matched by name."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from deblur_tf.data.folders import LAYOUTS
+from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.data.photos import list_images
+from deblur_tf.errors import DataError, UsageError
+from deblur_tf.evaluation.pairs import Numbered
+
+# Names of folders that say which side a picture is of, and are no part of its name.
+BLURRY = {*(blurry for blurry, _ in LAYOUTS), "blur_gamma"}
+SHARP = {sharp for _, sharp in LAYOUTS}
+
+
+def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Path]:
+    """Pictures by name: path below the folder, joined by "-", without sides and extension.
+
+    "GOPR0384_11_00/sharp/000001.png" and "GOPR0384_11_00-000001.png" have one name, so
+    that flat folders of results fit the data sets' own layouts.
+
+    Args:
+      where: a folder, or a pattern of folders such as "GOPRO_Large/test/*/sharp".
+      sides: names of folders of which pictures are taken, where there are any.
+
+    Raises:
+      DataError: if there are no pictures, or two have one name.
+      UsageError: if it is not clear which of several sides are meant.
+    """
+    where = str(where)
+    folders = sorted(glob.glob(where)) if glob.has_magic(where) else [where]
+    fixed = where[: where.index("*")] if "*" in where else where
+    root = pathlib.Path(fixed if pathlib.Path(fixed).is_dir() else os.path.dirname(fixed))
+    paths = [path for one in folders for path in list_images(one)]
+    if not paths:
+        raise DataError(f"{where}: no pictures there")
+    relative = [path.relative_to(root).with_suffix("").parts for path in paths]
+    named = [{part.lower() for part in parts[:-1]} & (BLURRY | SHARP) for parts in relative]
+    if any(named) and "*" not in where:
+        found = set().union(*named)
+        if sides & found:
+            keep = [bool(here & sides) for here in named]
+            paths = [p for p, k in zip(paths, keep, strict=True) if k]
+            relative = [r for r, k in zip(relative, keep, strict=True) if k]
+        elif len(found) > 1:
+            raise UsageError(
+                f"{where} holds {' and '.join(sorted(found))}; say which, e.g. '{where}/*/blur'"
+            )
+    result: dict[str, pathlib.Path] = {}
+    for path, parts in zip(paths, relative, strict=True):
+        name = "-".join(p for p in parts[:-1] if p.lower() not in BLURRY | SHARP)
+        name = f"{name}-{parts[-1]}" if name else parts[-1]
+        if (other := result.setdefault(name, path)) != path:
+            raise DataError(f"{other} and {path} have one name; remove one of them")
+    return result
+
+
+def folders(
+    restored: str | os.PathLike[str],
+    sharp: str | os.PathLike[str],
+    blurry: str | os.PathLike[str] | None = None,
+    subset: bool = False,
+) -> Numbered:
+    """Triples of blurry (or None), sharp and restored pictures.
+
+    Args:
+      restored: folder or pattern, see `find`.
+      sharp: the same.
+      blurry: the same; None: it is not measured.
+      subset: measure what all have; otherwise each picture must be in each folder.
+
+    Raises:
+      DataError: naming what is missing where.
+    """
+    sides = [find(restored, set()), find(sharp, SHARP)]
+    labels = [str(restored), str(sharp)]
+    if blurry:
+        sides.append(find(blurry, BLURRY))
+        labels.append(str(blurry))
+    names = sorted(set(sides[0]).intersection(*sides[1:]))
+    if not names or not subset:
+        _refuse_differences(sides, labels)
+
+    def read(index: int) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        files = [side[names[index]] for side in sides]
+        images = [read_rgb(file) for file in files]
+        for file, image in zip(files, images, strict=True):
+            if image.shape != images[1].shape:
+                sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (image, images[1]))
+                raise DataError(f"{file} and {files[1]} differ in size: {sizes}")
+        return images[2] if blurry else None, images[1], images[0]
+
+    return Numbered(f"pictures of {restored}", len(names), names.__getitem__, read)
+
+
+def _refuse_differences(sides: Sequence[dict[str, pathlib.Path]], labels: Sequence[str]) -> None:
+    every = set().union(*sides)
+    problems = []
+    for side, label in zip(sides, labels, strict=True):
+        if missing := sorted(every - set(side)):
+            more = " ..." if len(missing) > 3 else ""
+            problems.append(f"{label} lacks {len(missing)}: {', '.join(missing[:3])}{more}")
+    if problems:
+        raise DataError(f"{'; '.join(problems)} (--subset measures what all have)")

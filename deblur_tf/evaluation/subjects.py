@@ -1,0 +1,91 @@
+"""What is measured of each pair: what a model makes of it, or what somebody made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from deblur_tf.evaluation.baselines import best_smoothing
+from deblur_tf.evaluation.pairs import Pair
+from deblur_tf.image_ops import to_uint8_array
+
+Images = dict[str, np.ndarray]
+
+
+class Subject(Protocol):
+    """Makes the pictures that are measured.
+
+    Attributes:
+      labels: of its kinds of pictures, in the order of a table's rows.
+      columns: those of the sheet, as titles of kinds; the sharp picture follows.
+      made: the kind whose time is taken.
+    """
+
+    labels: Mapping[str, str]
+    columns: Mapping[str, str]
+    made: str
+
+    def images(self, pair: Pair) -> tuple[Images, float]:
+        """uint8 [H, W, 3] of each kind, and the seconds that making them took."""
+
+
+class Restored:
+    """The blurry picture, the best smoothing of it, a sample, and the mean of several.
+
+    Args:
+      deblurrer: a `Deblurrer`.
+      n_samples: drawn and averaged.
+      settings: the others of `Deblurrer.samples`.
+    """
+
+    made = "sample"
+
+    def __init__(self, deblurrer: Any, n_samples: int = 1, **settings: Any):
+        self.deblurrer = deblurrer
+        self.settings = {"n_samples": n_samples, **settings}
+        self.labels = {
+            "blurry": "blurry input",
+            "smoothed": "best Gaussian smoothing of each",
+            "sample": "one sample",
+        }
+        self.columns = {"blurry": "blurry", "sample": "one sample"}
+        if n_samples > 1:
+            self.labels["mean"] = f"mean of {n_samples} samples"
+            self.columns["mean"] = f"mean of {n_samples}"
+
+    def images(self, pair: Pair) -> tuple[Images, float]:
+        """See `Subject.images`."""
+        start = time.perf_counter()
+        samples = self.deblurrer.samples(pair.blurry, **self.settings)
+        seconds = time.perf_counter() - start
+        found = {
+            "blurry": pair.blurry,
+            "smoothed": best_smoothing(pair.blurry, pair.sharp),
+            "sample": to_uint8_array(samples[0]),
+        }
+        if "mean" in self.labels:
+            found["mean"] = to_uint8_array(samples.mean(axis=0))
+        return found, seconds
+
+
+class Found:
+    """Pictures that are there already.
+
+    Args:
+      blurry: whether the pairs have blurry ones too.
+    """
+
+    made = "restored"
+
+    def __init__(self, blurry: bool = False):
+        self.labels = {"blurry": "blurry input"} if blurry else {}
+        self.labels |= {"restored": "restored"}
+        self.columns = {"blurry": "blurry"} if blurry else {}
+        self.columns |= {"restored": "restored"}
+
+    def images(self, pair: Pair) -> tuple[Images, float]:
+        """See `Subject.images`."""
+        return {kind: getattr(pair, kind) for kind in self.labels}, 0.0

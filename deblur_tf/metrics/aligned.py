@@ -1,0 +1,113 @@
+"""PSNR and SSIM by RealBlur's protocol: genuine pairs are aligned before they are compared.
+
+The sharp picture was taken by another camera: the restored one first gets the gain and
+the homography that fit it best (Rim et al., 2020; their `evaluation_RealBlur_ecc.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from deblur_tf.errors import DataError, UnavailableError
+from deblur_tf.metrics.base import PerImage, check, shared
+from deblur_tf.metrics.ssim import RADIUS
+from deblur_tf.registry import configurable
+
+Measure = Callable[[np.ndarray, np.ndarray], float]
+
+STEPS = 100  # of the search, without a bound on its improvement
+
+
+def align(image: np.ndarray, sharp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The picture under the gain and homography that bring it nearest to the sharp one.
+
+    Args:
+      image: uint8 [H, W, 3].
+      sharp: the same.
+
+    Returns:
+      float32 [H, W, 3] in [0, 1] or a little beyond, and the mask [H, W, 3] of the pixels
+      that have a value, 0.0 or 1.0.
+
+    Raises:
+      DataError: where the search finds none, as between unrelated pictures.
+    """
+    import cv2
+
+    check(image, sharp)
+    x, z = (np.float32(a) / 255.0 for a in (sharp, image))
+    z = z * (np.sum(x * z) / max(np.sum(z * z), 1e-12))
+    grays = [cv2.cvtColor(a, cv2.COLOR_RGB2GRAY) for a in (x, z)]
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, 0)
+    try:
+        _, warp = cv2.findTransformECC(
+            *grays, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, None, 5
+        )
+    except cv2.error as error:
+        raise DataError("no homography aligns a picture with the sharp one") from error
+    size = x.shape[1::-1]
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpPerspective(z, warp, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    mask = cv2.warpPerspective(np.ones_like(z), warp, size, flags=flags)
+    return moved, mask
+
+
+_align = shared(align)
+
+
+def psnr_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
+    """PSNR in dB over the pixels that alignment leaves; uint8 [H, W, 3] each."""
+    moved, mask = _align(image, sharp)
+    x = np.float32(sharp) / 255.0
+    mse = np.sum(np.square((x - moved) * mask), dtype=np.float64) / np.sum(mask, dtype=np.float64)
+    return float("inf") if mse == 0 else float(10 * np.log10(1.0 / mse))
+
+
+def ssim_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
+    """SSIM (2-D, each channel) over the pixels that alignment leaves."""
+    from skimage.metrics import structural_similarity
+
+    moved, mask = _align(image, sharp)
+    x = np.float32(sharp) / 255.0
+    _, values = structural_similarity(
+        x,
+        moved,
+        data_range=1.0,
+        channel_axis=-1,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        full=True,
+    )
+    inner = slice(RADIUS, -RADIUS)
+    values, mask = (values * mask)[inner, inner], mask[inner, inner]
+    return float(np.mean(values.sum((0, 1), np.float64) / mask.sum((0, 1), np.float64)))
+
+
+def _metric(name: str, label: str, digits: int, measure: Measure) -> PerImage:
+    try:
+        import cv2
+    except ModuleNotFoundError as error:
+        raise UnavailableError("needs OpenCV; pip install 'deblur-tf[realblur]'") from error
+    about = {"opencv": cv2.__version__}
+    return PerImage(name, label, digits, measure, min_side=2 * RADIUS + 1, about=about)
+
+
+@configurable
+def aligned_psnr(weights: object = None) -> PerImage:
+    """`psnr_aligned` as a metric; it needs no weights.
+
+    Raises:
+      UnavailableError: without OpenCV; so does `aligned_ssim`.
+    """
+    del weights
+    return _metric("psnr_aligned", "PSNR aligned (dB)", 2, psnr_aligned)
+
+
+@configurable
+def aligned_ssim(weights: object = None) -> PerImage:
+    """`ssim_aligned` as a metric; it needs no weights."""
+    del weights
+    return _metric("ssim_aligned", "SSIM aligned", 4, ssim_aligned)

@@ -1,0 +1,125 @@
+"""FID and KID of patches, on the Inception network of 2015 (DvSR sec. 5.3)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import gin
+import numpy as np
+
+from deblur_tf.arrays import read_npz
+from deblur_tf.errors import ConfigError
+from deblur_tf.metrics import distances, inception
+from deblur_tf.metrics.base import Features, OfSets
+from deblur_tf.metrics.patches import PAPER_PATCH, patches
+from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
+from deblur_tf.registry import configurable
+
+FILES = (
+    WeightFile(
+        "inception_2015.npz",
+        "pytorch-fid's pt_inception-2015-12-05-6726825d.pth (the digits begin its SHA-256)",
+        "deblur-weights convert inception --trunk=pt_inception-2015-12-05-6726825d.safetensors",
+    ),
+    WeightFile(
+        "classify_image_graph_def.pb",
+        "inception-2015-12-05.tgz of TensorFlow",
+        "unpack it into one of these folders",
+    ),
+)
+Resize = Literal["legacy_tf", "half_pixel"]
+Estimator = Literal["full", "blocks", "subsets"]
+Extractor = Callable[[np.ndarray], np.ndarray]
+BATCH = 5  # patches at once
+
+
+@functools.lru_cache
+def _extractor(path: str, resize: Resize) -> Extractor:
+    if path.endswith(".pb"):
+        if resize != "legacy_tf":
+            raise ConfigError(f"{path} resizes in the way of legacy_tf, not {resize}")
+        return inception.graph_extractor(path)
+    arrays = check_arrays(read_npz(path), inception.shapes(), path)
+    return functools.partial(inception.features, arrays=arrays, legacy=resize == "legacy_tf")
+
+
+def patch_features(image: np.ndarray, extractor: Extractor, patch: tuple[int, int]) -> np.ndarray:
+    """uint8 [H, W, 3] -> float32 [patches, D]."""
+    cut = patches(image, patch)
+    batches = [cut[i : i + BATCH] for i in range(0, len(cut), BATCH)]
+    return np.concatenate([extractor(batch) for batch in batches])
+
+
+@configurable
+def inception_features(
+    weights: str | os.PathLike[str] | None = None,
+    patch: tuple[int, int] = PAPER_PATCH,
+    resize: Resize = "legacy_tf",
+) -> Features:
+    """The network's features of all patches of a picture.
+
+    Args:
+      weights: folder of metric weights.
+      patch: height and width in pixels.
+      resize: how a patch comes to 299x299 pixels: "legacy_tf" as the graph of 2015 does,
+        "half_pixel" as later programs of TensorFlow.
+
+    Raises:
+      UnavailableError: without weights.
+    """
+    path = find(FILES, weights)
+    extractor = _extractor(str(path), resize)
+    about = {"file": path.name, "sha256": sha256(path), "patch": list(patch), "resize": resize}
+    return Features("inception", lambda image: patch_features(image, extractor, patch), about)
+
+
+@configurable
+def fid(weights: str | os.PathLike[str] | None = None) -> OfSets:
+    """Frechet inception distance as a metric; see `inception_features`."""
+    found = gin.get_configurable(inception_features)(weights)
+    side = max(found.about["patch"])
+    return OfSets("fid", "FID", 2, found, distances.fid, min_side=side, about=found.about)
+
+
+@configurable
+def kid(
+    weights: str | os.PathLike[str] | None = None,
+    estimator: Estimator = "full",
+    size: int = 1000,
+    subsets: int = 100,
+    seed: int = 0,
+) -> OfSets:
+    """Kernel inception distance, times 1000 as in the papers, as a metric.
+
+    Args:
+      weights: folder of metric weights.
+      estimator: "full" over all pairs of patches; "blocks" of about `size`; `subsets`
+        random ones of `size`. All have the same expectation.
+      size: see there.
+      subsets: see there.
+      seed: of blocks and subsets.
+    """
+    estimators = {
+        "full": distances.kid_full,
+        "blocks": functools.partial(distances.kid_blocks, size=size, seed=seed),
+        "subsets": functools.partial(distances.kid_subsets, size=size, subsets=subsets, seed=seed),
+    }
+    if estimator not in estimators:
+        raise ConfigError(f"kid.estimator: no {estimator!r}; there are {', '.join(estimators)}")
+    found = gin.get_configurable(inception_features)(weights)
+    chosen = estimators[estimator]
+    about = {**found.about, "estimator": estimator}
+    if estimator != "full":
+        about |= {"size": size, "subsets": subsets, "seed": seed}
+    return OfSets(
+        "kid",
+        "KID (x1000)",
+        2,
+        found,
+        lambda a, b: 1000 * chosen(a, b),
+        min_side=max(found.about["patch"]),
+        about=about,
+    )
