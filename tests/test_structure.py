@@ -24,6 +24,7 @@ FLOORS = [
     ["metrics"],
     ["inference", "serving"],
     ["evaluation"],
+    ["study"],
     ["training"],
     ["names"],
     ["bin"],
