@@ -17,7 +17,7 @@ from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import NonFiniteError
 from deblur_tf.model_folders import DEFAULT_MODEL
-from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
 
@@ -61,6 +61,12 @@ class Deblurrer:
             digest = zlib.crc32(value.tobytes(), zlib.crc32(name.encode(), digest))
         return f"{digest:08x}"
 
+    def prepare(self, blurry: np.ndarray, seed: int = 0) -> Prepared:
+        """What the model knows of an image before sampling: uint8 [H, W, 3]."""
+        return self._restoration.prepare(
+            image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
+        )
+
     def samples(
         self,
         blurry: np.ndarray,
@@ -96,9 +102,7 @@ class Deblurrer:
             raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
         sampling = self.sampling.but(steps, beta_max, n_samples)
         schedule = sampling.schedule()
-        prepared = self._restoration.prepare(
-            image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
-        )
+        prepared = self.prepare(blurry, seed)
         result = []
         for i in range(sampling.n_samples):
 

@@ -1,0 +1,216 @@
+"""What the papers look at beside their tables: spaces, residuals, diversity, means."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gin
+import numpy as np
+from scipy import ndimage
+
+from deblur_tf import image_ops
+from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.errors import ModelError, UsageError
+from deblur_tf.evaluation import results
+from deblur_tf.evaluation.runner import FeatureStore
+from deblur_tf.metrics import distances
+from deblur_tf.metrics.base import Features
+from deblur_tf.metrics.fid import inception_features
+from deblur_tf.metrics.patches import PAPER_PATCH
+from deblur_tf.models.restorer import Prediction
+from deblur_tf.networks.guidance import structure
+
+
+def sharpness(blurry: np.ndarray, sharp: np.ndarray) -> float:
+    """||Laplacian of the blurry|| / ||Laplacian of the sharp|| (DvSR fig. 8).
+
+    uint8 [H, W, 3] each.
+    """
+    return _norm(_laplacian(blurry)) / max(_norm(_laplacian(sharp)), 1e-12)
+
+
+def diversity(samples: np.ndarray, sharp: np.ndarray) -> float:
+    """||variance of each pixel|| / ||Laplacian of the sharp|| (DvSR fig. 8).
+
+    The paper does not say in which range; here it is [0, 1].
+
+    Args:
+      samples: float32 [N, H, W, 3] in [-1, 1], two or more.
+      sharp: uint8 [H, W, 3].
+    """
+    variance = np.var(samples / 2.0, axis=0, ddof=1, dtype=np.float64)
+    return _norm(variance) / max(_norm(_laplacian(sharp)), 1e-12)
+
+
+def _laplacian(image: np.ndarray) -> np.ndarray:
+    values = image / 255.0
+    return np.stack([ndimage.laplace(values[..., c]) for c in range(image.shape[-1])], axis=-1)
+
+
+def _norm(values: np.ndarray) -> float:
+    return float(np.sqrt(np.sum(np.square(values))))
+
+
+class Entropy:
+    """Of pixel values of a set, in bits a value (DvSR sec. 6.1): gathered picture by picture."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(1021)  # of -510 ... 510, more than differences of bytes need
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes whole numbers of [-510, 510], of any shape."""
+        self._counts += np.bincount(values.reshape(-1).astype(int) + 510, minlength=1021)
+
+    def result(self) -> float:
+        """The entropy of what was taken."""
+        shares = self._counts[self._counts > 0] / self._counts.sum()
+        return float(-np.sum(shares * np.log2(shares)))
+
+
+def prediction(deblurrer: Any, blurry: np.ndarray) -> np.ndarray:
+    """The first prediction of a predict-and-refine model: uint8 [H, W, 3] for the same.
+
+    Raises:
+      ModelError: if the model makes none.
+    """
+    prepared = deblurrer.prepare(blurry)
+    if not isinstance(prepared.condition, Prediction):
+        raise ModelError("this model makes no first prediction; give one of DvSR's kind")
+    cut = image_ops.crop(prepared.condition.image, prepared.height, prepared.width)
+    return image_ops.to_uint8_array(cut)[0]
+
+
+def guidance_pictures(deblurrer: Any, blurry: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """What the guidance network sees and says, scale by scale (icDPM fig. 4 and 9).
+
+    Returns:
+      Of each scale "input" and "prediction", uint8 [h, w, 1 or 3], and "features", the
+      first three principal components of the guidance features, uint8 [h, w, 3].
+
+    Raises:
+      ModelError: if the model has no guidance.
+    """
+    prepared = deblurrer.prepare(blurry)
+    guidance = getattr(prepared.condition, "guidance", None)
+    if not guidance or not guidance.predictions:
+        raise ModelError("this model has no guidance network")
+    found = []
+    for k, predicted, features in zip(
+        deblurrer.model.guidance_scales, guidance.predictions, guidance.features, strict=True
+    ):
+        height, width = (-(-n // 2**k) for n in blurry.shape[:2])
+        seen = structure(prepared.condition.blurry, k, deblurrer.model.guidance.target)
+        pictures = {"input": seen, "prediction": predicted}
+        cut = {n: image_ops.to_uint8_array(x)[0, :height, :width] for n, x in pictures.items()}
+        cut["features"] = principal(np.array(features)[0, :height, :width])
+        found.append(cut)
+    return found
+
+
+def principal(features: np.ndarray) -> np.ndarray:
+    """The first three principal components as colours: [H, W, C] -> uint8 [H, W, 3].
+
+    Each component is stretched between its 1st and 99th percentile; its sign makes the
+    largest weight positive.
+    """
+    rows = features.reshape(-1, features.shape[-1]).astype(np.float64)
+    rows = rows - rows.mean(0)
+    _, _, axes = np.linalg.svd(rows.T @ rows)
+    axes = axes[:3]
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
+    values = np.zeros((len(rows), 3))
+    values[:, : len(axes)] = rows @ axes.T
+    low, high = np.percentile(values, (1, 99), axis=0)
+    scaled = np.clip((values - low) / np.maximum(high - low, 1e-12), 0, 1)
+    return np.uint8(np.round(255 * scaled)).reshape(*features.shape[:2], 3)
+
+
+# Table 1's spaces: name and scale; gray, three equal channels.
+SPACES = (
+    ("Input", 0),
+    *((name, k) for k in (1, 2, 3) for name in ("Input downsampled", "Guidance output")),
+)
+
+
+def space_distances(
+    deblurrer: Any,
+    sides: Sequence[str],
+    output: pathlib.Path,
+    weights: str | None = None,
+    limit: int = 0,
+    on_image: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """FID and KID of two sets of blurry pictures in several spaces (icDPM Table 1).
+
+    Patches of 240x256 pixels, at scale k smaller by 2^k: the paper does not say. Features
+    are kept in `output` and not computed again.
+
+    Args:
+      deblurrer: a guided model.
+      sides: folders of blurry pictures, two of them.
+      output: folder.
+      weights: folder of metric weights.
+      limit: pictures of each side; 0: all.
+      on_image: called after each picture.
+
+    Raises:
+      UsageError: if pictures are smaller than a patch.
+    """
+    store = FeatureStore(output)
+    make = gin.get_configurable(inception_features)
+    names: list[list[str]] = []
+    extractors = {
+        (name, k): _renamed(
+            make(weights, patch=tuple(n >> k for n in PAPER_PATCH)), f"{name}, x{2**k}"
+        )
+        for name, k in SPACES
+    }
+    for number, folder in enumerate(sides):
+        found = results.find(folder, results.BLURRY)
+        chosen = dict(list(found.items())[: limit or None])
+        names.append(list(chosen))
+        for name, path in chosen.items():
+            side = f"{number}-{pathlib.Path(folder).name}"
+            wanted = [s for s, f in extractors.items() if not store.has(f, side, name)]
+            if wanted:
+                pictures = _in_spaces(deblurrer, read_rgb(path))
+                for space in wanted:
+                    store.add(extractors[space], side, name, pictures[space])
+            on_image()
+    rows = []
+    for (name, k), features in extractors.items():
+        sets = [
+            store.rows(features, f"{i}-{pathlib.Path(folder).name}", names[i])
+            for i, folder in enumerate(sides)
+        ]
+        fid, kid = distances.fid(*sets), 100 * distances.kid_full(*sets)
+        rows.append({"name": name, "scale": 2**k, "FID": fid, "KID": kid})
+    return rows
+
+
+def _renamed(features: Features, name: str) -> Features:
+    return Features(name.replace(" ", "_").replace(",", ""), features.of, features.about)
+
+
+def _in_spaces(deblurrer: Any, blurry: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+    pictures = guidance_pictures(deblurrer, blurry)
+    gray = image_ops.rgb_to_gray(image_ops.to_model_range(blurry[None]))
+    found = {("Input", 0): image_ops.to_uint8_array(gray)[0]}
+    for k, scale in zip(deblurrer.model.guidance_scales, pictures, strict=True):
+        found["Input downsampled", k] = scale["input"]
+        found["Guidance output", k] = scale["prediction"]
+    if missing := [s for s in SPACES if s not in found]:
+        raise UsageError(f"the model has no guidance at scale {2 ** missing[0][1]}")
+    return {space: np.repeat(x[..., :1], 3, axis=-1) for space, x in found.items()}
+
+
+def mean_of_sets(reports: Sequence[Mapping[str, Any]], kind: str) -> dict[str, float]:
+    """Unweighted means over the reports of several test sets (icDPM Table 3).
+
+    Metrics that all have; `kind` of picture, e.g. "sample".
+    """
+    rows = [report["means"][kind] for report in reports]
+    shared = [m for m in rows[0] if all(m in row for row in rows)]
+    return {m: float(np.mean([float(row[m]) for row in rows])) for m in shared}
