@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -26,3 +27,25 @@ def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
 
         return lambda *args: pure([v.value for v in model.variables], *args)
     return fn
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Within, nothing is compiled: quicker for a few small steps."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
+    elif backend == "jax":
+        import jax
+
+        with jax.disable_jit():
+            yield
+    else:
+        yield

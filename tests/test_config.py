@@ -198,10 +198,14 @@ def test_rows_are_short_and_say_what_the_paper_printed():
 GUIDED = "- UNet.guided_depths = (1, 2, 3)"
 GRAY = "- MultiscaleGuidance.target = 'gray'"
 RGB = "+ MultiscaleGuidance.target = 'rgb'"
+PERCEPTUAL = "'lpips_alex', 'niqe', 'fid', 'kid')"
 TO_REALBLUR = [
     "- Protocol.dataset = 'gopro/blur'",
     "+ Protocol.dataset = 'realblur_j/full'",
-    "+ Protocol.note = 'not aligned first, as published figures are'",
+    "- Protocol.name = 'gopro-v1'",
+    "+ Protocol.name = 'realblur_j-v1'",
+    f"- Protocol.metrics = ('psnr', 'ssim_matlab', 'ssim', {PERCEPTUAL}",
+    f"+ Protocol.metrics = ('psnr_aligned', 'ssim_aligned', 'psnr', {PERCEPTUAL}",
 ]
 
 
@@ -291,17 +295,23 @@ def test_the_paper_settings_are_the_defaults():
     assert recipe.model().output_form == Noise()
 
 
+# Rows of DvSR in icDPM's Table 5; and files of its predictor alone.
+OF_DVSR = ("dvsr", "dvsr_sa", "unet")
+REGRESSION = ("table5/unet.gin", "appendix_h/regression.gin")
+
+
 @pytest.mark.parametrize("name", [name for name in PINS if name.startswith("papers/")])
 def test_every_printed_hyper_parameter_is_in_the_dry_run(name):
     config.load([name])
     text = config.bindings()
-    dvsr = "papers/dvsr/" in name
+    dvsr = "papers/dvsr/" in name or name.removesuffix(".gin").split("/")[-1] in OF_DVSR
+    regression = name.startswith("papers/dvsr/table4") or name.endswith(REGRESSION)
     optimizer, betas, decay = ("adamw", (0.9, 0.999), 1e-4) if dvsr else ("adam", (0.5, 0.999), 0)
     printed = [f"{optimizer}.beta_1 = {betas[0]}", f"{optimizer}.beta_2 = {betas[1]}"]
     printed += ["LEARNING_RATE = 0.0001", "CROP_SIZE = 128", "EMA_DECAY = ", "BATCH_SIZE = "]
     if decay:
         printed.append(f"adamw.weight_decay = {decay}")
-    if "table4" not in name or not dvsr:
+    if not regression:
         printed += ["Objective.train_steps = 2000", "Objective.train_beta_max = 0.01"]
     for line in printed:
         assert line in text, line

@@ -101,7 +101,7 @@ def test_figures_table_and_files(tmp_path):
     assert len((tmp_path / "one" / "figures.csv").read_text().splitlines()) == 1 + 3 * 4
     assert (tmp_path / "table.md").read_text() == outcome.table + "\n"
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (4 * (50 + 2), 18 + 2 * (40 + 2))  # the first two of three
+        assert sheet.size == (4 * (96 + 2), 18 + 2 * (40 + 2))  # the first two of three
 
 
 def test_no_picture_is_kept(tmp_path):
@@ -156,7 +156,7 @@ def test_what_was_measured_survives_a_second_interruption(tmp_path):
     evaluate(tmp_path, last, gray_set(6))
     assert last.calls == 3
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (3 * (50 + 2), 18 + 2 * (40 + 2))
+        assert sheet.size == (3 * (96 + 2), 18 + 2 * (40 + 2))
 
 
 def test_figures_of_other_settings_are_not_taken(tmp_path):
@@ -191,6 +191,23 @@ def test_a_picture_too_small_for_a_metric_is_named(tmp_path):
     assert runner.evaluate(Restored(Perfect()), small, [metrics.PSNR]).failed == []
 
 
+def test_a_picture_without_a_value_is_counted_and_left_out(tmp_path):
+    def bright(image, sharp):
+        if image.mean() < 95:
+            raise DataError("too dark")
+        return float(image.mean())
+
+    metric = metrics.PerImage("bright", "brightness", 1, bright, reference=False)
+    subject = Restored(Perfect())
+    report = Report(tmp_path, {}, [metric])
+    outcome = runner.evaluate(subject, gray_set(), [metric], report)
+    assert outcome.means["sample"]["bright"] == 100
+    assert np.isnan(outcome.means["blurry"]["bright"])
+    assert "| sharp | 100.0 |" in outcome.table
+    assert "3 blurry pictures have no bright" in outcome.table
+    assert "NaN" not in (tmp_path / "report.json").read_text()
+
+
 def test_metrics_are_chosen_by_name():
     assert [m.name for m in metrics.choose(["ssim", "psnr"])] == ["ssim", "psnr"]
     with pytest.raises(UsageError, match="no metric 'sharpness'; there are psnr"):
@@ -209,6 +226,6 @@ def test_smoothing_takes_noise_off_and_leaves_a_sharp_picture_alone():
 
 def test_sheet_has_a_cell_for_each_picture():
     sheet = picture_sheet([[picture(10), picture(200)]] * 3, ["a", "b"], side=25)
-    assert sheet.size == (2 * (25 + 2), 18 + 3 * (20 + 2))
+    assert sheet.size == (2 * (96 + 2), 18 + 3 * (20 + 2))
     assert sheet.getpixel((10, 30)) == (10, 10, 10)
-    assert sheet.getpixel((37, 30)) == (200, 200, 200)
+    assert sheet.getpixel((98 + 10, 30)) == (200, 200, 200)

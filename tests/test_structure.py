@@ -27,6 +27,7 @@ FLOORS = [
     ["study"],
     ["training"],
     ["names"],
+    ["reproduction"],
     ["bin"],
 ]
 

@@ -19,8 +19,6 @@ means: of several reports of deblur-evaluate (icDPM Table 3).
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import pathlib
 from collections.abc import Sequence
@@ -44,7 +42,6 @@ _LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0:
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", 0)
 _STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model's.", 1)
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")
-_ROWS = 8  # of pictures on a sheet
 
 
 def _pairs() -> Any:
@@ -73,29 +70,11 @@ def _deblurrer() -> Any:
     return Deblurrer.from_pretrained(_MODEL.value)
 
 
-def _save_sheet(name: str, rows: list[list[Any]], titles: Sequence[str]) -> None:
-    from deblur_tf.evaluation.sheets import picture_sheet
-    from deblur_tf.files import replacing
-
-    with replacing(pathlib.Path(_OUTPUT.value) / name) as file:
-        picture_sheet(rows, titles).save(file, "png")
-
-
-def _save_csv(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    from deblur_tf.files import write_text
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(pathlib.Path(_OUTPUT.value) / name, text.getvalue())
-
-
 def _spaces() -> str:
     from tqdm import tqdm
 
     from deblur_tf import config
-    from deblur_tf.evaluation import analyses
+    from deblur_tf.evaluation import analyses, drawings
 
     if not (_FIRST.value and _SECOND.value):
         raise common.UsageError("--first and --second are needed")
@@ -109,120 +88,30 @@ def _spaces() -> str:
             _LIMIT.value,
             bar.update,
         )
-    _save_csv("spaces.csv", rows)
+    drawings.save_csv(pathlib.Path(_OUTPUT.value) / "spaces.csv", rows)
     lines = ["| space | scale | FID | KID (x100) |", "|---|---|---|---|"]
     lines += [f"| {r['name']} | x{r['scale']} | {r['FID']:.3f} | {r['KID']:.2f} |" for r in rows]
     return "\n".join(lines)
 
 
 def _guidance() -> str:
-    import numpy as np
+    from deblur_tf.evaluation import drawings
 
-    from deblur_tf.evaluation import analyses
-
-    deblurrer, rows = _deblurrer(), []
-    for pair in _each():
-        if len(rows) >= _ROWS:
-            break
-        row = [pair.blurry]
-        for scale in analyses.guidance_pictures(deblurrer, pair.blurry):
-            for name in ("input", "prediction", "features"):
-                image = scale[name]
-                row.append(np.repeat(image, 3, -1) if image.shape[-1] == 1 else image)
-        rows.append([_enlarged(image) for image in row])
-    scales = deblurrer.model.guidance_scales
-    titles = ["blurry"] + [
-        f"{what}, x{2**k}" for k in scales for what in ("input", "predicted", "features")
-    ]
-    _save_sheet("guidance.png", rows, titles)
-    return f"{len(rows)} rows in {_OUTPUT.value}/guidance.png"
-
-
-def _enlarged(image: Any) -> Any:
-    """Repeats pixels until the picture fills a cell of the sheet."""
-    factor = max(1, 256 // max(image.shape[:2]))
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    return drawings.guidance(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value))
 
 
 def _residual() -> str:
-    import numpy as np
+    from deblur_tf.evaluation import drawings
 
-    from deblur_tf.evaluation import analyses
-    from deblur_tf.metrics.psnr import psnr
-
-    deblurrer, sheet, rows = _deblurrer(), [], []
-    entropies = {"sharp": analyses.Entropy(), "residual": analyses.Entropy()}
-    for pair in _each():
-        predicted = analyses.prediction(deblurrer, pair.blurry)
-        residual = pair.sharp.astype(int) - predicted
-        entropies["sharp"].add(pair.sharp)
-        entropies["residual"].add(residual)
-        own = {}
-        for kind, values in (("sharp", pair.sharp), ("residual", residual)):
-            one = analyses.Entropy()
-            one.add(values)
-            own[f"{kind}_bits"] = one.result()
-        figures = {
-            k: psnr(x, pair.sharp) for k, x in (("blurry", pair.blurry), ("pred", predicted))
-        }
-        rows.append({"image": pair.name, **{f"psnr_{k}": v for k, v in figures.items()}, **own})
-        if len(sheet) < _ROWS:
-            shown = np.uint8(np.clip(np.round(residual / 2 + 128), 0, 255))
-            restored = deblurrer.restore(pair.blurry, _STEPS.value, seed=_SEED.value)
-            sheet.append([pair.blurry, predicted, restored, pair.sharp, shown])
-    _save_csv("residual.csv", rows)
-    titles = ["blurry", "first prediction", "sample", "sharp", "residual / 2"]
-    _save_sheet("residual.png", sheet, titles)
-    found = {kind: entropy.result() for kind, entropy in entropies.items()}
-    return (
-        f"entropy of {len(rows)} pictures: sharp {found['sharp']:.2f}, residual "
-        f"{found['residual']:.2f} bits a value"
-    )
+    sampling = {"steps": _STEPS.value, "seed": _SEED.value}
+    return drawings.residual(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value), **sampling)
 
 
 def _diversity() -> str:
-    import numpy as np
-    from matplotlib.figure import Figure
+    from deblur_tf.evaluation import drawings
 
-    from deblur_tf.evaluation import analyses
-    from deblur_tf.files import replacing
-    from deblur_tf.image_ops import to_uint8_array
-
-    deblurrer, sheet, rows = _deblurrer(), [], []
-    for pair in _each():
-        samples = deblurrer.samples(
-            pair.blurry, _STEPS.value, seed=_SEED.value, n_samples=_N_SAMPLES.value
-        )
-        rows.append(
-            {
-                "image": pair.name,
-                "sharpness": analyses.sharpness(pair.blurry, pair.sharp),
-                "diversity": analyses.diversity(samples, pair.sharp),
-                "mean_deviation": float(127.5 * samples.std(axis=0, ddof=1).mean()),
-            }
-        )
-        if len(sheet) < _ROWS:
-            deviation = 127.5 * samples.std(axis=0, ddof=1).mean(-1, keepdims=True)
-            shown = np.uint8(np.clip(np.round(8 * deviation), 0, 255)).repeat(3, -1)
-            first = [to_uint8_array(s) for s in samples[:2]]
-            sheet.append([pair.blurry, *first, to_uint8_array(samples.mean(0)), shown, pair.sharp])
-    _save_csv("diversity.csv", rows)
-    titles = ["blurry", "sample 1", "sample 2", "mean", "deviation x 8", "sharp"]
-    _save_sheet("diversity.png", sheet, titles)
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    axis = figure.subplots()
-    axis.scatter([r["sharpness"] for r in rows], [r["diversity"] for r in rows], s=12)
-    axis.set(xlabel="sharpness of the input", ylabel=f"diversity of {_N_SAMPLES.value} samples")
-    axis.grid(alpha=0.3)
-    with replacing(pathlib.Path(_OUTPUT.value) / "sharpness.png") as file:
-        figure.savefig(file, format="png", dpi=120)
-    values = np.array([[r["sharpness"], r["diversity"]] for r in rows])
-    if len(rows) < 3:
-        return f"{len(rows)} pictures; a correlation needs three"
-    from scipy.stats import spearmanr
-
-    rank = spearmanr(values[:, 0], values[:, 1]).statistic
-    return f"{len(rows)} pictures: rank correlation of sharpness and diversity {rank:.2f}"
+    sampling = {"steps": _STEPS.value, "seed": _SEED.value, "n_samples": _N_SAMPLES.value}
+    return drawings.diversity(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value), **sampling)
 
 
 def _means(folders: Sequence[str]) -> str:

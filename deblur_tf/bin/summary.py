@@ -33,23 +33,22 @@ HEADER = (
 
 def main(argv: Sequence[str]) -> int:
     del argv
-    from deblur_tf.models.architectures import ARCHITECTURES
-    from deblur_tf.models.flops import count_flops
+    from deblur_tf.models.architectures import ARCHITECTURES, sizes
 
     rows = []
     for number, row in enumerate(ARCHITECTURES, 1):
         # Minutes on a slow machine: the networks are of the papers' sizes.
         print(f"[{number}/{len(ARCHITECTURES)}] {row.name}", file=sys.stderr, flush=True)
-        model = row.build()
+        millions, gflops = sizes(row)
         rows.append(
             (
                 row.name,
                 row.source,
                 str(row.guide_channels or "-"),
                 str(row.unet_channels),
-                f"{model.count_params() / 1e6:.3f}",
+                f"{millions:.3f}",
                 f"{row.paper_params:g}",
-                f"{count_flops(model) / 1e9:.1f}",
+                f"{gflops:.1f}",
                 f"{row.paper_gflops:g}",
             )
         )

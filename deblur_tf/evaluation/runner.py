@@ -185,7 +185,7 @@ def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, nam
     figures: Figures = {}
     for kind, image in images.items():
         figures[kind] = {
-            metric.name: metric.measure(image, images[SHARP])
+            metric.name: _measured(metric, image, images[SHARP])
             for metric in metrics
             if isinstance(metric, PerImage) and (kind != SHARP or not metric.reference)
         }
@@ -193,6 +193,14 @@ def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, nam
             if isinstance(metric, OfSets):
                 store.add(metric.features, kind, name, image)
     return figures
+
+
+def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
+    """NaN where a picture has no value: it is left out of the mean, and counted."""
+    try:
+        return metric.measure(image, sharp)
+    except DataError:
+        return math.nan
 
 
 def _has_features(
@@ -223,14 +231,17 @@ def summarise(
       report: gets the results.
     """
     means: Figures = {kind: {} for kind in (*subject.labels, SHARP)}
+    without: dict[str, dict[str, int]] = {kind: {} for kind in means}
     for kind, row in means.items():
         for metric in metrics:
             if isinstance(metric, PerImage):
-                values = [f[kind][metric.name] for f in found.values() if metric.name in f[kind]]
-                if values:
-                    row[metric.name] = math.fsum(values) / len(values)
-                elif kind != SHARP:
-                    row[metric.name] = math.nan
+                if kind == SHARP and metric.reference:
+                    continue
+                values = [f[kind][metric.name] for f in found.values()]
+                whole = [v for v in values if not math.isnan(v)]
+                row[metric.name] = math.fsum(whole) / len(whole) if whole else math.nan
+                if len(whole) < len(values):
+                    without[kind][metric.name] = len(values) - len(whole)
             elif kind != SHARP and found:
                 sets = (store.rows(metric.features, k, list(found)) for k in (kind, SHARP))
                 row[metric.name] = metric.distance(*sets)
@@ -238,6 +249,8 @@ def summarise(
     if means[SHARP]:
         labels[SHARP] = "sharp"
     text = table(f"{len(found)} {title}", means, labels, metrics)
+    for kind, row in without.items():
+        text += "".join(f"\n{n} {kind} pictures have no {metric}" for metric, n in row.items())
     outcome = Outcome(text, means, list(failed))
     if report:
         seconds = [f[subject.made][SECONDS] for f in found.values()]
@@ -250,6 +263,7 @@ def summarise(
             "made": subject.made,
             "kinds": list(means),
             "means": means,
+            "pictures_without": without,
             "metrics": {m.name: {"label": m.label, **m.about} for m in metrics},
             "versions": versions(),
             "failed": list(failed),

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 BAR, GAP, SIDE = 18, 2, 256  # pixels: height of titles, between pictures, of a picture
+MIN_COLUMN = 96  # pixels that a title needs
 
 
 def fitted(pixels: np.ndarray, side: int = SIDE) -> Image.Image:
@@ -22,7 +23,7 @@ def picture_sheet(
 ) -> Image.Image:
     """Rows of images, each fitted into `side` pixels, under column titles if there are any."""
     cells = [[fitted(pixels, side) for pixels in row] for row in rows]
-    width = max(image.width for row in cells for image in row) + GAP
+    width = max(MIN_COLUMN, *(image.width for row in cells for image in row)) + GAP
     heights = [max(image.height for image in row) + GAP for row in cells]
     columns = max(len(row) for row in cells)
     sheet = Image.new("RGB", (width * columns, sum(heights)), "white")

@@ -6,6 +6,7 @@ import dataclasses
 
 import keras
 
+from deblur_tf.models.flops import count_flops
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.networks.guidance import MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
@@ -61,3 +62,9 @@ ARCHITECTURES = (
     Architecture("icDPM-L w/ Guide-S", _ICDPM, 32, 64, 30, 6100),
     Architecture("icDPM-L w/ Guide-L", _ICDPM, 64, 64, 52, 10000),
 )
+
+
+def sizes(row: Architecture) -> tuple[float, float]:
+    """(millions of parameters, GFLOPs at 720x1280) of a network, counted."""
+    model = row.build()
+    return model.count_params() / 1e6, count_flops(model) / 1e9

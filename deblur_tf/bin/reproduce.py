@@ -1,0 +1,85 @@
+r"""One report of the papers' tables and figures beside what was measured here.
+
+  deblur-reproduce --runs=runs --results=results -o report/
+  deblur-reproduce --table=icdpm/4 -o report/
+  deblur-reproduce --smoke -o report/
+
+Reads the reports of deblur-evaluate below --results, where the commands that it prints
+put them. Each cell has the paper's figure, ours and the difference; a row that was not
+run says which commands run it. Writes report.md, and report.html with the pictures.
+
+--smoke makes a data set of generated pictures and runs everything on it at a tiny size:
+trains each row for two steps, samples, measures what needs no weights, and fills every
+table. It takes some minutes and shows that the chain runs.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from deblur_tf.bin import common
+
+_TABLE = flags.DEFINE_multi_string(
+    "table", [], "Only this table, e.g. icdpm/4 or dvsr/1. Repeatable."
+)
+_RUNS = flags.DEFINE_string("runs", "runs", "Folder of trained models.")
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of reports.")
+_SIZES = flags.DEFINE_bool(
+    "sizes", True, "Count parameters and operations of the papers' networks, in half a minute."
+)
+_SMOKE = flags.DEFINE_bool("smoke", False, "Run everything at a tiny size first.")
+_OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.", short_name="o")
+
+
+def main(argv: Sequence[str]) -> int:
+    del argv
+    if not _OUTPUT.value:
+        raise common.UsageError("-o/--output is missing")
+    common.make_folder(_OUTPUT.value)
+    output = pathlib.Path(_OUTPUT.value)
+
+    from deblur_tf.files import write_text
+    from deblur_tf.reproduction import plan
+
+    papers = plan.paper_tables()
+    known = [table.id for table in plan.tables(papers, {})]
+    for name in _TABLE.value:
+        if name not in known:
+            raise common.UsageError(f"no table {name!r}; there are {', '.join(known)}")
+
+    from tqdm import tqdm
+
+    from deblur_tf.models.architectures import ARCHITECTURES, sizes
+    from deblur_tf.reproduction.collect import Results
+    from deblur_tf.reproduction.pages import Page
+
+    counted = {}
+    if _SIZES.value:
+        for row in tqdm(ARCHITECTURES, desc="sizes", unit="network", disable=None):
+            counted[row.name] = sizes(row)
+    chosen = [t for t in plan.tables(papers, counted) if t.id in (_TABLE.value or known)]
+    runs, results, note = _RUNS.value, pathlib.Path(_RESULTS.value), ""
+    if _SMOKE.value:
+        from deblur_tf.reproduction import smoke
+
+        rows = plan.measurements(chosen)
+        with tqdm(total=len(rows), unit="row", disable=None) as bar:
+            folder, results = smoke.everything(output / "smoke", rows, lambda _: bar.update())
+        runs, note = str(folder), smoke.NOTE
+    page = Page(chosen, Results(results, runs), note)
+    write_text(output / "report.md", page.markdown())
+    write_text(output / "report.html", page.html())
+    made, printed = page.counts()
+    print(f"{made} of {printed} printed figures have one of ours: {output / 'report.html'}")
+    return common.OK
+
+
+def entry() -> None:
+    common.run(main, __doc__)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,142 @@
+"""Writes the papers' pictures of a model into a folder; numbers are of `analyses`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from deblur_tf.evaluation import analyses
+from deblur_tf.evaluation.pairs import Pair
+from deblur_tf.evaluation.sheets import picture_sheet
+from deblur_tf.files import replacing, write_text
+from deblur_tf.image_ops import to_uint8_array
+from deblur_tf.metrics.psnr import psnr
+
+ROWS = 8  # of pictures on a sheet
+
+
+def save_sheet(path: pathlib.Path, rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> None:
+    """Writes a sheet of pictures as PNG."""
+    with replacing(path) as file:
+        picture_sheet(rows, titles).save(file, "png")
+
+
+def save_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows with the columns of the first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def guidance(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path) -> str:
+    """guidance.png: what the guidance network sees, predicts and passes on, by scale.
+
+    Of the first pairs; returns a line that says what was made, as all functions here.
+    """
+    rows = []
+    for pair in pairs:
+        row = [pair.blurry]
+        for scale in analyses.guidance_pictures(deblurrer, pair.blurry):
+            for name in ("input", "prediction", "features"):
+                image = scale[name]
+                row.append(np.repeat(image, 3, -1) if image.shape[-1] == 1 else image)
+        rows.append([_enlarged(image) for image in row])
+        if len(rows) == ROWS:
+            break
+    titles = ["blurry"] + [
+        f"{what}, x{2**k}"
+        for k in deblurrer.model.guidance_scales
+        for what in ("input", "predicted", "features")
+    ]
+    save_sheet(output / "guidance.png", rows, titles)
+    return f"{len(rows)} rows in {output / 'guidance.png'}"
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    """Repeats pixels until the picture fills a cell of the sheet."""
+    factor = max(1, 256 // max(image.shape[:2]))
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **sampling: Any) -> str:
+    """residual.png and residual.csv: the first prediction, and what it lacks.
+
+    `sampling` is of `Deblurrer.samples`.
+    """
+    sheet, rows = [], []
+    entropies = {"sharp": analyses.Entropy(), "residual": analyses.Entropy()}
+    for pair in pairs:
+        predicted = analyses.prediction(deblurrer, pair.blurry)
+        lacks = pair.sharp.astype(int) - predicted
+        entropies["sharp"].add(pair.sharp)
+        entropies["residual"].add(lacks)
+        own = {}
+        for kind, values in (("sharp", pair.sharp), ("residual", lacks)):
+            one = analyses.Entropy()
+            one.add(values)
+            own[f"{kind}_bits"] = one.result()
+        figures = {
+            k: psnr(x, pair.sharp) for k, x in (("blurry", pair.blurry), ("pred", predicted))
+        }
+        rows.append({"image": pair.name, **{f"psnr_{k}": v for k, v in figures.items()}, **own})
+        if len(sheet) < ROWS:
+            shown = np.uint8(np.clip(np.round(lacks / 2 + 128), 0, 255))
+            restored = deblurrer.restore(pair.blurry, **sampling)
+            sheet.append([pair.blurry, predicted, restored, pair.sharp, shown])
+    save_csv(output / "residual.csv", rows)
+    titles = ["blurry", "first prediction", "sample", "sharp", "residual / 2"]
+    save_sheet(output / "residual.png", sheet, titles)
+    found = {kind: entropy.result() for kind, entropy in entropies.items()}
+    return (
+        f"entropy of {len(rows)} pictures: sharp {found['sharp']:.2f}, residual "
+        f"{found['residual']:.2f} bits a value"
+    )
+
+
+def diversity(
+    deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, n_samples: int, **sampling: Any
+) -> str:
+    """diversity.png, diversity.csv, and sharpness.png with a point for each picture.
+
+    `sampling` is of `Deblurrer.samples`.
+    """
+    sheet, rows = [], []
+    for pair in pairs:
+        samples = deblurrer.samples(pair.blurry, n_samples=n_samples, **sampling)
+        rows.append(
+            {
+                "image": pair.name,
+                "sharpness": analyses.sharpness(pair.blurry, pair.sharp),
+                "diversity": analyses.diversity(samples, pair.sharp),
+                "mean_deviation": float(127.5 * samples.std(axis=0, ddof=1).mean()),
+            }
+        )
+        if len(sheet) < ROWS:
+            deviation = 127.5 * samples.std(axis=0, ddof=1).mean(-1, keepdims=True)
+            shown = np.uint8(np.clip(np.round(8 * deviation), 0, 255)).repeat(3, -1)
+            first = [to_uint8_array(s) for s in samples[:2]]
+            sheet.append([pair.blurry, *first, to_uint8_array(samples.mean(0)), shown, pair.sharp])
+    save_csv(output / "diversity.csv", rows)
+    titles = ["blurry", "sample 1", "sample 2", "mean", "deviation x 8", "sharp"]
+    save_sheet(output / "diversity.png", sheet, titles)
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.scatter([r["sharpness"] for r in rows], [r["diversity"] for r in rows], s=12)
+    axis.set(xlabel="sharpness of the input", ylabel=f"diversity of {n_samples} samples")
+    axis.grid(alpha=0.3)
+    with replacing(output / "sharpness.png") as file:
+        figure.savefig(file, format="png", dpi=120)
+    values = np.array([[r["sharpness"], r["diversity"]] for r in rows])
+    if len(rows) < 3:
+        return f"{len(rows)} pictures; a correlation needs three"
+    rank = spearmanr(values[:, 0], values[:, 1]).statistic
+    return f"{len(rows)} pictures: rank correlation of sharpness and diversity {rank:.2f}"

@@ -1,0 +1,172 @@
+"""One report of all tables and figures: Markdown, and one HTML file with its pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+import pathlib
+from collections.abc import Sequence
+
+from deblur_tf.reproduction import plan
+from deblur_tf.reproduction.collect import Results
+from deblur_tf.reproduction.plan import Figure, Table
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; }
+body { margin: 2em auto; max-width: 1200px; padding: 0 1em; }
+table { border-collapse: collapse; margin: .5em 0; font-size: 13px; }
+th, td { border: 1px solid #ccc; padding: 3px 8px; text-align: right; vertical-align: top; }
+th:first-child, td:first-child { text-align: left; }
+th { background: #f2f2f2; }
+td.none { color: #999; }
+.ours { font-weight: 600; }
+.difference { color: #666; }
+details { margin: .3em 0 1.5em; font-size: 13px; }
+code { background: #f6f6f6; padding: 1px 3px; overflow-wrap: anywhere; }
+img { max-width: 100%; border: 1px solid #ddd; }
+"""
+
+
+def decimals(table: Table, column: int) -> int:
+    """Digits after the point that the paper prints in a column, at most."""
+    printed = [row.cells[column].paper for row in table.rows]
+    found = [str(value).partition(".")[2] for value in printed if isinstance(value, float)]
+    return max(map(len, found), default=0)
+
+
+class Page:
+    """The report.
+
+    Args:
+      tables: those to show.
+      results: our figures.
+      note: at the top.
+    """
+
+    def __init__(self, tables: Sequence[Table], results: Results, note: str = ""):
+        self.tables = tables
+        self.results = results
+        self.note = note
+
+    def cells(self, table: Table) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        """Of each row its name, and (paper, ours, difference) of each cell."""
+        digits = [decimals(table, i) for i in range(len(table.columns))]
+        rows = []
+        for row in table.rows:
+            shown = []
+            for cell, places in zip(row.cells, digits, strict=True):
+                ours, difference = self.results.of(row, cell).value, ""
+                if ours is not None and isinstance(cell.paper, (int, float)):
+                    difference = f"{ours - cell.paper:+.{places}f}"
+                paper = "" if cell.paper is None else str(cell.paper)
+                shown.append((paper, "" if ours is None else f"{ours:.{places}f}", difference))
+            rows.append((row.name, shown))
+        return rows
+
+    def reasons(self, table: Table) -> dict[str, list[str]]:
+        """Why figures are missing, with the rows that lack them."""
+        found: dict[str, list[str]] = {}
+        for row in table.rows:
+            for why in dict.fromkeys(self.results.of(row, cell).why for cell in row.cells):
+                if why:
+                    found.setdefault(why, []).append(row.name)
+        return found
+
+    def counts(self) -> tuple[int, int]:
+        """Cells with a figure of ours, and all that the papers print."""
+        every = [c for table in self.tables for _, cells in self.cells(table) for c in cells]
+        return sum(bool(ours) for _, ours, _ in every), sum(bool(paper) for paper, *_ in every)
+
+    def gin_files(self, table: Table) -> list[str]:
+        """Of its rows."""
+        made = [c.measurement for row in table.rows for c in row.cells if c.measurement]
+        return list(dict.fromkeys(m.gin_file for m in made))
+
+    def sheet(self, table: Table) -> pathlib.Path | None:
+        """The pictures of the first of its rows that was measured."""
+        for row in table.rows:
+            for cell in row.cells:
+                if cell.measurement:
+                    path = self.results.folder / cell.measurement.results / "sheet.png"
+                    if path.is_file():
+                        return path
+        return None
+
+    def markdown(self) -> str:
+        """Of each cell "paper / ours (difference)"."""
+        lines = ["# The papers' tables", "", self.note, ""]
+        for table in self.tables:
+            lines += [f"## {table.id}: {table.caption}", ""]
+            lines.append("| | " + " | ".join(table.columns) + " |")
+            lines.append("|---" * (len(table.columns) + 1) + "|")
+            for name, cells in self.cells(table):
+                texts = [
+                    f"{paper} / {ours} ({difference})" if difference else f"{paper or ours}"
+                    for paper, ours, difference in cells
+                ]
+                lines.append(f"| {name} | " + " | ".join(texts) + " |")
+            if files := self.gin_files(table):
+                lines += ["", f"Gin files: {', '.join(f'`{name}`' for name in files)}."]
+            whys = self.reasons(table).items()
+            lines += ["", *(f"- {', '.join(names)}: {why}" for why, names in whys), ""]
+        lines += ["# Figures", ""] if plan.figures(self.tables) else []
+        for figure in plan.figures(self.tables):
+            state = "made" if self.path(figure).is_file() else f"not run: `{self.command(figure)}`"
+            lines.append(f"- {figure.id}: {figure.caption}: {state}")
+        return "\n".join(lines) + "\n"
+
+    def path(self, figure: Figure) -> pathlib.Path:
+        """Of a figure's file."""
+        return self.results.folder / figure.file
+
+    def command(self, figure: Figure) -> str:
+        """That makes a figure."""
+        return figure.command.format(runs=self.results.runs, results=self.results.folder)
+
+    def html(self) -> str:
+        """The same with pictures, in one file."""
+        made, printed = self.counts()
+        parts = [
+            "<!doctype html><html lang=en><meta charset=utf-8><title>The papers' tables</title>",
+            f"<style>{STYLE}</style><h1>The papers' tables</h1>",
+            f"<p>{html.escape(self.note)}</p><p>{made} of {printed} printed figures have one of "
+            "ours beside them. Each cell: the paper's, <span class=ours>ours</span>, "
+            "<span class=difference>the difference</span>.</p>",
+        ]
+        for table in self.tables:
+            parts.append(f"<h2>{html.escape(f'{table.id}: {table.caption}')}</h2><table><tr><th>")
+            parts += [f"<th>{html.escape(column)}" for column in table.columns]
+            for name, cells in self.cells(table):
+                parts.append(f"<tr><td>{html.escape(name)}")
+                for paper, ours, difference in cells:
+                    style = "" if paper or ours else " class=none"
+                    parts.append(
+                        f"<td{style}>{html.escape(paper)} <span class=ours>{html.escape(ours)}"
+                        f"</span> <span class=difference>{html.escape(difference)}</span>"
+                    )
+            parts.append("</table>")
+            if files := self.gin_files(table):
+                names = ", ".join(f"<code>{html.escape(name)}</code>" for name in files)
+                parts.append(f"<p>Gin files: {names}</p>")
+            if sheet := self.sheet(table):
+                parts.append(f"<p><code>{html.escape(str(sheet))}</code></p>{_image(sheet)}")
+            if reasons := self.reasons(table):
+                parts.append("<details><summary>What was not run, and why</summary><ul>")
+                parts += [
+                    f"<li>{html.escape(', '.join(names))}: <code>{html.escape(why)}</code>"
+                    for why, names in reasons.items()
+                ]
+                parts.append("</ul></details>")
+        parts.append("<h1>Figures</h1>" if plan.figures(self.tables) else "")
+        for figure in plan.figures(self.tables):
+            parts.append(f"<h3>{html.escape(f'{figure.id}: {figure.caption}')}</h3>")
+            if self.path(figure).is_file():
+                parts.append(_image(self.path(figure)))
+            else:
+                parts.append(f"<p>Not run: <code>{html.escape(self.command(figure))}</code></p>")
+        return "\n".join(parts) + "\n</html>\n"
+
+
+def _image(path: pathlib.Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'

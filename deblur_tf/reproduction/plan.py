@@ -1,0 +1,416 @@
+"""What each table and figure of the papers needs: row, gin file, metric, command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+Paper = dict[str, dict[str, Any]]
+
+PLAIN = {
+    "LPIPS": "lpips_alex",
+    "NIQE": "niqe",
+    "FID": "fid",
+    "KID": "kid",
+    "PSNR": "psnr",
+    "SSIM": "ssim_matlab",
+}
+ALIGNED = {**PLAIN, "PSNR": "psnr_aligned", "SSIM": "ssim_aligned"}
+REALBLUR = "realblur_j-v1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A model of a gin file, measured by a protocol.
+
+    Attributes:
+      gin_file: of the row.
+      protocol: in place of the file's own; "" for that.
+      run_of: the gin file that the model is trained by; "" for its own. Rows that differ
+        in test set and sampling alone share a model.
+    """
+
+    gin_file: str
+    protocol: str = ""
+    run_of: str = ""
+
+    @property
+    def results(self) -> str:
+        """Folder of the report, below that of all results."""
+        stem = self.gin_file.removesuffix(".gin")
+        return f"{stem}@{self.protocol}" if self.protocol else stem
+
+    @property
+    def run(self) -> str:
+        """Folder of the trained model, below that of all runs."""
+        return (self.run_of or self.gin_file).removesuffix(".gin")
+
+    def train_command(self, runs: str) -> str:
+        """Trains the model."""
+        return f"deblur-train --gin_file={self.run}.gin --run_dir={runs}/{self.run}"
+
+    def evaluate_command(self, runs: str, results: str) -> str:
+        """Measures it."""
+        protocol = f" --protocol={self.protocol}" if self.protocol else ""
+        return (
+            f"deblur-evaluate model --gin_file={self.gin_file}{protocol} -m {runs}/{self.run} "
+            f"-o {results}/{self.results}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One printed figure and where ours is from.
+
+    Attributes:
+      column: of the paper's table.
+      paper: its figure; None where it prints none.
+      measurement: that gives ours; None where there is none, see `why`.
+      metric: of the report.
+      best: "higher" or "lower": the best point of the row's grid.
+      kind: of picture; "" for the mean of samples, or the sample where there is one.
+      ours: a figure that needs no measurement.
+      why: it is not measured.
+    """
+
+    column: str
+    paper: Any
+    measurement: Measurement | None = None
+    metric: str = ""
+    best: str = ""
+    kind: str = ""
+    ours: float | None = None
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a paper: id such as "icdpm/4", caption, rows."""
+
+    id: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure of a paper and the file that stands beside it.
+
+    Attributes:
+      id: such as "icdpm/fig5".
+      caption: what it shows.
+      file: below the folder of results.
+      command: that makes it.
+      measurement: the row that it is of, if it is of one.
+    """
+
+    id: str
+    caption: str
+    file: str
+    command: str
+    measurement: Measurement | None = None
+
+
+def paper_tables() -> Paper:
+    """The printed figures."""
+    text = (resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text("utf-8")
+    return json.loads(text)
+
+
+def _icdpm(name: str, protocol: str = "", run_of: str = "") -> Measurement:
+    path = f"papers/icdpm/{name}.gin"
+    return Measurement(path, protocol, run_of and f"papers/icdpm/{run_of}.gin")
+
+
+# Tables 4 to 7 are of one network; so are DvSR's two.
+_GUIDED = "table4/ours"
+_DVSR = "papers/dvsr/table1/ours.gin"
+
+
+def _dvsr(name: str, run_of: str = _DVSR) -> Measurement:
+    return Measurement(f"papers/dvsr/{name}.gin", "", run_of)
+
+
+# Rows that are ours, by table and name.
+ROWS: dict[str, dict[str, Measurement]] = {
+    **{
+        f"icdpm/{n}": {
+            "Ours": _icdpm(f"table{n}/ours", run_of=_GUIDED),
+            "Ours-SA": _icdpm(f"table{n}/ours_sa", run_of=_GUIDED),
+        }
+        for n in (4, 5, 6, 7)
+    },
+    "icdpm/10": {
+        "Addition": _icdpm("table10/add"),
+        "Concatenate": _icdpm("table10/concat"),
+        "Adaptive norm": _icdpm("table10/adagn"),
+    },
+    "icdpm/sec4.6": {
+        "with": _icdpm("table4/ours"),
+        "without": _icdpm("no_regression_loss"),
+    },
+    "dvsr/1": {"Ours": _dvsr("table1/ours"), "Ours-SA": _dvsr("table1/ours_sa")},
+    "dvsr/2": {"Ours": _dvsr("table2/ours"), "Ours-SA": _dvsr("table2/ours_sa")},
+    "dvsr/4": {letter: Measurement(f"papers/dvsr/table4/{letter}.gin") for letter in "abcdefg"},
+}
+ROWS["icdpm/4"] |= {"DvSR": _dvsr("table1/ours"), "DvSR-SA": _dvsr("table1/ours_sa")}
+ROWS["icdpm/6"] |= {"DvSR": _dvsr("table2/ours"), "DvSR-SA": _dvsr("table2/ours_sa")}
+ROWS["icdpm/5"] |= {
+    "DvSR": Measurement("papers/icdpm/table5/dvsr.gin", "", _DVSR),
+    "DvSR-SA": Measurement("papers/icdpm/table5/dvsr_sa.gin", "", _DVSR),
+    "UNet": Measurement("papers/icdpm/table5/unet.gin", "", "papers/dvsr/table4/g.gin"),
+}
+
+OTHERS = (
+    "another method: deblur-evaluate folders --restored=ITS_PICTURES --sharp=... measures "
+    "its published pictures"
+)
+
+
+def _drawn(paper: str, figure: str, caption: str, file: str, run: str, source: str) -> Figure:
+    """A figure that deblur-analyze draws."""
+    command = file.split("/")[0]
+    return Figure(
+        f"{paper}/{figure}",
+        caption,
+        f"analyses/{file}",
+        f"deblur-analyze {command} --pairs={source} -m {{runs}}/{run} "
+        f"-o {{results}}/analyses/{command}",
+    )
+
+
+def _of_row(paper: str, figure: str, caption: str, file: str, made: Measurement) -> Figure:
+    """A figure that deblur-evaluate leaves behind."""
+    command = made.evaluate_command("{runs}", "{results}")
+    return Figure(f"{paper}/{figure}", caption, f"{made.results}/{file}", command, made)
+
+
+_GRID = "perception against distortion over the sampling grid"
+_SHAKE = "DIV2K under camera shake (app. H)"
+FIGURES = (
+    _drawn(
+        *("icdpm", "fig4", "what the guidance predicts; fig. 9: its features"),
+        *("guidance/guidance.png", "papers/icdpm/table4/ours", "REALBLUR"),
+    ),
+    _of_row("icdpm", "fig5", _GRID, "grid.png", _icdpm("table12", run_of=_GUIDED)),
+    _of_row("icdpm", "fig10", _GRID, "grid.png", _icdpm("table2/c")),
+    _of_row(
+        *("icdpm", "fig11", "adversarial alignment of the guidance features", "sheet.png"),
+        _icdpm("adversarial"),
+    ),
+    _of_row("dvsr", "fig1 and 7", _GRID, "grid.png", _dvsr("grid")),
+    _drawn(
+        *("dvsr", "fig3", "first prediction, sample and residual; sec. 6.1: its entropy"),
+        *("residual/residual.png", "papers/dvsr/table1/ours", "GOPRO"),
+    ),
+    _drawn(
+        *("dvsr", "fig5", "deviation of each pixel between samples"),
+        *("diversity/diversity.png", "papers/dvsr/table1/ours", "GOPRO"),
+    ),
+    *(
+        _of_row(
+            *("dvsr", f"fig6, {name}", "quality against time", "grid.png"),
+            Measurement(f"papers/dvsr/figure6/{name}.gin"),
+        )
+        for name in ("residual", "non_residual")
+    ),
+    _drawn(
+        *("dvsr", "fig8", "diversity against sharpness of the input"),
+        *("diversity/sharpness.png", "papers/dvsr/table1/ours", "GOPRO"),
+    ),
+    *(
+        _of_row(
+            *("dvsr", f"fig19 to 22, {name}", _SHAKE, "sheet.png"),
+            Measurement(f"papers/dvsr/appendix_h/{name}.gin"),
+        )
+        for name in ("ours", "regression")
+    ),
+)
+
+
+def _identity(paper: str, key: str) -> str:
+    """Such as "icdpm/4" of "table4"."""
+    return f"{paper}/{key.removeprefix('table').replace('section', 'sec')}"
+
+
+def tables(papers: Paper, sizes: Mapping[str, tuple[float, float]]) -> list[Table]:
+    """All tables of both papers.
+
+    Args:
+      papers: from `paper_tables`.
+      sizes: (millions of parameters, GFLOPs) of the architectures by name.
+    """
+    found = []
+    for paper, content in papers.items():
+        for key, table in content.items():
+            identity = _identity(paper, key)
+            rows = tuple(
+                Row(row["name"], tuple(_cells(identity, row, table["columns"], sizes)))
+                for row in table["rows"]
+            )
+            found.append(Table(identity, table["caption"], tuple(table["columns"]), rows))
+    return found
+
+
+def _cells(
+    table: str, row: Mapping[str, Any], columns: Sequence[str], sizes: Mapping[str, Any]
+) -> list[Cell]:
+    special = {
+        "icdpm/1": _table_1,
+        "icdpm/2": _table_2,
+        "icdpm/3": _table_3,
+        "icdpm/8": _study,
+        "dvsr/3": _study,
+        "icdpm/9": _table_9,
+        "icdpm/11": _table_11,
+        "icdpm/12": _table_12,
+        "icdpm/13": _table_13,
+    }
+    if table in special:
+        return [special[table](row, column, sizes) for column in columns]
+    measurement = ROWS[table].get(row["name"])
+    metrics = ALIGNED if table == "icdpm/5" else PLAIN
+    return [_measured(table, row, column, measurement, metrics, sizes) for column in columns]
+
+
+def _measured(
+    table: str,
+    row: Mapping[str, Any],
+    column: str,
+    measurement: Measurement | None,
+    metrics: Mapping[str, str],
+    sizes: Mapping[str, tuple[float, float]],
+) -> Cell:
+    paper = row.get(column)
+    if column in ("params_M", "GFLOPs"):
+        return _size(f"UNet ch={row['ch']}", column, paper, sizes)
+    if column not in metrics:
+        return Cell(column, paper)  # a setting
+    if row["name"] == "Ground Truth":
+        made = ROWS[table]["Ours"]
+        return (
+            Cell(column, paper, made, "niqe", kind="sharp")
+            if column == "NIQE"
+            else Cell(column, paper)
+        )
+    if measurement is None:
+        return Cell(column, paper, why=OTHERS)
+    return Cell(column, paper, measurement, metrics[column])
+
+
+def _size(name: str, column: str, paper: Any, sizes: Mapping[str, tuple[float, float]]) -> Cell:
+    if name not in sizes:
+        return Cell(column, paper, why="deblur-summary counts it")
+    return Cell(column, paper, ours=sizes[name][column == "GFLOPs"])
+
+
+def _table_1(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    if column == "scale":
+        return Cell(column, row[column])
+    made = Measurement("papers/icdpm/table4/ours.gin")
+    name = f"spaces.csv:{row['name']}:{row['scale']}:{column}"
+    return Cell(column, row[column], made, name)
+
+
+def _table_2(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    if column == "params_M":
+        return _size(row["name"], column, row[column], sizes)
+    if "best" not in column:
+        return Cell(column, row[column])
+    dataset, _, metric = column.split()
+    aligned = dataset == "RealBlur-J"
+    made = _icdpm(f"table2/{row['row']}", REALBLUR if aligned else "")
+    name = (ALIGNED if aligned else PLAIN)[metric]
+    return Cell(column, row[column], made, name, "lower" if metric == "LPIPS" else "higher")
+
+
+def _table_3(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    if row["name"] not in ("Ours", "Ours-SA"):
+        return Cell(column, row[column], why=OTHERS)
+    stem = "ours_sa" if row["name"] == "Ours-SA" else "ours"
+    made = _icdpm(f"table4/{stem}", run_of=_GUIDED)
+    return Cell(column, row[column], made, f"mean of 4-7:{column}")
+
+
+def mean_parts(stem: str) -> list[tuple[Measurement, Mapping[str, str]]]:
+    """What Table 3 is the mean of: measurements and the metrics of their columns."""
+    return [
+        (_icdpm(f"table{n}/{stem}", run_of=_GUIDED), ALIGNED if n == 5 else PLAIN)
+        for n in (4, 5, 6, 7)
+    ]
+
+
+def _study(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    if column == row["name"]:
+        return Cell(column, None)
+    return Cell(column, row[column], why="people choose: deblur-study make, serve and score")
+
+
+def _table_9(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    if column not in ("LPIPS", "PSNR"):
+        return Cell(column, row[column])
+    return Cell(column, row[column], _icdpm(f"table9/{row['row']}"), ALIGNED[column])
+
+
+def _table_11(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    stem = "without_input" if row["name"].startswith("w/o") else "with_input"
+    dataset, metric = column.split()
+    aligned = dataset == "RealBlur-J"
+    made = _icdpm(f"table11/{stem}", REALBLUR if aligned else "")
+    return Cell(column, row[column], made, (ALIGNED if aligned else PLAIN)[metric])
+
+
+def _table_12(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    del sizes
+    from deblur_tf.evaluation.protocols import icdpm_grid
+
+    count = sum(steps == int(row["name"]) for steps, _ in icdpm_grid())
+    return Cell(column, row[column], ours=count)
+
+
+def _table_13(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
+    if column in ("params_M", "GFLOPs"):
+        return _size(row["name"], column, row[column], sizes)
+    return Cell(column, row[column])
+
+
+def figures(chosen: Sequence[Table]) -> list[Figure]:
+    """Those of the papers of which all tables are chosen."""
+    ids = {table.id for table in chosen}
+    whole = [
+        paper
+        for paper, content in paper_tables().items()
+        if ids >= {_identity(paper, key) for key in content}
+    ]
+    return [figure for figure in FIGURES if figure.id.split("/")[0] in whole]
+
+
+def measurements(chosen: Sequence[Table]) -> list[Measurement]:
+    """Every measurement that the tables and their papers' figures need, once, in order."""
+    found = [figure.measurement for figure in figures(chosen) if figure.measurement]
+    for table in chosen:
+        for row in table.rows:
+            for cell in row.cells:
+                if cell.metric.startswith("mean of"):
+                    stem = "ours_sa" if row.name == "Ours-SA" else "ours"
+                    found += [made for made, _ in mean_parts(stem)]
+                elif cell.measurement:
+                    found.append(cell.measurement)
+    return list(dict.fromkeys(found))

@@ -1,0 +1,173 @@
+"""The whole chain at a tiny size: data, training, measuring, for every row of the papers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+from PIL import Image
+
+from deblur_tf import config, metrics
+from deblur_tf.backend import eagerly
+from deblur_tf.data.synthesis import MARGIN, shaken
+from deblur_tf.datasets import prepare
+from deblur_tf.evaluation import drawings, grid, pairs, runner
+from deblur_tf.evaluation.report import Report
+from deblur_tf.evaluation.subjects import Restored
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.reproduction.plan import Measurement
+from deblur_tf.training import distribution, run
+
+SIDE = 32  # pixels of a generated picture
+GRID = ((1, 0.9), (2, 0.9))
+# What makes a row tiny; those that a row has no use for are left out.
+TINY = (
+    *("CH = 4", "GUIDE_CH = 2", "PREDICTOR_CH = 4", "RES_BLOCKS = 1", "MIDDLE_BLOCKS = 1"),
+    *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 2", "BODY_DTYPE = 'float32'"),
+    *("DATASET = 'folder/smoke'", "realblur_j/TfdsPairs.dataset = 'folder/smoke'"),
+    *("Recipe.accumulate = 1", "Recipe.validation_images = 1"),
+)
+NOTE = (
+    "A smoke run: networks of a few channels, trained for two steps on generated pictures. "
+    "Its figures show that every part runs, and nothing else."
+)
+
+
+def scene(rng: np.random.Generator) -> np.ndarray:
+    """A generated picture: rectangles on a ramp, uint8 [SIDE, SIDE, 3]."""
+    ramp = np.linspace(0, 1, SIDE)[:, None, None] * rng.uniform(0, 150, 3)
+    image = np.broadcast_to(ramp + rng.uniform(0, 80, 3), (SIDE, SIDE, 3)).copy()
+    for _ in range(6):
+        top, left = rng.integers(0, SIDE - 4, 2)
+        height, width = rng.integers(3, SIDE // 2, 2)
+        image[top : top + height, left : left + width] = rng.uniform(0, 255, 3)
+    return np.uint8(np.clip(np.round(image), 0, 255))
+
+
+def make_data(folder: pathlib.Path, count: int = 6, seed: int = 0) -> pathlib.Path:
+    """A prepared data set of generated pairs, and one pair to test on; returns its folder."""
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        split = "test" if i == 0 else "train"
+        wide = np.pad(scene(rng), [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)], mode="edge")
+        blurry, sharp = shaken(wide, rng, f"scene {i}")
+        for side, image in (("blur", blurry), ("sharp", sharp)):
+            path = folder / "pairs" / split / side / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    prepare.prepare("folder", folder / "pairs", folder / "prepared", "smoke")
+    return folder
+
+
+def _load(gin_file: str, data: pathlib.Path) -> None:
+    """A row at a tiny size."""
+    config.load([gin_file])
+    text = config.bindings()
+    have = set(config.parsed(text))
+    wanted = [*TINY, f"DATA_DIR = '{data / 'prepared'}'"]
+    always = ("Recipe.accumulate", "Recipe.validation_images")
+    names = {line: line.split(" = ")[0] for line in wanted}
+    config.load([gin_file], [x for x, n in names.items() if n in have or n in always])
+
+
+class Trainings:
+    """Trains a model for each row; rows that are alike at this size share it.
+
+    Args:
+      folder: of runs.
+      data: from `make_data`.
+    """
+
+    def __init__(self, folder: pathlib.Path, data: pathlib.Path):
+        self.folder = folder
+        self.data = data
+        self._alike: dict[str, pathlib.Path] = {}
+
+    def __call__(self, run_name: str) -> Deblurrer:
+        """The trained model of a row, by the name of its run."""
+        folder = self.folder / run_name
+        if not (folder / "model.json").exists():
+            _load(f"{run_name}.gin", self.data)
+            recipe = config.build("Recipe")
+            keras.utils.clear_session()
+            model = keras.saving.serialize_keras_object(recipe.model())
+            how = [type(recipe.objective).__name__, config.reference("Recipe.optimizer")]
+            alike = json.dumps([model, *how], sort_keys=True, default=str)
+            if alike in self._alike:
+                shutil.copytree(self._alike[alike], folder)
+            else:
+                code = run.train(run.prepare(recipe, folder, distribution.choose("one")))
+                assert code == 0, run_name
+                self._alike[alike] = folder
+        return Deblurrer.from_pretrained(folder)
+
+
+def measure(
+    made: Measurement, deblurrer: Deblurrer, data: pathlib.Path, results: pathlib.Path
+) -> None:
+    """A row's report, by all metrics that need no weights."""
+    _load(made.gin_file, data)
+    protocol = config.build("Protocol")
+    needed = [n for n in protocol.metrics if n in ("psnr_aligned", "ssim_aligned")]
+    names = ["psnr", "ssim", "ssim_matlab"]
+    if made.protocol.startswith("realblur") or needed:
+        names += ["psnr_aligned", "ssim_aligned"]
+    chosen = metrics.choose(names, on_missing=lambda name, why: None)
+    source = pairs.folder(data / "pairs" / "test")
+    points = protocol.points()
+    small = GRID if protocol.grid else GRID[-1:]
+    points = [
+        dataclasses.replace(points[0], steps=s, beta_max=b, n_samples=min(points[0].n_samples, 2))
+        for s, b in small
+    ]
+    for point in points:
+        folder = results / made.results
+        if len(points) > 1:
+            folder /= grid.folder_name(point)
+        settings = {"smoke": True, "sampling": dataclasses.asdict(point)}
+        report = Report(folder, settings, chosen)
+        subject = Restored(deblurrer, **dataclasses.asdict(point))
+        runner.evaluate(subject, source, chosen, report)
+    if len(points) > 1:
+        grid.summarise(results / made.results, points)
+
+
+def everything(
+    folder: pathlib.Path,
+    measurements: Sequence[Measurement],
+    on_row: Callable[[str], None] = lambda name: None,
+) -> tuple[pathlib.Path, pathlib.Path]:
+    """Trains and measures all rows; returns the folders of runs and results.
+
+    What training prints goes to `log.txt`.
+    """
+    runs, results = folder / "runs", folder / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        open(folder / "log.txt", "a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        eagerly(),
+    ):
+        data = make_data(folder / "data")
+        train = Trainings(runs, data)
+        for made in measurements:
+            measure(made, train(made.run), data, results)
+            on_row(made.results)
+        draw(train, data, results / "analyses")
+    return runs, results
+
+
+def draw(train: Trainings, data: pathlib.Path, output: pathlib.Path) -> None:
+    """The papers' pictures of two of the models."""
+    source = pairs.folder(data / "pairs" / "train")
+    some = [source[i] for i in range(3)]
+    guided, refine = train("papers/icdpm/table4/ours"), train("papers/dvsr/table1/ours")
+    drawings.guidance(guided, some, output / "guidance")
+    drawings.residual(refine, some, output / "residual", steps=2)
+    drawings.diversity(guided, some, output / "diversity", 3, steps=2)
