@@ -80,6 +80,7 @@ setup(
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
+            "playwright>=1.50",  # with a Chromium of the system
             "jax>=0.6.2",
             "dill>=0.3.9",  # imported by tfds.testing
         ],

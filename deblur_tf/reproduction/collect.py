@@ -10,10 +10,11 @@ import pathlib
 from typing import Any
 
 from deblur_tf.reproduction import plan
+from deblur_tf.reproduction.contents import Cell, Measurement, Row
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class Found:
     """What was found for a cell: a value, or why there is none."""
 
     value: float | None = None
@@ -40,12 +41,12 @@ class Results:
             self._reports[results] = json.loads(path.read_text(encoding="utf-8"))
         return self._reports.get(results)
 
-    def of(self, row: plan.Row, cell: plan.Cell) -> Figure:
+    def of(self, row: Row, cell: Cell) -> Found:
         """The figure for a cell."""
         if cell.ours is not None:
-            return Figure(cell.ours)
+            return Found(cell.ours)
         if cell.measurement is None:
-            return Figure(why=cell.why)
+            return Found(why=cell.why)
         if cell.metric.startswith("spaces.csv:"):
             return self._of_spaces(cell.metric)
         if cell.metric.startswith("mean of"):
@@ -54,52 +55,52 @@ class Results:
             return self._best(cell)
         return self._of_report(cell.measurement, cell.metric, cell.kind)
 
-    def _of_report(self, made: plan.Measurement, metric: str, kind: str = "") -> Figure:
+    def _of_report(self, made: Measurement, metric: str, kind: str = "") -> Found:
         report = self.report(made.results)
         if report is None:
-            return Figure(why=self.missing(made))
+            return Found(why=self.missing(made))
         means = report["means"]
         kind = kind or ("mean" if "mean" in means else "sample")
         if metric not in means[kind]:
-            return Figure(why=f"{metric} was not measured; its weights may be missing")
+            return Found(why=f"{metric} was not measured; its weights may be missing")
         value = float(means[kind][metric])
-        return Figure(why=f"no picture has {metric}") if math.isnan(value) else Figure(value)
+        return Found(why=f"no picture has {metric}") if math.isnan(value) else Found(value)
 
-    def _best(self, cell: plan.Cell) -> Figure:
+    def _best(self, cell: Cell) -> Found:
         path = self.folder / cell.measurement.results / "grid.csv"
         if not path.is_file():
-            return Figure(why=self.missing(cell.measurement))
+            return Found(why=self.missing(cell.measurement))
         with open(path, newline="", encoding="utf-8") as file:
             values = [float(r[cell.metric]) for r in csv.DictReader(file) if r.get(cell.metric)]
         values = [v for v in values if math.isfinite(v)]
         if not values:
-            return Figure(why=f"{cell.metric} was not measured; its weights may be missing")
-        return Figure(max(values) if cell.best == "higher" else min(values))
+            return Found(why=f"{cell.metric} was not measured; its weights may be missing")
+        return Found(max(values) if cell.best == "higher" else min(values))
 
-    def _of_spaces(self, name: str) -> Figure:
+    def _of_spaces(self, name: str) -> Found:
         _, space, scale, column = name.split(":")
         path = self.folder / "analyses" / "spaces" / "spaces.csv"
         if not path.is_file():
-            return Figure(
+            return Found(
                 why="not run: deblur-analyze spaces --first=GOPRO --second=REALBLUR "
                 f"-m {self.runs}/papers/icdpm/table4/ours -o {self.folder}/analyses/spaces"
             )
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if (row["name"], row["scale"]) == (space, scale):
-                    return Figure(float(row[column]))
-        return Figure(why=f"{path} has no row for it")
+                    return Found(float(row[column]))
+        return Found(why=f"{path} has no row for it")
 
-    def _mean(self, row: plan.Row, column: str) -> Figure:
+    def _mean(self, row: Row, column: str) -> Found:
         parts = []
         for made, metrics in plan.mean_parts("ours_sa" if row.name == "Ours-SA" else "ours"):
             found = self._of_report(made, metrics[column])
             if found.value is None:
                 return found
             parts.append(found.value)
-        return Figure(math.fsum(parts) / len(parts))
+        return Found(math.fsum(parts) / len(parts))
 
-    def missing(self, made: plan.Measurement) -> str:
+    def missing(self, made: Measurement) -> str:
         """How to get a report that is not there."""
         commands = made.evaluate_command(self.runs, str(self.folder))
         if not (pathlib.Path(self.runs) / made.run / "model.json").is_file():

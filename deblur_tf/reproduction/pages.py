@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from deblur_tf.reproduction import plan
 from deblur_tf.reproduction.collect import Results
-from deblur_tf.reproduction.plan import Figure, Table
+from deblur_tf.reproduction.contents import Figure, Table
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; }

@@ -21,7 +21,7 @@ from deblur_tf.evaluation import drawings, grid, pairs, runner
 from deblur_tf.evaluation.report import Report
 from deblur_tf.evaluation.subjects import Restored
 from deblur_tf.inference.deblurrer import Deblurrer
-from deblur_tf.reproduction.plan import Measurement
+from deblur_tf.reproduction.contents import Measurement
 from deblur_tf.training import distribution, run
 
 SIDE = 32  # pixels of a generated picture
@@ -31,7 +31,7 @@ TINY = (
     *("CH = 4", "GUIDE_CH = 2", "PREDICTOR_CH = 4", "RES_BLOCKS = 1", "MIDDLE_BLOCKS = 1"),
     *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 2", "BODY_DTYPE = 'float32'"),
     *("DATASET = 'folder/smoke'", "realblur_j/TfdsPairs.dataset = 'folder/smoke'"),
-    *("Recipe.accumulate = 1", "Recipe.validation_images = 1"),
+    *("Recipe.accumulate = 1", "Recipe.validation_images = 1", "SamplingSettings.steps = 1"),
 )
 NOTE = (
     "A smoke run: networks of a few channels, trained for two steps on generated pictures. "
@@ -71,7 +71,7 @@ def _load(gin_file: str, data: pathlib.Path) -> None:
     text = config.bindings()
     have = set(config.parsed(text))
     wanted = [*TINY, f"DATA_DIR = '{data / 'prepared'}'"]
-    always = ("Recipe.accumulate", "Recipe.validation_images")
+    always = ("Recipe.accumulate", "Recipe.validation_images", "SamplingSettings.steps")
     names = {line: line.split(" = ")[0] for line in wanted}
     config.load([gin_file], [x for x, n in names.items() if n in have or n in always])
 
@@ -87,25 +87,31 @@ class Trainings:
     def __init__(self, folder: pathlib.Path, data: pathlib.Path):
         self.folder = folder
         self.data = data
-        self._alike: dict[str, pathlib.Path] = {}
+        self._alike: dict[str, tuple[pathlib.Path, Deblurrer]] = {}
+        self._models: dict[str, Deblurrer] = {}
 
     def __call__(self, run_name: str) -> Deblurrer:
         """The trained model of a row, by the name of its run."""
-        folder = self.folder / run_name
-        if not (folder / "model.json").exists():
-            _load(f"{run_name}.gin", self.data)
-            recipe = config.build("Recipe")
-            keras.utils.clear_session()
-            model = keras.saving.serialize_keras_object(recipe.model())
-            how = [type(recipe.objective).__name__, config.reference("Recipe.optimizer")]
-            alike = json.dumps([model, *how], sort_keys=True, default=str)
-            if alike in self._alike:
-                shutil.copytree(self._alike[alike], folder)
-            else:
-                code = run.train(run.prepare(recipe, folder, distribution.choose("one")))
-                assert code == 0, run_name
-                self._alike[alike] = folder
-        return Deblurrer.from_pretrained(folder)
+        if run_name not in self._models:
+            self._models[run_name] = self._trained(run_name, self.folder / run_name)
+        return self._models[run_name]
+
+    def _trained(self, run_name: str, folder: pathlib.Path) -> Deblurrer:
+        _load(f"{run_name}.gin", self.data)
+        recipe = config.build("Recipe")
+        keras.utils.clear_session()
+        model = keras.saving.serialize_keras_object(recipe.model())
+        how = [type(recipe.objective).__name__, config.reference("Recipe.optimizer")]
+        alike = json.dumps([model, *how], sort_keys=True, default=str)
+        if alike in self._alike:
+            other, deblurrer = self._alike[alike]
+            shutil.copytree(other, folder)
+            return deblurrer
+        if run.train(run.prepare(recipe, folder, distribution.choose("one"))):
+            raise KeyboardInterrupt
+        deblurrer = Deblurrer.from_pretrained(folder)
+        self._alike[alike] = folder, deblurrer
+        return deblurrer
 
 
 def measure(
@@ -145,10 +151,11 @@ def everything(
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Trains and measures all rows; returns the folders of runs and results.
 
-    What training prints goes to `log.txt`.
+    What training prints goes to `log.txt`; what was in the folder goes.
     """
     runs, results = folder / "runs", folder / "results"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     with (
         open(folder / "log.txt", "a", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
