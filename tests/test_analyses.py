@@ -96,7 +96,7 @@ def test_spaces_of_two_sets(places, tmp_path):
     for row in rows:  # both sides have the same pictures
         assert float(row["FID"]) == pytest.approx(0, abs=1e-6)
     result = run("analyze", "spaces", *sides, "-m", places / "refine", *model[2:], "-o", tmp_path)
-    assert result.returncode == 0  # all features are there already
+    assert result.returncode == 3  # features of another model are not taken
 
 
 @pytest.mark.parametrize(

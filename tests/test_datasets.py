@@ -346,7 +346,7 @@ def test_data_programs(tmp_path, data_dir):
     assert result.returncode == 0, result.stderr
     assert "train: 2 pairs; sizes of 2 looked at: 24x16 (2)" in result.stdout
     with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (3 * 26, 18 + 4 * 18)
+        assert sheet.size == (3 * 98, 18 + 4 * 18)
 
 
 def test_synth_makes_pairs_that_prepare_takes(tmp_path):

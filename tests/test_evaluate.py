@@ -132,6 +132,47 @@ def test_merging_refuses_what_does_not_belong_together(tree, tmp_path):
         merging.merge([tmp_path / "shard1of2", tmp_path / "shard2of2"], tmp_path / "o", [])
     with pytest.raises(UsageError, match="not a finished evaluation"):
         merging.metric_names(tmp_path)
+    with pytest.raises(UsageError, match="is one of the shards"):
+        merging.merge([tmp_path / "shard1of2"], tmp_path / "shard1of2", [])
+    run("evaluate", *arguments, "-o", tmp_path, "--shard=1/4")
+    with pytest.raises(UsageError, match="number of shards"):
+        merging.merge([tmp_path / "shard1of2", tmp_path / "shard1of4"], tmp_path / "o", [])
+
+
+def test_other_pictures_of_the_same_names_are_measured_anew(tree, tmp_path):
+    shutil.copytree(tree / "theirs", tmp_path / "theirs")
+    arguments = ["folders", f"--restored={tmp_path}/theirs", f"--sharp={tree}/test"]
+    arguments += ["--metrics=psnr", "-o", tmp_path / "out"]
+    assert run("evaluate", *arguments).returncode == 0
+    before = float(means(tmp_path / "out")["restored"]["psnr"])
+    assert "done before" in run("evaluate", *arguments).stdout
+    shutil.copy(tree / "test/scene0/sharp/000001.png", tmp_path / "theirs/scene0-000001.png")
+    assert run("evaluate", *arguments).returncode == 0
+    assert float(means(tmp_path / "out")["restored"]["psnr"]) > before
+
+
+def test_one_small_picture_has_no_fid(tree, tmp_path):
+    from tests.test_perceptual import mock_graph
+
+    mock_graph(tmp_path / "classify_image_graph_def.pb")
+    arguments = ["folders", f"--restored={tree}/theirs", f"--sharp={tree}/test", "--limit=1"]
+    arguments += ["--metrics=psnr,fid,kid", f"--metric_weights={tmp_path}", "-o", tmp_path / "o"]
+    result = run("evaluate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "| nan | nan |" in result.stdout
+
+
+def test_names_of_other_layouts(tmp_path):
+    picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    for name in ("a/blur/1.png", "a/blur_gamma/1.png", "s/blur/blur_1.png", "s/gt/gt_1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / name)
+    with pytest.raises(UsageError, match="blur and blur_gamma"):
+        results.find(tmp_path / "a", results.BLURRY)
+    assert list(results.find(f"{tmp_path}/a/blu?", set())) == ["1"]
+    names = [list(results.find(f"{tmp_path}/s/{side}", set())) for side in ("blur", "gt")]
+    assert names == [["1"], ["1"]]
+    assert list(results.find(tmp_path / "s", results.SHARP)) == ["1"]
 
 
 def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path):
@@ -194,11 +235,13 @@ def test_protocols_are_named_and_versioned(name):
 
 def test_usage_errors_of_evaluate_are_one_line(tmp_path):
     for arguments, message in (
-        (["model", "-o", tmp_path], "give --photos"),
+        (["model", "-o", tmp_path], "give one of --photos"),
         (["everything", "-o", tmp_path], "unexpected 'everything'"),
         (["folders", "--sharp=x", "-o", tmp_path], "--restored is missing"),
         (["merge", "-o", tmp_path], "name the folders"),
         (["folders", "--restored=x", "--sharp=y"], "--output is missing"),
+        (["folders", "--steps=3", "-o", tmp_path], "--steps is not of deblur-evaluate folders"),
+        (["model", "--jobs=3", "-o", tmp_path], "--jobs is not of deblur-evaluate model"),
     ):
         result = run("evaluate", *arguments)
         assert result.returncode == 2

@@ -164,7 +164,13 @@ def test_figures_of_other_settings_are_not_taken(tmp_path):
     report = Report(tmp_path, {"seed": 1}, metrics.ALL)
     assert not report.done
     assert report.found == {}
+    assert (tmp_path / "table.md").exists()  # until the other evaluation begins
+    report.start(["blurry", "smoothed", "sample", "sharp"])
     assert not (tmp_path / "table.md").exists()
+    mine = tmp_path / "mine"
+    (mine / "pictures").mkdir(parents=True)
+    with pytest.raises(UsageError, match="has pictures, and no settings.json"):
+        Report(mine, {}, metrics.ALL)
 
 
 def test_a_bad_picture_costs_only_itself(tmp_path):
@@ -187,8 +193,12 @@ def test_a_bad_picture_costs_only_itself(tmp_path):
 def test_a_picture_too_small_for_a_metric_is_named(tmp_path):
     small = pairs.Numbered("dots", 1, "dot {}".format, lambda i: [picture(9, 5, 30)] * 2)
     outcome = evaluate(tmp_path, Perfect(), small)
-    assert outcome.failed == ["dot 0: 30x5 pixels; SSIM needs 11 a side"]
-    assert runner.evaluate(Restored(Perfect()), small, [metrics.PSNR]).failed == []
+    assert outcome.failed == []
+    assert "1 sample pictures have no ssim" in outcome.table
+    assert np.isnan(outcome.means["sample"]["ssim"])
+    assert outcome.means["sample"]["psnr"] > 0
+    alone = runner.evaluate(Restored(Perfect()), small, [metrics.SSIM])
+    assert alone.failed == ["dot 0: 30x5 pixels; SSIM needs 11 a side"]
 
 
 def test_a_picture_without_a_value_is_counted_and_left_out(tmp_path):

@@ -214,7 +214,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
         figures = list(csv.DictReader((tmp_path / "out" / point / "figures.csv").open()))
         assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
     result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
-    assert "3 step(s), beta_max 0.9" in result.stdout
+    assert "3 step(s) of ddpm, beta_max 0.9" in result.stdout
     again = run("evaluate", *settings, "-o", tmp_path / "out")
     assert again.stdout.count("done before with these settings") == 2
     result = run("evaluate", "--gin_file=papers/icdpm/table5/ours.gin", *settings[3:], "-o", "x")

@@ -55,6 +55,12 @@ _N_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
     short_name="n",
 )
+_SAMPLER = flags.DEFINE_string(
+    "sampler", None, "ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun. Default: the model's."
+)
+_ETA = flags.DEFINE_float(
+    "eta", None, "Of ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
+)
 _EXT = flags.DEFINE_enum(
     "ext", "auto", ["auto", "png", "jpg", "webp", "tif"], "Output format; auto: as input."
 )
@@ -83,7 +89,13 @@ def _plan(inputs: Sequence[pathlib.Path], root: pathlib.Path) -> dict[pathlib.Pa
 
 def _sampling(deblurrer: Any) -> Any:
     """The model's settings, but what flags say."""
-    return deblurrer.sampling.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value)
+    from deblur_tf.diffusion import samplers
+
+    found = deblurrer.sampling.but(
+        _STEPS.value, _BETA_MAX.value, _N_SAMPLES.value, _SAMPLER.value, _ETA.value
+    )
+    samplers.named(found.sampler, found.eta)
+    return found
 
 
 def _restore_one(deblurrer: Any, source: pathlib.Path, target: pathlib.Path, label: str) -> None:
@@ -144,8 +156,7 @@ def main(argv: Sequence[str]) -> int:
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     sampling = _sampling(deblurrer)
     print(
-        f"model {_MODEL.value}: {deblurrer.origin}; ddpm, seed {_SEED.value}, "
-        f"{sampling.describe()}",
+        f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {sampling.describe()}",
         flush=True,
     )
     failed, skipped = [], 0

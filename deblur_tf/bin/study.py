@@ -30,7 +30,7 @@ _SEED = flags.DEFINE_integer(
     "seed", 0, "make: of images, crops and sides; score: of the bootstrap."
 )
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "serve: where to listen.")
-_PORT = flags.DEFINE_integer("port", 8000, "serve: where to listen; 0 takes a free port.", 0)
+_PORT = flags.DEFINE_integer("port", 8000, "serve: where to listen; 0 takes a free port.", 0, 65535)
 _ANSWERS = flags.DEFINE_string("answers", None, "score: CSV file in place of a study.")
 _DRAWS = flags.DEFINE_integer("draws", 1000, "score: draws of the bootstrap.", 0)
 
@@ -54,7 +54,14 @@ def _make() -> None:
 def _serve(folder: str) -> None:
     from deblur_tf.study.server import Server
 
-    with Server(folder, _HOST.value, _PORT.value) as server:
+    try:
+        server = Server(folder, _HOST.value, _PORT.value)
+    except OSError as error:
+        raise common.UsageError(
+            f"{_HOST.value}:{_PORT.value}: {error.strerror or error}; another --port may be free, "
+            "0 takes one that is"
+        ) from error
+    with server:
         print(f"http://{_HOST.value}:{server.server_port}/ (Ctrl-C ends)", flush=True)
         server.serve_forever()
 

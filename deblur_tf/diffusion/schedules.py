@@ -141,11 +141,15 @@ class SamplingSettings:
       steps: sampling steps, one network evaluation each.
       beta_max: largest noise variance of a step; None: `inference_beta_max(steps)`.
       n_samples: samples that are averaged.
+      sampler: name of one of `samplers.SAMPLERS`.
+      eta: of the sampler "ddim", see there.
     """
 
     steps: int = 20
     beta_max: float | None = None
     n_samples: int = 1
+    sampler: str = "ddpm"
+    eta: float = 0.0
 
     def __post_init__(self) -> None:
         if self.n_samples < 1:
@@ -163,7 +167,8 @@ class SamplingSettings:
     def describe(self) -> str:
         """One phrase, with a word on steps that are wasted."""
         schedule = self.schedule()
-        text = f"{self.steps} step(s), beta_max {schedule.betas[-1]:g}, {self.n_samples} sample(s)"
+        text = f"{self.steps} step(s) of {self.sampler}, beta_max {schedule.betas[-1]:g}, "
+        text += f"{self.n_samples} sample(s)"
         if schedule.blind_steps:
             text += (
                 f"; {schedule.blind_steps} of the steps see nothing but noise (log-SNR below "
@@ -176,6 +181,8 @@ class SamplingSettings:
         steps: int | None = None,
         beta_max: float | None = None,
         n_samples: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
     ) -> SamplingSettings:
         """These settings with what is given in their place.
 
@@ -187,6 +194,9 @@ class SamplingSettings:
             self.steps if steps is None else steps,
             beta_max,
             self.n_samples if n_samples is None else n_samples,
+            self.sampler if sampler is None else sampler,
+            # Another sampler has no eta unless it is given.
+            (self.eta if sampler in (None, self.sampler) else 0.0) if eta is None else eta,
         )
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from scipy import ndimage
 
 from deblur_tf import image_ops
-from deblur_tf.data.photo_files import read_rgb
-from deblur_tf.errors import ModelError, UsageError
+from deblur_tf.data.photo_files import open_image, read_rgb
+from deblur_tf.errors import DataError, ModelError, UsageError
 from deblur_tf.evaluation import results
+from deblur_tf.evaluation.pairs import digest_of
 from deblur_tf.evaluation.runner import FeatureStore
 from deblur_tf.metrics import distances
 from deblur_tf.metrics.base import Features
@@ -156,11 +157,18 @@ def space_distances(
       on_image: called after each picture.
 
     Raises:
-      UsageError: if pictures are smaller than a patch.
+      DataError: if a picture is smaller than a patch.
+      UsageError: if the model lacks a scale.
     """
-    store = FeatureStore(output)
+    for folder in sides:
+        for path in list(results.find(folder, results.BLURRY).values())[: limit or None]:
+            with open_image(path, path) as image:
+                if image.width < PAPER_PATCH[1] or image.height < PAPER_PATCH[0]:
+                    raise DataError(f"{path}: smaller than a patch of 256x240 pixels")
     make = gin.get_configurable(inception_features)
     names: list[list[str]] = []
+    kinds: list[str] = []
+    store = FeatureStore(output / f"features-{deblurrer.fingerprint()}")
     extractors = {
         (name, k): _renamed(
             make(weights, patch=tuple(n >> k for n in PAPER_PATCH)), f"{name}, x{2**k}"
@@ -171,8 +179,9 @@ def space_distances(
         found = results.find(folder, results.BLURRY)
         chosen = dict(list(found.items())[: limit or None])
         names.append(list(chosen))
+        side = f"{number}-{digest_of(chosen.items())}"
+        kinds.append(side)
         for name, path in chosen.items():
-            side = f"{number}-{pathlib.Path(folder).name}"
             wanted = [s for s, f in extractors.items() if not store.has(f, side, name)]
             if wanted:
                 pictures = _in_spaces(deblurrer, read_rgb(path))
@@ -181,10 +190,7 @@ def space_distances(
             on_image()
     rows = []
     for (name, k), features in extractors.items():
-        sets = [
-            store.rows(features, f"{i}-{pathlib.Path(folder).name}", names[i])
-            for i, folder in enumerate(sides)
-        ]
+        sets = [store.rows(features, side, own) for side, own in zip(kinds, names, strict=True)]
         fid, kid = distances.fid(*sets), 100 * distances.kid_full(*sets)
         rows.append({"name": name, "scale": 2**k, "FID": fid, "KID": kid})
     return rows
@@ -206,11 +212,17 @@ def _in_spaces(deblurrer: Any, blurry: np.ndarray) -> dict[tuple[str, int], np.n
     return {space: np.repeat(x[..., :1], 3, axis=-1) for space, x in found.items()}
 
 
+def _as_printed(row: Mapping[str, Any]) -> dict[str, Any]:
+    aligned = {"psnr": "psnr_aligned", "ssim_matlab": "ssim_aligned"}
+    return {**row, **{name: row[own] for name, own in aligned.items() if own in row}}
+
+
 def mean_of_sets(reports: Sequence[Mapping[str, Any]], kind: str) -> dict[str, float]:
     """Unweighted means over the reports of several test sets (icDPM Table 3).
 
-    Metrics that all have; `kind` of picture, e.g. "sample".
+    Metrics that all have; `kind` of picture, e.g. "sample". Where a set was measured after
+    alignment, PSNR and SSIM are those.
     """
-    rows = [report["means"][kind] for report in reports]
+    rows = [_as_printed(report["means"][kind]) for report in reports]
     shared = [m for m in rows[0] if all(m in row for row in rows)]
     return {m: float(np.mean([float(row[m]) for row in rows])) for m in shared}

@@ -25,7 +25,8 @@ RULES = (
 
 def folder_name(point: SamplingSettings) -> str:
     """Of a point's report."""
-    return f"T{point.steps}_beta{point.beta_max}"
+    sampler = "" if point.sampler == "ddpm" else f"_{point.sampler}"
+    return f"T{point.steps}_beta{point.beta_max}{sampler}"
 
 
 def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
@@ -41,7 +42,10 @@ def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[
                 about = {"kind": kind, "steps": point.steps, "beta_max": point.beta_max}
                 about |= {"n_samples": point.n_samples if kind == "mean" else 1}
                 means = {k: float(v) for k, v in report["means"][kind].items()}
-                found.append({**about, **means, "seconds": report["seconds_a_picture"]})
+                seconds = report["seconds_a_picture"]
+                if seconds is not None and kind == "sample":
+                    seconds /= point.n_samples
+                found.append({**about, **means, "seconds": seconds})
     return found
 
 
@@ -91,7 +95,8 @@ def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
 
     perception = "lpips_alex" if any("lpips_alex" in row for row in found) else "ssim"
     panels = [("psnr", perception), ("seconds", "psnr"), ("seconds", perception)]
-    panels = [p for p in panels if all(all(axis in row for axis in p) for row in found)]
+    found = [row for row in found if row["seconds"] is not None]  # else nothing was measured
+    panels = [p for p in panels if found and all(all(a in row for a in p) for row in found)]
     figure = Figure(figsize=(5 * max(len(panels), 1), 4), layout="constrained")
     axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     names = {"psnr": "PSNR (dB)", "seconds": "seconds a picture", "ssim": "SSIM"}

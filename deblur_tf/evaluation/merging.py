@@ -19,6 +19,7 @@ from deblur_tf.evaluation.report import (
     ROWS,
     SETTINGS_FILE,
     Report,
+    read_figures,
 )
 from deblur_tf.evaluation.runner import FeatureStore, Outcome, summarise
 from deblur_tf.metrics.base import Metric
@@ -61,19 +62,27 @@ def merge(
       UsageError: if a shard is missing or twice, or made with other settings.
     """
     settings = {folder: _read(folder, SETTINGS_FILE) for folder in folders}
+    if pathlib.Path(output).resolve() in {pathlib.Path(f).resolve() for f in folders}:
+        raise UsageError(f"{output}: is one of the shards; choose another output folder")
     shards: dict[int, str | os.PathLike[str]] = {}
-    first = next(iter(settings.values()))
+    first = settings[folders[0]]
     for folder, own in settings.items():
-        index, count = own.get("shard", (0, 0))
-        if own | {"shard": 0} != first | {"shard": 0} or count != first.get("shard", (0, 0))[1]:
-            other = next(k for k in own if k != "shard" and own[k] != first.get(k))
-            raise UsageError(f"{folder}: measured with other settings ({other}) than {folders[0]}")
+        if "shard" not in own:
+            raise UsageError(f"{folder}: is no shard")
+        differing = [k for k in (*own, *first) if k != "shard" and own.get(k) != first.get(k)]
+        if own["shard"][1] != first.get("shard", own["shard"])[1]:
+            differing.append("number of shards")
+        if differing:
+            raise UsageError(
+                f"{folder}: measured with other settings ({differing[0]}) than {folders[0]}"
+            )
+        index, count = own["shard"]
         if index in shards:
             raise UsageError(f"{folder}: the same shard as {shards[index]}")
         shards[index] = folder
     missing = [i for i in range(1, count + 1) if i not in shards]
-    if missing or not count:
-        raise UsageError(f"shards of {count} are missing: {', '.join(map(str, missing)) or 'all'}")
+    if missing:
+        raise UsageError(f"shards of {count} are missing: {', '.join(map(str, missing))}")
     wanted = {name: dict(about) for name, about in first["metrics"].items()}
     if {m.name: json.loads(json.dumps(dict(m.about))) for m in metrics} != wanted:
         raise UsageError(
@@ -83,21 +92,23 @@ def merge(
     last = _read(shards[1], REPORT_FILE)
     subject = _Measured(last["labels"], last["columns"], last["made"])
     kinds = [*last["kinds"]]
-    whole = Report(output, {k: v for k, v in first.items() if k != "shard"}, metrics)
     parts, failed = [], []
     for index in sorted(shards):
         folder = pathlib.Path(shards[index])
         failed += _read(folder, REPORT_FILE)["failed"]
-        part = Report(folder, settings[shards[index]], metrics)
-        parts.append(list(part.start(kinds).items()))
-        for name in (FEATURES, PICTURES, ROWS):
-            if (folder / name).is_dir():
-                shutil.copytree(folder / name, whole.folder / name, dirs_exist_ok=True)
+        found = {n: f for n, f in read_figures(folder).items() if set(f) == set(kinds)}
+        if len(found) != _read(folder, REPORT_FILE)["pictures"]:
+            raise UsageError(f"{folder}: is not finished; give its command again")
+        parts.append(list(found.items()))
     # Shard i of n has pictures i, i + n, ...: back in their order.
     in_order = [item for row in itertools.zip_longest(*parts) for item in row if item]
     found = dict(in_order)
+    whole = Report(output, {k: v for k, v in first.items() if k != "shard"}, metrics)
     whole.found = found
     whole.start(kinds)
+    for folder, name in itertools.product(shards.values(), (FEATURES, PICTURES, ROWS)):
+        if (pathlib.Path(folder) / name).is_dir():
+            shutil.copytree(pathlib.Path(folder) / name, whole.folder / name, dirs_exist_ok=True)
     title = last["title"]
     store = FeatureStore(whole.folder / FEATURES)
     return summarise(subject, found, metrics, store, title, failed, whole)

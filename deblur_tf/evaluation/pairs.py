@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -52,18 +53,32 @@ class PairSet(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Numbered:
-    """A pair set of two functions of a number: one names a pair, the other reads it."""
+    """A pair set of two functions of a number: one names a pair, the other reads it.
+
+    `digest` tells it from others of its kind, see `digest_of`.
+    """
 
     title: str
     count: int
     name: Callable[[int], str]
     read: Callable[[int], tuple[np.ndarray, ...]]
+    digest: str = ""
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Pair:
         return Pair(self.name(index), *self.read(index))
+
+
+def digest_of(files: Iterable[tuple[str, str | os.PathLike[str]]]) -> str:
+    """Tells sets of files apart: of their names, sizes and beginnings, wherever they lie."""
+    found = hashlib.sha256()
+    for name, path in files:
+        with open(path, "rb") as file:
+            start = file.read(65536)
+        found.update(f"{name}\0{os.path.getsize(path)}\0".encode() + start)
+    return found.hexdigest()[:16]
 
 
 def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
@@ -96,7 +111,8 @@ def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0) -> Numbered:
         for path, stem in zip(photos.paths, stems, strict=True)
     ]
     title = "photos under synthetic camera shake"
-    return Numbered(title, len(names), names.__getitem__, read)
+    digest = digest_of(zip(names, photos.paths, strict=True))
+    return Numbered(title, len(names), names.__getitem__, read, digest)
 
 
 def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
@@ -111,7 +127,9 @@ def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
         blurry, sharp = found[index].read()
         return centre_crop(blurry, crop), centre_crop(sharp, crop)
 
-    return Numbered(f"pairs of {root}", len(found), lambda index: found[index].id, read)
+    files = [(pair.id, path) for pair in found for path in (pair.blurry, pair.sharp)]
+    title = f"pairs of {root}"
+    return Numbered(title, len(found), lambda index: found[index].id, read, digest_of(files))
 
 
 def prepared(

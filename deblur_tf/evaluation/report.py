@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from deblur_tf.errors import UsageError
 from deblur_tf.evaluation.sheets import picture_sheet, stacked, titled
 from deblur_tf.files import replacing, write_text
 from deblur_tf.metrics.base import Metric, PerImage
@@ -33,6 +34,8 @@ SETTINGS_FILE, FIGURES_FILE, REPORT_FILE = "settings.json", "figures.csv", "repo
 TABLE_FILE, SHEET_FILE, FAILED_FILE = "table.md", "sheet.png", "failed.txt"
 FEATURES, PICTURES, ROWS = "features", "pictures", "rows"
 SECONDS = "seconds"
+FILES = (TABLE_FILE, SHEET_FILE, REPORT_FILE, FIGURES_FILE, FAILED_FILE)
+FOLDERS = (FEATURES, PICTURES, ROWS)
 
 
 class Report:
@@ -61,35 +64,38 @@ class Report:
         self.sheet_rows = sheet_rows
         self.save = save
         self._columns = [m.name for m in metrics if isinstance(m, PerImage)]
-        text = json.dumps(self.settings, indent=1, sort_keys=True) + "\n"
-        same = _read(self.folder / SETTINGS_FILE) == text
-        if not same:
-            for name in (TABLE_FILE, SHEET_FILE, REPORT_FILE, FIGURES_FILE, FAILED_FILE):
-                (self.folder / name).unlink(missing_ok=True)
-            for name in (FEATURES, PICTURES, ROWS):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-            write_text(self.folder / SETTINGS_FILE, text)
-        self.found = self._found()
-        done = (self.folder / TABLE_FILE).exists() and not (self.folder / FAILED_FILE).exists()
-        self.done = done and all(map(self._is_kept, self.found))
+        self._text = json.dumps(self.settings, indent=1, sort_keys=True) + "\n"
+        before = _read(self.folder / SETTINGS_FILE)
+        if before is None:
+            self._refuse_foreign_files()
+        self._same = before == self._text
+        self.found = read_figures(self.folder) if self._same else {}
+        done = (self.folder / REPORT_FILE).exists() and not (self.folder / FAILED_FILE).exists()
+        self.done = self._same and done and all(map(self._is_kept, self.found))
 
-    def _found(self) -> dict[str, Figures]:
-        """Figures of pictures by name, in the order in which they were measured."""
-        found: dict[str, Figures] = {}
-        if (self.folder / FIGURES_FILE).exists():
-            with open(self.folder / FIGURES_FILE, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    if row.get(SECONDS):  # the last column: not cut short by a kill
-                        kinds = found.setdefault(row["image"], {})
-                        kinds[row["kind"]] = {
-                            name: float(value)
-                            for name, value in row.items()
-                            if value and name not in ("image", "kind")
-                        }
-        return found
+    def _refuse_foreign_files(self) -> None:
+        """What an evaluation would replace must be an evaluation's."""
+        for name in (*FILES, *FOLDERS):
+            if (self.folder / name).exists():
+                raise UsageError(
+                    f"{self.folder}: has {name}, and no {SETTINGS_FILE} of an evaluation; choose "
+                    "another output folder"
+                )
 
     def start(self, kinds: Sequence[str]) -> dict[str, Figures]:
-        """Begins `figures.csv` with what is whole of an earlier evaluation; returns it."""
+        """Begins `figures.csv` with what is whole of an earlier evaluation; returns it.
+
+        What was made with other settings goes.
+        """
+        if not self._same:
+            for name in FILES:
+                (self.folder / name).unlink(missing_ok=True)
+            for name in FOLDERS:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            write_text(self.folder / SETTINGS_FILE, self._text)
+            self._same = True
+        for name in (TABLE_FILE, REPORT_FILE):  # which say that it is finished
+            (self.folder / name).unlink(missing_ok=True)
         kept = {n: f for n, f in self.found.items() if set(f) == set(kinds) and self._is_kept(n)}
         lines = io.StringIO()
         csv.writer(lines).writerow(["image", "kind", *self._columns, SECONDS])
@@ -103,7 +109,7 @@ class Report:
 
     def _write(self, file: IO[str], name: str, figures: Figures) -> None:
         for kind, row in figures.items():
-            cells = ("" if m not in row else f"{row[m]:.6f}" for m in (*self._columns, SECONDS))
+            cells = ("" if m not in row else repr(float(row[m])) for m in (*self._columns, SECONDS))
             csv.writer(file).writerow([name, kind, *cells])
 
     def add(
@@ -158,10 +164,31 @@ class Report:
         write_text(self.folder / TABLE_FILE, table + "\n")
 
 
+def read_figures(folder: pathlib.Path) -> dict[str, Figures]:
+    """Figures of pictures by name, in the order in which they were measured."""
+    found: dict[str, Figures] = {}
+    if (folder / FIGURES_FILE).exists():
+        with open(folder / FIGURES_FILE, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row.get(SECONDS):  # the last column: not cut short by a kill
+                    kinds = found.setdefault(row["image"], {})
+                    kinds[row["kind"]] = {
+                        name: float(value)
+                        for name, value in row.items()
+                        if value and name not in ("image", "kind")
+                    }
+    return found
+
+
 def file_name(name: str) -> str:
-    """A name without characters that a file cannot have."""
-    safe = re.sub(r"[^\w.-]", "_", name)
-    return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"
+    """A name as that of a file: the same, but for characters that a file cannot have.
+
+    One that is too long keeps its end, and gets a checksum.
+    """
+    safe = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "-", name).strip("-")
+    if len(safe.encode()) > 200:
+        safe = f"{safe[-100:]}-{zlib.crc32(name.encode()):08x}"
+    return safe
 
 
 def plain(value: Any) -> Any:

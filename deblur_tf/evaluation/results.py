@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from deblur_tf.data.folders import LAYOUTS
 from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.data.photos import list_images
 from deblur_tf.errors import DataError, UsageError
-from deblur_tf.evaluation.pairs import Numbered
+from deblur_tf.evaluation.pairs import Numbered, digest_of
 
 # Names of folders that say which side a picture is of, and are no part of its name.
 BLURRY = {*(blurry for blurry, _ in LAYOUTS), "blur_gamma"}
@@ -35,18 +36,19 @@ def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Pa
       UsageError: if it is not clear which of several sides are meant.
     """
     where = str(where)
-    folders = sorted(glob.glob(where)) if glob.has_magic(where) else [where]
-    fixed = where[: where.index("*")] if "*" in where else where
-    root = pathlib.Path(fixed if pathlib.Path(fixed).is_dir() else os.path.dirname(fixed))
+    pattern = glob.has_magic(where) and not os.path.isdir(where)
+    folders = sorted(glob.glob(where)) if pattern else [where]
+    root = pathlib.Path(os.path.dirname(re.split(r"[*?[]", where)[0]) if pattern else where)
     paths = [path for one in folders for path in list_images(one)]
     if not paths:
         raise DataError(f"{where}: no pictures there")
     relative = [path.relative_to(root).with_suffix("").parts for path in paths]
     named = [{part.lower() for part in parts[:-1]} & (BLURRY | SHARP) for parts in relative]
-    if any(named) and "*" not in where:
+    if any(named) and not pattern:
         found = set().union(*named)
-        if sides & found:
-            keep = [bool(here & sides) for here in named]
+        if len(sides & found) == 1:
+            (side,) = sides & found
+            keep = [side in here for here in named]
             paths = [p for p, k in zip(paths, keep, strict=True) if k]
             relative = [r for r, k in zip(relative, keep, strict=True) if k]
         elif len(found) > 1:
@@ -56,7 +58,8 @@ def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Pa
     result: dict[str, pathlib.Path] = {}
     for path, parts in zip(paths, relative, strict=True):
         name = "-".join(p for p in parts[:-1] if p.lower() not in BLURRY | SHARP)
-        name = f"{name}-{parts[-1]}" if name else parts[-1]
+        last = re.sub(r"^(blur|gt)_", "", parts[-1])  # RealBlur's own names
+        name = f"{name}-{last}" if name else last
         if (other := result.setdefault(name, path)) != path:
             raise DataError(f"{other} and {path} have one name; remove one of them")
     return result
@@ -97,7 +100,8 @@ def folders(
                 raise DataError(f"{file} and {files[1]} differ in size: {sizes}")
         return images[2] if blurry else None, images[1], images[0]
 
-    return Numbered(f"pictures of {restored}", len(names), names.__getitem__, read)
+    digest = digest_of((name, side[name]) for side in sides for name in names)
+    return Numbered(f"pictures of {restored}", len(names), names.__getitem__, read, digest)
 
 
 def _refuse_differences(sides: Sequence[dict[str, pathlib.Path]], labels: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
+import importlib
 import math
 import pathlib
 import platform
@@ -127,10 +127,10 @@ def evaluate(
     found: dict[str, Figures] = {}
     with _features_folder(report) as folder:
         store = FeatureStore(folder)
-        todo = []
+        todo = []  # features are written before figures: who has these has those
         for index in shard.of(min(limit or len(pairs), len(pairs))):
             name = pairs.name(index)
-            if name in known and _has_features(store, metrics, kinds, name):
+            if name in known:
                 found[name] = known[name]
             else:
                 todo.append(index)
@@ -183,6 +183,8 @@ def _in_order(fn: Callable[[int], Any], items: Sequence[int], jobs: int) -> Iter
 
 def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, name: str) -> Figures:
     figures: Figures = {}
+    height, width = images[SHARP].shape[:2]
+    metrics = [m for m in metrics if isinstance(m, PerImage) or m.fits(height, width)]
     for kind, image in images.items():
         figures[kind] = {
             metric.name: _measured(metric, image, images[SHARP])
@@ -197,17 +199,21 @@ def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, nam
 
 def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
     """NaN where a picture has no value: it is left out of the mean, and counted."""
+    if min(sharp.shape[:2]) < metric.min_side:
+        return math.nan
     try:
         return metric.measure(image, sharp)
     except DataError:
         return math.nan
 
 
-def _has_features(
-    store: FeatureStore, metrics: Sequence[Metric], kinds: Sequence[str], name: str
-) -> bool:
-    wanted = [metric.features for metric in metrics if isinstance(metric, OfSets)]
-    return all(store.has(features, kind, name) for features in wanted for kind in kinds)
+def _distance(metric: OfSets, store: FeatureStore, kind: str, names: Sequence[str]) -> float:
+    """Of the pictures that have features; NaN where they are too few."""
+    have = [name for name in names if store.has(metric.features, kind, name)]
+    try:
+        return metric.distance(*(store.rows(metric.features, k, have) for k in (kind, SHARP)))
+    except DataError:
+        return math.nan
 
 
 def summarise(
@@ -242,9 +248,8 @@ def summarise(
                 row[metric.name] = math.fsum(whole) / len(whole) if whole else math.nan
                 if len(whole) < len(values):
                     without[kind][metric.name] = len(values) - len(whole)
-            elif kind != SHARP and found:
-                sets = (store.rows(metric.features, k, list(found)) for k in (kind, SHARP))
-                row[metric.name] = metric.distance(*sets)
+            elif kind != SHARP:
+                row[metric.name] = _distance(metric, store, kind, sorted(found))
     labels = dict(subject.labels)
     if means[SHARP]:
         labels[SHARP] = "sharp"
@@ -274,20 +279,18 @@ def summarise(
 
 def versions() -> dict[str, str]:
     """Of what figures depend on."""
-    names = ("numpy", "scipy", "scikit-image", "pillow", "keras")
-    found = {name: importlib.metadata.version(name) for name in names}
-    backend = keras.backend.backend()
-    found[backend] = importlib.metadata.version(backend)
+    names = ("numpy", "scipy", "skimage", "PIL", "keras", keras.backend.backend())
+    found = {name: importlib.import_module(name).__version__ for name in names}
     return {"deblur_tf": deblur_tf.__version__, "python": platform.python_version(), **found}
 
 
 def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:
-    """Raises DataError if a metric cannot measure so small a picture."""
+    """Raises DataError if no metric can measure so small a picture."""
     height, width = pair.sharp.shape[:2]
-    largest = max(metrics, key=lambda metric: metric.min_side)
-    if min(height, width) < largest.min_side:
+    least = min(metrics, key=lambda metric: metric.min_side)
+    if min(height, width) < least.min_side:
         raise DataError(
-            f"{pair.name}: {width}x{height} pixels; {largest.label} needs {largest.min_side} a side"
+            f"{pair.name}: {width}x{height} pixels; {least.label} needs {least.min_side} a side"
         )
 
 

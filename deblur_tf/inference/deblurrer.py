@@ -14,6 +14,7 @@ from PIL import Image
 from deblur_tf import image_ops
 from deblur_tf.arrays import named_variables, values_of
 from deblur_tf.data.photo_files import read_rgb
+from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import NonFiniteError
 from deblur_tf.model_folders import DEFAULT_MODEL
@@ -43,7 +44,7 @@ class Deblurrer:
         self.model = model
         self.origin = origin
         self.sampling = sampling
-        self._restoration = Restoration(model)
+        self._restorations: dict[tuple[str, float], Restoration] = {}
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Deblurrer:
@@ -61,9 +62,16 @@ class Deblurrer:
             digest = zlib.crc32(value.tobytes(), zlib.crc32(name.encode(), digest))
         return f"{digest:08x}"
 
+    def _with(self, sampling: SamplingSettings) -> Restoration:
+        """The restoration by a sampler; what it compiled is kept."""
+        key = sampling.sampler, sampling.eta
+        if key not in self._restorations:
+            self._restorations[key] = Restoration(self.model, samplers.named(*key))
+        return self._restorations[key]
+
     def prepare(self, blurry: np.ndarray, seed: int = 0) -> Prepared:
         """What the model knows of an image before sampling: uint8 [H, W, 3]."""
-        return self._restoration.prepare(
+        return self._with(self.sampling).prepare(
             image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
         )
 
@@ -74,6 +82,8 @@ class Deblurrer:
         beta_max: float | None = None,
         seed: int = 0,
         n_samples: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Several samples of one image; the guidance is computed once.
@@ -87,6 +97,8 @@ class Deblurrer:
             another number of steps one that is fitted to it.
           seed: any 64-bit integer.
           n_samples: how many; None: the model's.
+          sampler: name of one of `samplers.SAMPLERS`; None: the model's.
+          eta: of the sampler "ddim".
           on_step: called after each step with the number of steps done, which
             reaches n_samples * steps.
 
@@ -100,8 +112,8 @@ class Deblurrer:
         blurry = np.asarray(blurry)
         if blurry.dtype != np.uint8 or blurry.ndim != 3 or blurry.shape[-1] != 3:
             raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
-        sampling = self.sampling.but(steps, beta_max, n_samples)
-        schedule = sampling.schedule()
+        sampling = self.sampling.but(steps, beta_max, n_samples, sampler, eta)
+        schedule, restoration = sampling.schedule(), self._with(sampling)
         prepared = self.prepare(blurry, seed)
         result = []
         for i in range(sampling.n_samples):
@@ -110,7 +122,7 @@ class Deblurrer:
                 on_step(before + done)
 
             keys = sample_keys(seed, [i])
-            sample = self._restoration.sample(
+            sample = restoration.sample(
                 prepared, keys, schedule, None if on_step is None else progress
             )
             sample = ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0))
@@ -130,6 +142,8 @@ class Deblurrer:
         beta_max: float | None = None,
         seed: int = 0,
         n_samples: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.
@@ -137,7 +151,7 @@ class Deblurrer:
         Args:
           image: a path, a PIL image, or an array: uint8 [0, 255] or float
             [0, 1], [H, W, 3] or [B, H, W, 3].
-          steps, beta_max, seed, n_samples, on_step: see `samples`.
+          steps, beta_max, seed, n_samples, sampler, eta, on_step: see `samples`.
 
         Returns:
           The same kind and size: a PIL image for a path or PIL image, else an
@@ -149,7 +163,7 @@ class Deblurrer:
         """
 
         def one(pixels: np.ndarray) -> np.ndarray:
-            found = self.samples(pixels, steps, beta_max, seed, n_samples, on_step)
+            found = self.samples(pixels, steps, beta_max, seed, n_samples, sampler, eta, on_step)
             return mean_image(found)
 
         if isinstance(image, Image.Image):
@@ -158,7 +172,10 @@ class Deblurrer:
             return Image.fromarray(one(read_rgb(image)))
         if image.ndim == 4:
             return np.stack(
-                [self.restore(i, steps, beta_max, seed, n_samples, on_step) for i in image]
+                [
+                    self.restore(i, steps, beta_max, seed, n_samples, sampler, eta, on_step)
+                    for i in image
+                ]
             )
         if np.issubdtype(image.dtype, np.floating):
             pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -62,6 +62,7 @@ class OfSets:
       features: of a picture; metrics that share them compute them once.
       distance: of two sets, each a sequence of `Features.of`, which reads an item when
         it is asked for, so that a set of any size can be streamed.
+      patch: height and width of what features are of: the smallest picture.
       The others are those of `PerImage`.
     """
 
@@ -70,9 +71,18 @@ class OfSets:
     digits: int
     features: Features
     distance: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], float]
+    patch: tuple[int, int] = (1, 1)
     better: Better = "lower"
-    min_side: int = 1
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def min_side(self) -> int:
+        """The smaller side of a patch."""
+        return min(self.patch)
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether a picture has a patch."""
+        return height >= self.patch[0] and width >= self.patch[1]
 
 
 Metric = PerImage | OfSets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -35,16 +36,18 @@ def read_tensors(path: str | os.PathLike[str]) -> Arrays:
     if path.suffix == ".npz":
         return read_npz(path)
     if path.suffix != ".safetensors":
+        code = (
+            "import torch; from safetensors.torch import save_file; d = "
+            f"torch.load({str(path)!r}, map_location='cpu', weights_only=True); save_file("
+            f"{{k: v.float().contiguous() for k, v in d.items()}}, {path.stem + '.safetensors'!r})"
+        )
         raise DataError(
             f"{path}: only .safetensors and .npz are read, since opening other kinds can run "
-            'code that lies in them. Where PyTorch is installed: python -c "import torch; from '
-            "safetensors.torch import save_file; d = torch.load("
-            f"'{path}', map_location='cpu', weights_only=True); "
-            f"save_file({{k: v.contiguous() for k, v in d.items()}}, '{path.stem}.safetensors')\""
+            f"code that lies in them. Where PyTorch is installed: python -c {shlex.quote(code)}"
         )
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
@@ -124,14 +127,14 @@ def write_lpips(
     trunk: str | os.PathLike[str],
     heads: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Writes `lpips_<net>_v0.1.npz`; returns its path."""
+    """Writes `lpips_<net>_v0.1.npz`; returns its path, raises as the function above."""
     path = folder / lpips.FILES[net].name
     write_npz(path, lpips_arrays(net, trunk, heads))
     return path
 
 
 def write_inception(folder: pathlib.Path, trunk: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes `inception_2015.npz`; returns its path."""
+    """Writes `inception_2015.npz`; returns its path, raises as the function above."""
     path = folder / fid.FILES[0].name
     write_npz(path, inception_arrays(trunk))
     return path
@@ -160,6 +163,10 @@ def write_niqe(
 
     pristine = niqe.fit(large(), color)
     path = folder / niqe.FILE.name
-    arrays = {"mu_pris_param": pristine.mean[None], "cov_pris_param": pristine.covariance}
+    arrays = {
+        "mu_pris_param": pristine.mean[None],
+        "cov_pris_param": pristine.covariance,
+        "color": np.array(color),
+    }
     write_npz(path, arrays)
     return path

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deblur_tf.errors import DataError
+
 # Features of a picture, [N, D] each.
 Sets = Sequence[np.ndarray]
 CHUNK = 2048  # vectors that are compared at once
@@ -18,7 +20,7 @@ def moments(rows: Sets) -> tuple[np.ndarray, np.ndarray]:
     Sums are taken about the first vector, so that a large mean costs no digits.
 
     Raises:
-      ValueError: for fewer than two vectors.
+      DataError: for fewer than two vectors.
     """
     count, total, squares, origin = 0, 0.0, 0.0, None
     for some in rows:
@@ -27,7 +29,7 @@ def moments(rows: Sets) -> tuple[np.ndarray, np.ndarray]:
         x = some.astype(np.float64) - origin
         count, total, squares = count + len(x), total + x.sum(0), squares + x.T @ x
     if count < 2:
-        raise ValueError(f"{count} vectors; a covariance needs two")
+        raise DataError(f"{count} vectors; a covariance needs two")
     mean = total / count
     return origin + mean, (squares - count * np.outer(mean, mean)) / (count - 1)
 
@@ -86,7 +88,7 @@ def _within(rows: Sets) -> tuple[int, float]:
         total += own.sum() - np.trace(own)
         total += sum(2 * kernel(x, y).sum() for y in itertools.islice(_chunks(rows), i))
     if count < 2:
-        raise ValueError(f"{count} vectors; KID needs two")
+        raise DataError(f"{count} vectors; KID needs two")
     return count, total / (count * (count - 1))
 
 
@@ -97,7 +99,7 @@ def kid_blocks(a: Sets, b: Sets, size: int = 1024, seed: int = 0) -> float:
     """
     x, y = _shuffled(a, seed), _shuffled(b, seed + 1)
     if len(x) != len(y):
-        raise ValueError(f"blocks need sets of one size, not {len(x)} and {len(y)}")
+        raise DataError(f"blocks need sets of one size, not {len(x)} and {len(y)}")
     count = -(-len(x) // size)
     blocks = zip(np.array_split(x, count), np.array_split(y, count), strict=True)
     return float(np.mean([kid_full([p], [q]) for p, q in blocks]))
@@ -105,6 +107,8 @@ def kid_blocks(a: Sets, b: Sets, size: int = 1024, seed: int = 0) -> float:
 
 def kid_subsets(a: Sets, b: Sets, size: int = 1000, subsets: int = 100, seed: int = 0) -> float:
     """Mean over random subsets without replacement, as Binkowski et al.; in memory."""
+    if not len(a) or not len(b):
+        raise DataError("no vectors")
     x, y = np.concatenate(list(a)), np.concatenate(list(b))
     size = min(size, len(x), len(y))
     rng = np.random.default_rng(seed)
@@ -116,4 +120,6 @@ def kid_subsets(a: Sets, b: Sets, size: int = 1000, subsets: int = 100, seed: in
 
 
 def _shuffled(rows: Sets, seed: int) -> np.ndarray:
+    if not len(rows):
+        raise DataError("no vectors")
     return np.random.default_rng(seed).permutation(np.concatenate(list(rows)))

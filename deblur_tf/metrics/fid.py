@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import typing
 from collections.abc import Callable
 from typing import Literal
 
@@ -70,6 +71,10 @@ def inception_features(
     Raises:
       UnavailableError: without weights.
     """
+    if resize not in typing.get_args(Resize):
+        raise ConfigError(
+            f"inception_features.resize: no {resize!r}; there are legacy_tf, half_pixel"
+        )
     path = find(FILES, weights)
     extractor = _extractor(str(path), resize)
     about = {"file": path.name, "sha256": sha256(path), "patch": list(patch), "resize": resize}
@@ -80,15 +85,15 @@ def inception_features(
 def fid(weights: str | os.PathLike[str] | None = None) -> OfSets:
     """Frechet inception distance as a metric; see `inception_features`."""
     found = gin.get_configurable(inception_features)(weights)
-    side = max(found.about["patch"])
-    return OfSets("fid", "FID", 2, found, distances.fid, min_side=side, about=found.about)
+    patch = tuple(found.about["patch"])
+    return OfSets("fid", "FID", 2, found, distances.fid, patch, about=found.about)
 
 
 @configurable
 def kid(
     weights: str | os.PathLike[str] | None = None,
     estimator: Estimator = "full",
-    size: int = 1000,
+    size: int | None = None,
     subsets: int = 100,
     seed: int = 0,
 ) -> OfSets:
@@ -98,14 +103,16 @@ def kid(
       weights: folder of metric weights.
       estimator: "full" over all pairs of patches; "blocks" of about `size`; `subsets`
         random ones of `size`. All have the same expectation.
-      size: see there.
+      size: see there; None: 1024 for blocks, 1000 for subsets, as usual.
       subsets: see there.
       seed: of blocks and subsets.
     """
     estimators = {
         "full": distances.kid_full,
-        "blocks": functools.partial(distances.kid_blocks, size=size, seed=seed),
-        "subsets": functools.partial(distances.kid_subsets, size=size, subsets=subsets, seed=seed),
+        "blocks": functools.partial(distances.kid_blocks, size=size or 1024, seed=seed),
+        "subsets": functools.partial(
+            distances.kid_subsets, size=size or 1000, subsets=subsets, seed=seed
+        ),
     }
     if estimator not in estimators:
         raise ConfigError(f"kid.estimator: no {estimator!r}; there are {', '.join(estimators)}")
@@ -120,6 +127,6 @@ def kid(
         2,
         found,
         lambda a, b: 1000 * chosen(a, b),
-        min_side=max(found.about["patch"]),
+        patch=tuple(found.about["patch"]),
         about=about,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import typing
 from collections.abc import Iterable
 from typing import Literal
 
@@ -16,9 +17,9 @@ from scipy import ndimage
 from scipy.special import gamma
 
 from deblur_tf.arrays import read_npz
-from deblur_tf.errors import DataError
+from deblur_tf.errors import ConfigError, DataError
 from deblur_tf.metrics.base import PerImage, check
-from deblur_tf.metrics.weights import WeightFile, find, sha256
+from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
 from deblur_tf.registry import configurable
 
 FILE = WeightFile(
@@ -154,7 +155,7 @@ def _statistics(rows: np.ndarray) -> Pristine:
 
 
 def distance(image: np.ndarray, pristine: Pristine, color: Color = "gray") -> float:
-    """NIQE (eq. 10) of a picture, uint8 [H, W, 3]; NaN for one without texture."""
+    """NIQE (eq. 10) of a picture, uint8 [H, W, 3]; NaN for one without texture, or of one block."""
     found = _statistics(features(luminance(image, color))[0])
     if np.isnan(found.mean).any():
         return float("nan")
@@ -189,9 +190,16 @@ def niqe(weights: str | os.PathLike[str] | None = None, color: Color = "gray") -
 
     Raises:
       UnavailableError: without the statistics of pristine photographs.
+      ConfigError: if they are of another luminance.
     """
+    if color not in typing.get_args(Color):
+        raise ConfigError(f"niqe.color: no {color!r}; there are gray and y")
     path = find(FILE, weights)
     arrays = read_npz(path)
+    shapes = {"mu_pris_param": (1, 36), "cov_pris_param": (36, 36)}
+    check_arrays({n: a for n, a in arrays.items() if n in shapes}, shapes, path)
+    if "color" in arrays and str(arrays["color"]) != color:
+        raise ConfigError(f"{path}: statistics of {arrays['color']}; niqe.color is {color}")
     pristine = Pristine(arrays["mu_pris_param"].reshape(-1), arrays["cov_pris_param"])
     return PerImage(
         "niqe",

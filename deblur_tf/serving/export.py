@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 
 from deblur_tf import image_ops
+from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings, Schedule
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
@@ -30,13 +31,13 @@ class ExportedSampler(tf.Module):
 
     Args:
       model: as for `Restoration`; its current weights are exported.
-      sampling: its settings: with as many steps, their beta_max is used.
+      sampling: its settings: their sampler, and with as many steps their beta_max, is used.
     """
 
     def __init__(self, model: Restorer, sampling: SamplingSettings = DEFAULT_SAMPLING):
         super().__init__(name="deblur_sampler")
         self._sampling = sampling
-        self._restoration = Restoration(model)
+        self._restoration = Restoration(model, samplers.named(sampling.sampler, sampling.eta))
         # Only the variables are saved: a Keras model kept here would be traced
         # by itself as well.
         self._weights = [variable.value for variable in model.variables]

@@ -8,7 +8,7 @@ import pathlib
 import sqlite3
 from collections.abc import Iterator
 
-from deblur_tf.errors import UsageError
+from deblur_tf.errors import SaveError, UsageError
 
 ANSWERS_FILE = "answers.sqlite"
 _TABLE = """create table if not exists answers (
@@ -39,6 +39,8 @@ class Answers:
             with contextlib.closing(connection), connection:
                 connection.execute("pragma synchronous = full")
                 yield connection
+        except sqlite3.OperationalError as error:  # locked, or no room on the disk
+            raise SaveError(f"{self.path}: cannot be written ({error})") from error
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.path}: not a file of answers ({error})") from error
 

@@ -61,12 +61,15 @@ def read_csv(path: str | os.PathLike[str]) -> Ratings:
       DataError: naming the line, if a column is missing or empty.
     """
     rows = []
-    with open(path, newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), 2):
-            found = tuple(row.get(k) for k in ("rater", "image", "winner", "loser"))
-            if not all(found):
-                raise DataError(f"{path}, line {line}: needs rater, image, winner and loser")
-            rows.append(found)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            for line, row in enumerate(csv.DictReader(file), 2):
+                found = tuple(row.get(k) for k in ("rater", "image", "winner", "loser"))
+                if not all(found) or found[2] == found[3]:
+                    raise DataError(f"{path}, line {line}: needs rater, image, winner and loser")
+                rows.append(found)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8") from error
     return _numbered(rows, tuple(sorted({m for row in rows for m in row[2:]})))
 
 

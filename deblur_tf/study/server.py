@@ -34,7 +34,11 @@ class Visits:
         self.files = {f for c in self.study.comparisons for f in (c.left_file, c.right_file)}
 
     def next(self, rater: str, again: int | None = None) -> dict[str, Any]:
-        """The next comparison without an answer, or `again`, as the page wants it."""
+        """The next comparison without an answer, or `again`, as the page wants it.
+
+        Raises:
+          Refused: if there is no such comparison, or no name.
+        """
         self._check(rater)
         order = design.order(self.study, rater)
         given = self.answers.of(rater)
@@ -52,7 +56,11 @@ class Visits:
         return about | files | {"comparison": shown.id}
 
     def answer(self, body: Any) -> dict[str, Any]:
-        """Keeps an answer; returns what comes next."""
+        """Keeps an answer; returns what comes next.
+
+        Raises:
+          Refused: for anything but a name, a comparison and a winner.
+        """
         if not isinstance(body, dict):
             raise Refused("not an answer")
         rater, comparison, winner = (body.get(k) for k in ("rater", "comparison", "winner"))
@@ -72,7 +80,20 @@ class Visits:
 class Handler(BaseHTTPRequestHandler):
     """Answers the page's requests; `server.visits` is a `Visits`."""
 
+    timeout = 30  # seconds that a request may take to arrive
+
+    def _is_foreign(self) -> bool:
+        """Whether another site's name leads here: its pages must not read or answer."""
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        local = self.server.server_address[0] == "127.0.0.1"
+        if local and host not in ("127.0.0.1", "localhost"):
+            self._send(b'{"error": "wrong host"}', "application/json", HTTPStatus.FORBIDDEN)
+            return True
+        return False
+
     def do_GET(self) -> None:  # noqa: N802
+        if self._is_foreign():
+            return
         url = urllib.parse.urlsplit(self.path)
         if url.path == "/":
             page = resources.files("deblur_tf.study") / "page.html"
@@ -80,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/next":
             query = urllib.parse.parse_qs(url.query)
             again = query.get("again", [""])[0]
-            number = int(again) if again.isdigit() else None
+            number = int(again) if again.isdecimal() and len(again) < 10 else None
             self._json(lambda: self.server.visits.next(query.get("rater", [""])[0], number))
         elif url.path.removeprefix("/pictures/") in self.server.visits.files:
             path = self.server.folder / design.PICTURES / url.path.removeprefix("/pictures/")
@@ -104,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused("not JSON") from error
             return self.server.visits.answer(body)
 
-        self._json(answer)
+        if not self._is_foreign():
+            self._json(answer)
 
     def _json(self, make: Any) -> None:
         try:

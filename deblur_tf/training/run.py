@@ -34,6 +34,7 @@ FREE = (
     *("Recipe.checkpoint_every", "Recipe.keep_checkpoints", "Recipe.validation_images"),
     *("Recipe.accumulate", "Recipe.steps_per_call", "Recipe.jit_compile", "Recipe.sampling"),
     *("SamplingSettings.steps", "SamplingSettings.beta_max", "SamplingSettings.n_samples"),
+    *("SamplingSettings.sampler", "SamplingSettings.eta"),
     *("PairGenerator.photos", "DevicePairs.photos", "TfdsPairs.data_dir", "adam.decay_steps"),
     *("TfdsPairs.cache_bytes", "adamw.decay_steps"),
 )
