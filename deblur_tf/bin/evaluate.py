@@ -168,7 +168,13 @@ class _Metrics:
         self.missing[name] = why
 
 
-def _run(folder: pathlib.Path, settings: dict[str, Any], chosen: _Metrics, **arguments: Any) -> Any:
+def _run(
+    folder: pathlib.Path,
+    settings: dict[str, Any],
+    notes: dict[str, Any],
+    chosen: _Metrics,
+    **arguments: Any,
+) -> Any:
     """An evaluation with a progress bar; None if it was done before."""
     from tqdm import tqdm
 
@@ -178,7 +184,7 @@ def _run(folder: pathlib.Path, settings: dict[str, Any], chosen: _Metrics, **arg
     if shard.count > 1:
         folder /= f"shard{shard.index}of{shard.count}"
         settings = settings | {"shard": [shard.index, shard.count]}
-    results = report.Report(folder, settings, chosen.found, save=_SAVE.value)
+    results = report.Report(folder, settings, chosen.found, save=_SAVE.value, notes=notes)
     if results.done:
         print(f"{folder}: done before with these settings", flush=True)
         return None
@@ -244,7 +250,8 @@ def _model() -> Iterator[Any]:
             "metrics": chosen.settings,
         }
         subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
-        outcome = _run(folder, settings, chosen, subject=subject, pairs=pairs, size=size)
+        notes = {"model": deblurrer.origin, "note": protocol.note}
+        outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, size=size)
         if outcome:
             print(f"{point.describe()}\n{outcome.table}", flush=True)
             yield outcome
@@ -272,7 +279,8 @@ def _folders() -> Iterator[Any]:
     subject = subjects.Found(bool(_BLURRY.value))
     jobs = _JOBS.value or min(8, len(os.sched_getaffinity(0)))
     folder = pathlib.Path(_OUTPUT.value)
-    outcome = _run(folder, settings, chosen, subject=subject, pairs=pairs, jobs=jobs)
+    notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
+    outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, jobs=jobs)
     if outcome:
         print(outcome.table, flush=True)
         yield outcome

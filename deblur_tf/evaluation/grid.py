@@ -86,32 +86,46 @@ def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
     return "\n".join(lines)
 
 
-def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
-    """Perception against distortion (icDPM fig. 5), and quality against time (DvSR fig. 6).
+# Axes of the plots: metrics of distortion and of perception, with their labels.
+DISTORTION = {"psnr": "PSNR (dB)", "ssim_matlab": "SSIM (MATLAB 3-D)"}
+PERCEPTION = {
+    "lpips_alex": "LPIPS (Alex), lower is better",
+    "niqe": "NIQE, lower is better",
+    "fid": "FID, lower is better",
+    "kid": "KID (x1000), lower is better",
+}
 
-    Perception is LPIPS where it was measured, else SSIM.
+
+def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
+    """Perception against distortion (icDPM fig. 5, DvSR fig. 7), and both against time (fig. 6).
+
+    A row of panels for each metric of perception that was measured, a column for each of
+    distortion; without any, distortion against time alone.
     """
     from matplotlib.figure import Figure
 
-    perception = "lpips_alex" if any("lpips_alex" in row for row in found) else "ssim"
-    panels = [("psnr", perception), ("seconds", "psnr"), ("seconds", perception)]
     found = [row for row in found if row["seconds"] is not None]  # else nothing was measured
-    panels = [p for p in panels if found and all(all(a in row for a in p) for row in found)]
-    figure = Figure(figsize=(5 * max(len(panels), 1), 4), layout="constrained")
-    axes = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
-    names = {"psnr": "PSNR (dB)", "seconds": "seconds a picture", "ssim": "SSIM"}
-    names["lpips_alex"] = "LPIPS (Alex), lower is better"
-    for axis, (x, y) in zip(axes, panels, strict=False):
+    names = {**DISTORTION, **PERCEPTION, "seconds": "seconds a picture"}
+    have = {name for name in names if found and all(name in row for row in found)}
+    columns = [*(name for name in DISTORTION if name in have), "seconds"]
+    rows_of_panels = [name for name in PERCEPTION if name in have] or ["psnr"]
+    panels = [[(x, y) for x in columns if {x, y} <= have and x != y] for y in rows_of_panels]
+    width = max(len(row) for row in panels) or 1
+    figure = Figure(figsize=(4.5 * width, 3.6 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), width, squeeze=False)
+    for axis, (x, y) in (
+        (a, p) for r, q in zip(axes, panels, strict=True) for a, p in zip(r, q, strict=False)
+    ):
         for kind, marker in (("sample", "o"), ("mean", "s")):
-            rows_of = [row for row in found if row["kind"] == kind]
-            for steps in sorted({row["steps"] for row in rows_of}):
-                line = sorted((r for r in rows_of if r["steps"] == steps), key=lambda r: r[x])
+            points = [row for row in found if row["kind"] == kind]
+            for steps in sorted({row["steps"] for row in points}):
+                line = sorted((r for r in points if r["steps"] == steps), key=lambda r: r[x])
                 label = f"{steps} steps, {'one sample' if kind == 'sample' else 'mean'}"
                 xs, ys = [r[x] for r in line], [r[y] for r in line]
                 axis.plot(xs, ys, marker=marker, markersize=4, linewidth=0.8, label=label)
         axis.set(xlabel=names[x], ylabel=names[y])
         axis.grid(alpha=0.3)
-    if panels:
-        axes[0].legend(fontsize=7)
+    if have:
+        axes[0][0].legend(fontsize=7)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -47,6 +47,7 @@ class Report:
       metrics: columns.
       sheet_rows: pictures on the sheet.
       save: whether to keep the pictures, as PNG.
+      notes: plain values for `report.json` on which no figure depends, such as a path.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Report:
         metrics: Sequence[Metric],
         sheet_rows: int = 8,
         save: bool = False,
+        notes: Mapping[str, Any] | None = None,
     ):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,7 @@ class Report:
         self.metrics = tuple(metrics)
         self.sheet_rows = sheet_rows
         self.save = save
+        self.notes = dict(notes or {})
         self._columns = [m.name for m in metrics if isinstance(m, PerImage)]
         self._text = json.dumps(self.settings, indent=1, sort_keys=True) + "\n"
         before = _read(self.folder / SETTINGS_FILE)
@@ -159,7 +162,9 @@ class Report:
             with replacing(self.folder / SHEET_FILE) as file:
                 titles = [*columns.values(), "sharp"]
                 titled(stacked(rows, len(titles)), titles).save(file, "png")
-        text = json.dumps(plain({"settings": self.settings, **about}), indent=1, allow_nan=False)
+        text = json.dumps(
+            plain({"settings": self.settings, **self.notes, **about}), indent=1, allow_nan=False
+        )
         write_text(self.folder / REPORT_FILE, text + "\n")
         write_text(self.folder / TABLE_FILE, table + "\n")
 

@@ -262,7 +262,7 @@ def summarise(
         about = {
             "title": title,
             "pictures": len(found),
-            "seconds_a_picture": math.fsum(seconds) / len(seconds) if seconds else None,
+            "seconds_a_picture": math.fsum(seconds) / len(seconds) if any(seconds) else None,
             "labels": subject.labels,
             "columns": subject.columns,
             "made": subject.made,
