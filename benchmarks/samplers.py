@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> None:
         ["psnr", "ssim", "niqe"], _WEIGHTS.value, lambda name, why: print(f"{name}: {why}")
     )
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
-    print(f"{deblurrer.origin}; {len(source)} {source.title}, crop {_CROP.value or 'none'}")
+    count = min(_LIMIT.value or len(source), len(source))
+    print(f"{deblurrer.origin}; {count} {source.title}, crop {_CROP.value or 'none'}")
     print(f"| sampler | evaluations | {' | '.join(m.label for m in chosen)} |")
     print("|---" * (2 + len(chosen)) + "|")
     found: list[dict[str, Any]] = []

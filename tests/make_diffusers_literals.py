@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 STEPS, MEAN, STDDEV = 8, 0.3, 0.5
 BETAS = np.linspace(1e-6, 0.6, STEPS)
@@ -54,14 +54,6 @@ def trajectory(made, x=START, **settings):
     return found
 
 
-def heun(made):
-    """The last x alone: in between, diffusers' x is scaled and each step is two calls."""
-    x = START / math.sqrt(BARS[-1])
-    for t in made.timesteps:
-        x = made.step(ideal(made.scale_model_input(x, t), int(t)), t, x).prev_sample
-    return [x.reshape(-1).tolist()]
-
-
 def main():
     dpm = {"final_sigmas_type": "zero"}
     made = {
@@ -74,7 +66,6 @@ def main():
             scheduler(DPMSolverMultistepScheduler, algorithm_type="sde-dpmsolver++", **dpm),
             noisy=True,
         ),
-        "heun": heun(scheduler(HeunDiscreteScheduler)),
     }
     path = pathlib.Path(__file__).with_name("diffusers_literals.json")
     path.write_text(json.dumps(made, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Heun's method on the probability flow (Karras et al., 2022, algorithm 1 without churn)."""
+"""Heun's method over the log-SNR, where the linear part of the diffusion is solved exactly."""
 
 from __future__ import annotations
 
@@ -12,21 +12,36 @@ from deblur_tf.diffusion.samplers.multistep import level_pairs
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.types import Tensor
 
-LEVEL, SIGMA, NEXT_LEVEL, NEXT_SIGMA = range(4)
+# Columns of the table.
+LEVEL, NEXT_LEVEL, SHARP, NOISY, CHANGE = range(5)
 
 
 @dataclasses.dataclass(frozen=True)
 class Heun:
-    """Two evaluations a step, one at the last: second order.
+    """Two evaluations a step, one at the last: second order, no noise.
 
-    In x / l over sigma / l the flow's slope is the predicted noise. A step goes along the
-    slope here, and again along the mean of this slope and that found there.
+    With lambda = log(l / sigma) and h = lambda' - lambda, the probability flow gives
+
+      x' = (sigma' / sigma) x + l' int_lambda^lambda' exp(t - lambda') x_0(t) dt
+
+    (Lu et al., 2022b, eq. 8). A step takes the estimate of x_0 here for the whole way, and
+    again as a line from here to the estimate found there. In the noise instead of x_0, as in
+    Karras et al. (2022, algorithm 1), the second estimate is divided by sigma', which
+    a network that knows little at low noise does not survive.
     """
 
     def table(self, schedule: Schedule) -> np.ndarray:
-        """float32 [T, 4]: l, sigma and the next l and sigma, for t = 1 ... T."""
-        xp = schedule.xp
-        return xp.asarray(xp.stack(level_pairs(schedule), axis=1), "float32")
+        """float32 [T, 5]: l, l', and the weights of the estimate, of x and of the change of
+        the estimate on the way, for t = 1 ... T.
+        """
+        xp, (level, sigma, following, sigma_after) = schedule.xp, level_pairs(schedule)
+        shrink = (level * sigma_after) / (sigma * following)  # exp(-h)
+        inner = (sigma_after > 0.0) & (shrink < 1.0)  # not the last, nor between equal levels
+        safe = xp.where(inner, shrink, 0.5 * xp.ones_like(shrink))
+        change = xp.where(inner, 1.0 + (1.0 - safe) / xp.log(safe), xp.zeros_like(shrink))
+        noisy = sigma_after / sigma
+        columns = [level, following, following * (1.0 - shrink), noisy, following * change]
+        return xp.asarray(xp.stack(columns, axis=1), "float32")
 
     def init(self, x: Tensor) -> State:
         """Nothing is remembered."""
@@ -36,19 +51,14 @@ class Heun:
     def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
         """See `Sampler.step`; `noise` is not used."""
         del noise
-        level, sigma, following, sigma_after = (row[i] for i in range(4))
 
-        def estimate(x: Tensor, level: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-            """The estimate of x_0, and the noise that it leaves."""
-            target = denoise(x, ops.broadcast_to(level, ops.shape(x)[:1])).target
-            return target, (x - level * target) / sigma
+        def estimate(x: Tensor, level: Tensor) -> Tensor:
+            return denoise(x, ops.broadcast_to(level, ops.shape(x)[:1])).target
 
-        target, slope = estimate(x, level, sigma)
-        euler = following * target + sigma_after * slope
+        here = estimate(x, row[LEVEL])
+        euler = row[SHARP] * here + row[NOISY] * x
 
         def corrected() -> Tensor:
-            _, there = estimate(euler, following, sigma_after)
-            half = 0.5 * (sigma_after - sigma * following / level)
-            return euler + half * (there - slope)
+            return euler + row[CHANGE] * (estimate(euler, row[NEXT_LEVEL]) - here)
 
-        return ops.cond(sigma_after > 0.0, corrected, lambda: euler), state
+        return ops.cond(row[CHANGE] > 0.0, corrected, lambda: euler), state
