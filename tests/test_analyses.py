@@ -108,9 +108,17 @@ def test_spaces_of_two_sets(places, tmp_path):
     ],
 )
 def test_figures(command, model, sheet, columns, says, places, tmp_path):
-    more = ["--crop=64", "--steps=2", "-n", "2"]
+    more = {"guidance": [], "residual": ["--steps=2"], "diversity": ["--steps=2", "-n", "2"]}
     result = run(
-        "analyze", command, f"--pairs={places}/pairs", "-m", places / model, "-o", tmp_path, *more
+        "analyze",
+        command,
+        f"--pairs={places}/pairs",
+        "-m",
+        places / model,
+        "-o",
+        tmp_path,
+        "--crop=64",
+        *more[command],
     )
     assert result.returncode == 0, result.stderr
     assert says in result.stdout

@@ -160,6 +160,7 @@ def test_one_small_picture_has_no_fid(tree, tmp_path):
     result = run("evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "| nan | nan |" in result.stdout
+    assert "1 restored pictures have no fid" in result.stdout
 
 
 def test_names_of_other_layouts(tmp_path):
@@ -240,8 +241,8 @@ def test_usage_errors_of_evaluate_are_one_line(tmp_path):
         (["folders", "--sharp=x", "-o", tmp_path], "--restored is missing"),
         (["merge", "-o", tmp_path], "name the folders"),
         (["folders", "--restored=x", "--sharp=y"], "--output is missing"),
-        (["folders", "--steps=3", "-o", tmp_path], "--steps is not of deblur-evaluate folders"),
-        (["model", "--jobs=3", "-o", tmp_path], "--jobs is not of deblur-evaluate model"),
+        (["folders", "--steps=3", "-o", tmp_path], "--steps is not of folders"),
+        (["model", "--jobs=3", "-o", tmp_path], "--jobs is not of model"),
     ):
         result = run("evaluate", *arguments)
         assert result.returncode == 2
@@ -266,6 +267,7 @@ def test_weights_from_the_command_line(tmp_path):
         (["convert", "nothing"], "give one of: convert lpips"),
         (["make", "niqe"], "--photos is missing"),
         (["convert", "inception", source[0], "-o", tmp_path], "has no Conv2d_1a_3x3"),
+        (["make", "niqe", source[0]], "--trunk is not of make niqe"),
     ):
         result = run("weights", *arguments)
         assert result.returncode == 2

@@ -218,6 +218,12 @@ def test_a_picture_without_a_value_is_counted_and_left_out(tmp_path):
     assert "NaN" not in (tmp_path / "report.json").read_text()
 
 
+def test_names_that_would_share_a_file_are_refused(tmp_path):
+    twins = pairs.Numbered("twins", 2, ["a/b", "a-b"].__getitem__, gray_set().read)
+    with pytest.raises(DataError, match="a/b and a-b would share a file"):
+        evaluate(tmp_path, Perfect(), twins)
+
+
 def test_metrics_are_chosen_by_name():
     assert [m.name for m in metrics.choose(["ssim", "psnr"])] == ["ssim", "psnr"]
     with pytest.raises(UsageError, match="no metric 'sharpness'; there are psnr"):

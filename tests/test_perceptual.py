@@ -266,13 +266,11 @@ def mock_graph(path):
         tf.nn.avg_pool2d(x, 9, 1, "VALID", name="pool_3")
     frozen = graph.as_graph_def()
     frozen.versions.producer = 8
-    for i, (name, value) in enumerate(
-        zip(("m", "v", "beta", "gamma"), rng.uniform(0.5, 2, (4, 8)).astype("float32"), strict=True)
-    ):
+    values = rng.uniform(0.5, 2, (4, 8)).astype("float32")
+    for name, value in zip(("m", "v", "beta", "gamma"), values, strict=True):
         node = frozen.node.add(op="Const", name=f"bn/{name}")
         node.attr["dtype"].type = tf.float32.as_datatype_enum
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
-        assert i < 4
     (node,) = (n for n in frozen.node if n.name == "normalised")
     node.op = "BatchNormWithGlobalNormalization"
     del node.input[:]

@@ -44,22 +44,13 @@ _STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")
 
 
-def _pairs() -> Any:
-    from deblur_tf.data.photos import open_photos
-    from deblur_tf.evaluation import pairs
-
-    if bool(_PHOTOS.value) == bool(_PAIRS.value):
-        raise common.UsageError("give one of --photos and --pairs")
-    if _PHOTOS.value:
-        return pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value, _SEED.value)
-    return pairs.folder(_PAIRS.value, _CROP.value)
-
-
 def _each() -> Any:
     """Pairs with a progress bar."""
     from tqdm import tqdm
 
-    pairs = _pairs()
+    from deblur_tf.evaluation import pairs as sources
+
+    pairs = sources.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
     count = min(_LIMIT.value or len(pairs), len(pairs))
     return (pairs[i] for i in tqdm(range(count), unit="image", disable=None))
 
@@ -74,7 +65,8 @@ def _spaces() -> str:
     from tqdm import tqdm
 
     from deblur_tf import config
-    from deblur_tf.evaluation import analyses, drawings
+    from deblur_tf.evaluation import analyses
+    from deblur_tf.files import write_csv
 
     if not (_FIRST.value and _SECOND.value):
         raise common.UsageError("--first and --second are needed")
@@ -88,7 +80,7 @@ def _spaces() -> str:
             _LIMIT.value,
             bar.update,
         )
-    drawings.save_csv(pathlib.Path(_OUTPUT.value) / "spaces.csv", rows)
+    write_csv(pathlib.Path(_OUTPUT.value) / "spaces.csv", rows)
     lines = ["| space | scale | FID | KID (x100) |", "|---|---|---|---|"]
     lines += [f"| {r['name']} | x{r['scale']} | {r['FID']:.3f} | {r['KID']:.2f} |" for r in rows]
     return "\n".join(lines)
@@ -135,8 +127,18 @@ def _means(folders: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+_FLAGS = {
+    "spaces": ("first", "second", "metric_weights", "model", "limit"),
+    "guidance": ("photos", "pairs", "model", "crop", "limit", "seed"),
+    "residual": ("photos", "pairs", "model", "crop", "limit", "seed", "steps"),
+    "diversity": ("photos", "pairs", "model", "crop", "limit", "seed", "steps", "n_samples"),
+    "means": (),
+}
+
+
 def main(argv: Sequence[str]) -> int:
     command, *folders = argv[1:] or [""]
+    common.refuse_flags(command, _FLAGS)
     commands = {
         "spaces": _spaces,
         "guidance": _guidance,

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags, logging
 
@@ -22,6 +22,7 @@ __all__ = [
     "UsageError",
     "fail",
     "make_folder",
+    "refuse_flags",
     "run",
 ]
 
@@ -30,6 +31,21 @@ def fail(message: object, code: int) -> int:
     """Prints an error line and returns the exit code."""
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def refuse_flags(command: str, of: Mapping[str, Sequence[str]]) -> None:
+    """A flag of another command would change nothing, without a word.
+
+    Args:
+      command: that was given; one that is not in `of` is left to the program.
+      of: the flags of each command, but for those that all have.
+
+    Raises:
+      UsageError: naming a flag that is not of the command.
+    """
+    for name in sorted({name for names in of.values() for name in names}):
+        if command in of and name not in of[command] and flags.FLAGS[name].present:
+            raise UsageError(f"--{name} is not of {command}")
 
 
 def make_folder(path: str) -> None:

@@ -98,7 +98,9 @@ _N_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
     short_name="n",
 )
-_JOBS = flags.DEFINE_integer("jobs", None, "folders: pictures at once. Default: one a core.", 1)
+_JOBS = flags.DEFINE_integer(
+    "jobs", None, "folders: pictures at once. Default: one a core, to 8.", 1
+)
 
 
 def _shard() -> tuple[int, int]:
@@ -139,13 +141,10 @@ def _points(protocol: Any, recommended: Any) -> list[Any]:
 
 def _pairs(protocol: Any) -> Any:
     """The pairs to measure on; complains about the source at once."""
-    from deblur_tf.data.photos import open_photos
     from deblur_tf.evaluation import pairs
 
-    if _PHOTOS.value:
-        return pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value, _SEED.value)
-    if _PAIRS.value:
-        return pairs.folder(_PAIRS.value, _CROP.value)
+    if _PHOTOS.value or _PAIRS.value:
+        return pairs.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
     return pairs.prepared(protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
 
 
@@ -230,8 +229,6 @@ def _model() -> Iterator[Any]:
 
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
-    if protocol.note:
-        print(f"note: {protocol.note}", flush=True)
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
     points = _points(protocol, deblurrer.sampling)
     for point in points:
@@ -250,7 +247,7 @@ def _model() -> Iterator[Any]:
             "metrics": chosen.settings,
         }
         subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
-        notes = {"model": deblurrer.origin, "note": protocol.note}
+        notes = {"model": deblurrer.origin}
         outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, size=size)
         if outcome:
             print(f"{point.describe()}\n{outcome.table}", flush=True)
@@ -307,22 +304,14 @@ def _protocol_of(shards: Sequence[str]) -> Any:
     return dataclasses.replace(_protocol(), metrics=merging.metric_names(shards[0]))
 
 
-# Flags that one command alone has a use for.
-_OF_MODEL = ("photos", "pairs", "data_dir", "model", "save", "crop", "points", "steps", "beta_max")
-_OF_MODEL = (*_OF_MODEL, "seed", "sampler", "eta", "n_samples")
-_OF_FOLDERS = ("restored", "sharp", "blurry", "subset", "jobs")
-
-
-def _refuse_flags(command: str) -> None:
-    """A flag of another command would change nothing, without a word."""
-    others = {
-        "model": _OF_FOLDERS,
-        "folders": _OF_MODEL,
-        "merge": (*_OF_MODEL, *_OF_FOLDERS, "shard", "limit"),
-    }
-    for name in others[command]:
-        if flags.FLAGS[name].present:
-            raise common.UsageError(f"--{name} is not of deblur-evaluate {command}")
+_FLAGS = {
+    "model": (
+        *("photos", "pairs", "data_dir", "model", "save", "crop", "points", "steps", "beta_max"),
+        *("seed", "sampler", "eta", "n_samples", "shard", "limit"),
+    ),
+    "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),
+    "merge": (),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -336,7 +325,7 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError(
             f"unexpected {(arguments or [command])[0]!r}; give model, folders or merge"
         )
-    _refuse_flags(command)
+    common.refuse_flags(command, _FLAGS)
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
     _shard()

@@ -38,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     del argv
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
+    if _SMOKE.value and (flags.FLAGS["runs"].present or flags.FLAGS["results"].present):
+        raise common.UsageError("--smoke makes its own runs and results")
     common.make_folder(_OUTPUT.value)
     output = pathlib.Path(_OUTPUT.value)
 

@@ -80,8 +80,16 @@ def _score(folder: str | None) -> None:
     print(table)
 
 
+_FLAGS = {
+    "make": ("methods", "output", "images", "crop", "seed"),
+    "serve": ("host", "port"),
+    "score": ("answers", "draws", "seed"),
+}
+
+
 def main(argv: Sequence[str]) -> int:
     command, *folders = argv[1:] or [""]
+    common.refuse_flags(command, _FLAGS)
     if command == "make" and not folders:
         _make()
     elif command == "serve" and len(folders) == 1:

@@ -53,11 +53,19 @@ def _list() -> None:
         print(f"{file.name}: {state}")
 
 
+_FLAGS = {
+    "convert lpips": ("net", "trunk", "heads"),
+    "convert inception": ("trunk",),
+    "make niqe": ("photos", "color"),
+    "list": (),
+}
+
+
 def main(argv: Sequence[str]) -> int:
     command = tuple(argv[1:])
-    known = (("convert", "lpips"), ("convert", "inception"), ("make", "niqe"), ("list",))
-    if command not in known:
-        raise common.UsageError(f"give one of: {'; '.join(' '.join(words) for words in known)}")
+    common.refuse_flags(" ".join(command), _FLAGS)
+    if " ".join(command) not in _FLAGS:
+        raise common.UsageError(f"give one of: {'; '.join(_FLAGS)}")
     if command == ("list",):
         _list()
         return common.OK

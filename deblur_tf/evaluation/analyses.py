@@ -58,11 +58,11 @@ class Entropy:
     """Of pixel values of a set, in bits a value (DvSR sec. 6.1): gathered picture by picture."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(1021)  # of -510 ... 510, more than differences of bytes need
+        self._counts = np.zeros(511)  # of -255 ... 255
 
     def add(self, values: np.ndarray) -> None:
-        """Takes whole numbers of [-510, 510], of any shape."""
-        self._counts += np.bincount(values.reshape(-1).astype(int) + 510, minlength=1021)
+        """Takes bytes or their differences, of any shape."""
+        self._counts += np.bincount(values.reshape(-1).astype(int) + 255, minlength=511)
 
     def result(self) -> float:
         """The entropy of what was taken."""
@@ -158,16 +158,14 @@ def space_distances(
 
     Raises:
       DataError: if a picture is smaller than a patch.
-      UsageError: if the model lacks a scale.
+      UsageError: if the model lacks a scale, or its guidance is in colour.
     """
-    for folder in sides:
-        for path in list(results.find(folder, results.BLURRY).values())[: limit or None]:
-            with open_image(path, path) as image:
-                if image.width < PAPER_PATCH[1] or image.height < PAPER_PATCH[0]:
-                    raise DataError(f"{path}: smaller than a patch of 256x240 pixels")
+    chosen = [dict(list(results.find(s, results.BLURRY).items())[: limit or None]) for s in sides]
+    for path in (path for files in chosen for path in files.values()):
+        with open_image(path, path) as image:
+            if image.width < PAPER_PATCH[1] or image.height < PAPER_PATCH[0]:
+                raise DataError(f"{path}: smaller than a patch of 256x240 pixels")
     make = gin.get_configurable(inception_features)
-    names: list[list[str]] = []
-    kinds: list[str] = []
     store = FeatureStore(output / f"features-{deblurrer.fingerprint()}")
     extractors = {
         (name, k): _renamed(
@@ -175,13 +173,9 @@ def space_distances(
         )
         for name, k in SPACES
     }
-    for number, folder in enumerate(sides):
-        found = results.find(folder, results.BLURRY)
-        chosen = dict(list(found.items())[: limit or None])
-        names.append(list(chosen))
-        side = f"{number}-{digest_of(chosen.items())}"
-        kinds.append(side)
-        for name, path in chosen.items():
+    kinds = [digest_of(files.items()) for files in chosen]
+    for side, files in zip(kinds, chosen, strict=True):
+        for name, path in files.items():
             wanted = [s for s, f in extractors.items() if not store.has(f, side, name)]
             if wanted:
                 pictures = _in_spaces(deblurrer, read_rgb(path))
@@ -190,7 +184,7 @@ def space_distances(
             on_image()
     rows = []
     for (name, k), features in extractors.items():
-        sets = [store.rows(features, side, own) for side, own in zip(kinds, names, strict=True)]
+        sets = [store.rows(features, side, list(f)) for side, f in zip(kinds, chosen, strict=True)]
         fid, kid = distances.fid(*sets), 100 * distances.kid_full(*sets)
         rows.append({"name": name, "scale": 2**k, "FID": fid, "KID": kid})
     return rows
@@ -209,7 +203,9 @@ def _in_spaces(deblurrer: Any, blurry: np.ndarray) -> dict[tuple[str, int], np.n
         found["Guidance output", k] = scale["prediction"]
     if missing := [s for s in SPACES if s not in found]:
         raise UsageError(f"the model has no guidance at scale {2 ** missing[0][1]}")
-    return {space: np.repeat(x[..., :1], 3, axis=-1) for space, x in found.items()}
+    if any(x.shape[-1] != 1 for x in found.values()):
+        raise UsageError("the model's guidance is not gray, as that of Table 1 is")
+    return {space: np.repeat(x, 3, axis=-1) for space, x in found.items()}
 
 
 def _as_printed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from scipy.stats import spearmanr
 from deblur_tf.evaluation import analyses
 from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.sheets import picture_sheet
-from deblur_tf.files import replacing, write_text
+from deblur_tf.files import replacing, write_csv
 from deblur_tf.image_ops import to_uint8_array
 from deblur_tf.metrics.psnr import psnr
 
@@ -26,15 +24,6 @@ def save_sheet(path: pathlib.Path, rows: Sequence[Sequence[Any]], titles: Sequen
     """Writes a sheet of pictures as PNG."""
     with replacing(path) as file:
         picture_sheet(rows, titles).save(file, "png")
-
-
-def save_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows with the columns of the first."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def guidance(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path) -> str:
@@ -92,7 +81,7 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
             shown = np.uint8(np.clip(np.round(lacks / 2 + 128), 0, 255))
             restored = deblurrer.restore(pair.blurry, **sampling)
             sheet.append([pair.blurry, predicted, restored, pair.sharp, shown])
-    save_csv(output / "residual.csv", rows)
+    write_csv(output / "residual.csv", rows)
     titles = ["blurry", "first prediction", "sample", "sharp", "residual / 2"]
     save_sheet(output / "residual.png", sheet, titles)
     found = {kind: entropy.result() for kind, entropy in entropies.items()}
@@ -125,7 +114,7 @@ def diversity(
             shown = np.uint8(np.clip(np.round(8 * deviation), 0, 255)).repeat(3, -1)
             first = [to_uint8_array(s) for s in samples[:2]]
             sheet.append([pair.blurry, *first, to_uint8_array(samples.mean(0)), shown, pair.sharp])
-    save_csv(output / "diversity.csv", rows)
+    write_csv(output / "diversity.csv", rows)
     titles = ["blurry", "sample 1", "sample 2", "mean", "deviation x 8", "sharp"]
     save_sheet(output / "diversity.png", sheet, titles)
     figure = Figure(figsize=(5, 4), layout="constrained")

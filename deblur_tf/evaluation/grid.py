@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import pathlib
@@ -12,7 +10,7 @@ from typing import Any
 
 from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.evaluation.report import REPORT_FILE
-from deblur_tf.files import replacing, write_text
+from deblur_tf.files import replacing, write_csv
 
 GRID_FILE, PLOT_FILE = "grid.csv", "grid.png"
 
@@ -65,12 +63,7 @@ def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
     found = rows(folder, points)
     if not found:
         return "no point of the grid was measured"
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for row in found for key in row))
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(found)
-    write_text(folder / GRID_FILE, text.getvalue())
+    write_csv(folder / GRID_FILE, found)
     plot(folder / PLOT_FILE, found)
     lines = []
     for name, kind, metric, sign in RULES:

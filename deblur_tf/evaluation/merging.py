@@ -83,15 +83,17 @@ def merge(
     missing = [i for i in range(1, count + 1) if i not in shards]
     if missing:
         raise UsageError(f"shards of {count} are missing: {', '.join(map(str, missing))}")
-    wanted = {name: dict(about) for name, about in first["metrics"].items()}
-    if {m.name: json.loads(json.dumps(dict(m.about))) for m in metrics} != wanted:
-        raise UsageError(
-            "metrics or their weights are not those that the shards were measured with"
-        )
-
+    wanted = first["metrics"]
+    here = {m.name: json.loads(json.dumps(dict(m.about))) for m in metrics}
+    for name in (*wanted, *here):
+        if here.get(name) != wanted.get(name):
+            raise UsageError(
+                f"{name}: the shards were measured with {wanted.get(name, 'nothing')}, here is "
+                f"{here.get(name, 'nothing')}"
+            )
     last = _read(shards[1], REPORT_FILE)
     subject = _Measured(last["labels"], last["columns"], last["made"])
-    kinds = [*last["kinds"]]
+    kinds = last["kinds"]
     parts, failed = [], []
     for index in sorted(shards):
         folder = pathlib.Path(shards[index])

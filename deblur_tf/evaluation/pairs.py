@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from deblur_tf.data.folders import find_pairs
-from deblur_tf.data.photos import PhotoSet
+from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.synthesis import MARGIN, shaken
 from deblur_tf.data.tfds_pairs import TfdsImages
+from deblur_tf.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +131,18 @@ def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
     files = [(pair.id, path) for pair in found for path in (pair.blurry, pair.sharp)]
     title = f"pairs of {root}"
     return Numbered(title, len(found), lambda index: found[index].id, read, digest_of(files))
+
+
+def of(photos: str | None, root: str | None, crop: int = 0, seed: int = 0) -> Numbered:
+    """`synthetic` of a folder of photos, or `folder`: whichever is given.
+
+    Raises:
+      UsageError: if not just one is.
+      DataError: if it has no pictures.
+    """
+    if bool(photos) == bool(root):
+        raise UsageError("give one of --photos and --pairs")
+    return synthetic(open_photos(photos), crop, seed) if photos else folder(root, crop)
 
 
 def prepared(

@@ -52,7 +52,6 @@ class Protocol:
       dataset: "name/configuration" of a prepared data set.
       split: of it.
       metrics: names of what is measured.
-      note: what sets this apart from the papers' figures, printed with each table.
       steps: sampling steps.
       beta_max: largest noise variance of a step; None: fitted to `steps`.
       n_samples: samples that are averaged.
@@ -67,7 +66,6 @@ class Protocol:
     beta_max: float | None = None
     n_samples: int = 1
     grid: Sequence[tuple[int, float]] = ()
-    note: str = ""
 
     def points(self) -> tuple[SamplingSettings, ...]:
         """The settings to sample with."""

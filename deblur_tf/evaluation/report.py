@@ -165,8 +165,8 @@ class Report:
         text = json.dumps(
             plain({"settings": self.settings, **self.notes, **about}), indent=1, allow_nan=False
         )
-        write_text(self.folder / REPORT_FILE, text + "\n")
         write_text(self.folder / TABLE_FILE, table + "\n")
+        write_text(self.folder / REPORT_FILE, text + "\n")  # last: it says that all is there
 
 
 def read_figures(folder: pathlib.Path) -> dict[str, Figures]:

@@ -120,9 +120,13 @@ def evaluate(
       jobs: pictures that are measured at once, in threads; for a subject that computes
         nothing itself.
       on_image: called with a line for each picture.
+
+    Raises:
+      DataError: if names of two pictures differ only in what no file name can have.
     """
     kinds = [*subject.labels, SHARP]
     known = report.start(kinds) if report else {}
+    files: dict[str, str] = {}
     failed: list[str] = []
     found: dict[str, Figures] = {}
     with _features_folder(report) as folder:
@@ -130,6 +134,8 @@ def evaluate(
         todo = []  # features are written before figures: who has these has those
         for index in shard.of(min(limit or len(pairs), len(pairs))):
             name = pairs.name(index)
+            if (other := files.setdefault(file_name(name), name)) != name:
+                raise DataError(f"{other} and {name} would share a file; rename one of them")
             if name in known:
                 found[name] = known[name]
             else:
@@ -208,10 +214,9 @@ def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def _distance(metric: OfSets, store: FeatureStore, kind: str, names: Sequence[str]) -> float:
-    """Of the pictures that have features; NaN where they are too few."""
-    have = [name for name in names if store.has(metric.features, kind, name)]
+    """Of pictures with features; NaN where they are too few."""
     try:
-        return metric.distance(*(store.rows(metric.features, k, have) for k in (kind, SHARP)))
+        return metric.distance(*(store.rows(metric.features, k, names) for k in (kind, SHARP)))
     except DataError:
         return math.nan
 
@@ -249,7 +254,10 @@ def summarise(
                 if len(whole) < len(values):
                     without[kind][metric.name] = len(values) - len(whole)
             elif kind != SHARP:
-                row[metric.name] = _distance(metric, store, kind, sorted(found))
+                have = [n for n in sorted(found) if store.has(metric.features, kind, n)]
+                row[metric.name] = _distance(metric, store, kind, have)
+                if len(have) < len(found):
+                    without[kind][metric.name] = len(found) - len(have)
     labels = dict(subject.labels)
     if means[SHARP]:
         labels[SHARP] = "sharp"

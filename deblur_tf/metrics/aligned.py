@@ -67,7 +67,10 @@ def psnr_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def ssim_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
-    """SSIM (2-D, each channel) over the pixels that alignment leaves."""
+    """SSIM (2-D, each channel) over the pixels that alignment leaves.
+
+    uint8 [H, W, 3] each, at least 11x11; raises as `align`, and so does `psnr_aligned`.
+    """
     from skimage.metrics import structural_similarity
 
     moved, mask = _align(image, sharp)

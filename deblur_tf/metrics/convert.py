@@ -28,7 +28,7 @@ def read_tensors(path: str | os.PathLike[str]) -> Arrays:
     """The arrays of a .safetensors or .npz file; no file is ever unpickled.
 
     Raises:
-      DataError: if it is missing, damaged or of another kind.
+      DataError: if it is missing, damaged or of another kind; CheckpointError for an .npz.
     """
     path = pathlib.Path(path)
     if not path.is_file():

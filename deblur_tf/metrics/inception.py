@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -108,15 +109,9 @@ def network(x: Tensor, conv: Conv) -> Tensor:
 
 
 def _convolution(
-    arrays: Arrays,
-    name: str,
-    x: Tensor,
-    channels: int,
-    kernel: int | tuple[int, int] = 1,
-    stride: int = 1,
-    padding: str | None = None,
+    arrays: Mapping[str, Tensor], name: str, x: Tensor, *_: Any, stride: int = 1, padding: str = ""
 ) -> Tensor:
-    del channels, kernel  # the arrays have them
+    """The arrays know channels and kernel."""
     padding = padding or ("valid" if stride > 1 else "same")
     x = ops.conv(x, arrays[f"{name}/kernel"], strides=stride, padding=padding)
     return ops.relu(x + arrays[f"{name}/bias"])
@@ -127,21 +122,13 @@ def shapes() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
 
     def record(
-        name: str,
-        x: Tensor,
-        channels: int,
-        kernel: int | tuple[int, int] = 1,
-        stride: int = 1,
-        padding: str | None = None,
+        name: str, x: Tensor, channels: int, kernel: int | tuple[int, int] = 1, **options: Any
     ) -> Tensor:
         sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-        found[f"{name}/kernel"] = (*sides, x.shape[-1], channels)
-        found[f"{name}/bias"] = (channels,)
-        if padding == "valid" or stride > 1:
-            area = [(n - k) // stride + 1 for n, k in zip(x.shape[1:3], sides, strict=True)]
-        else:
-            area = x.shape[1:3]
-        return keras.KerasTensor((1, *area, channels))
+        own = {f"{name}/kernel": (*sides, x.shape[-1], channels), f"{name}/bias": (channels,)}
+        found.update(own)
+        symbols = {key: keras.KerasTensor(shape) for key, shape in own.items()}
+        return _convolution(symbols, name, x, **options)
 
     network(keras.KerasTensor((1, SIDE, SIDE, 3)), record)
     return found

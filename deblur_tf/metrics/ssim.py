@@ -33,7 +33,7 @@ def moments(a: np.ndarray, b: np.ndarray) -> Moments:
 
 
 def ssim_map(found: Moments) -> np.ndarray:
-    """Eq. 13 of Wang et al. with population moments."""
+    """Eq. 13 of Wang et al. with population moments: float64 [H, W, C]."""
     mean_a, mean_b, squares, product = found
     both, sum_of_squares = mean_a * mean_b, mean_a**2 + mean_b**2
     luminance = (2 * both + _C1) / (sum_of_squares + _C1)

@@ -101,7 +101,9 @@ class Page:
             lines.append("|---" * (len(table.columns) + 1) + "|")
             for name, cells in self.cells(table):
                 texts = [
-                    f"{paper} / {ours} ({difference})" if difference else f"{paper or ours}"
+                    f"{paper} / {ours} ({difference})"
+                    if difference
+                    else paper or ours and f"/ {ours}"
                     for paper, ours, difference in cells
                 ]
                 lines.append(f"| {name} | " + " | ".join(texts) + " |")
