@@ -59,6 +59,9 @@ setup(
         "scipy>=1.15",
         "scikit-image>=0.25",
         "pillow>=12.0",
+        "imagecodecs>=2025.3.30",  # 16-bit PNG
+        "tifffile>=2025.3.30",  # 16-bit TIFF
+        "psutil>=6.0",
         "absl-py>=2.3",
         "gin-config>=0.5.0",
         "matplotlib>=3.10",
@@ -75,8 +78,9 @@ setup(
         # `pip install --no-deps deblur-tf` where the newer tensorflow is not wanted.
         "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.10"],
         "realblur": ["opencv-python-headless>=4.12"],
+        "heif": ["pillow-heif>=1.1"],
         "test": [
-            "deblur-tf[realblur]",
+            "deblur-tf[realblur,heif]",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",

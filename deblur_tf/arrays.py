@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -81,16 +82,50 @@ def write_npz(path: str | os.PathLike[str], values: Mapping[str, np.ndarray]) ->
 def read_npz(path: str | os.PathLike[str]) -> Arrays:
     """Reads what `write_npz` wrote.
 
+    No code in the file is run, and no more memory taken than its size allows.
+
     Raises:
       CheckpointError: if the file is missing, damaged or of another kind.
     """
     try:
+        _check_npz(path)
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise CheckpointError(f"{path}: holds one array and no names; an .npz file is needed")
         with archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: too large for the memory of this machine") from error
+    except Exception as error:  # a damaged archive raises of every kind
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
+
+
+def _check_npz(path: str | os.PathLike[str]) -> None:
+    """Whether an archive's arrays are as large as they say.
+
+    Raises:
+      CheckpointError: if it would expand, or an array's header promises more than there is.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return  # one array, or no archive at all: `np.load` says which
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            # write_npz does not compress; savez_compressed gains little on weights.
+            if member.file_size > 20 * member.compress_size + 4096:
+                raise CheckpointError(
+                    f"{path}: {member.filename} would expand to {member.file_size:,} bytes; "
+                    "these are no weights"
+                )
+            with archive.open(member) as opened:
+                version = np.lib.format.read_magic(opened)
+                read = {1: np.lib.format.read_array_header_1_0}.get(
+                    version[0], np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(opened)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise CheckpointError(
+                    f"{path}: {member.filename} says that it is of shape {shape}, and is smaller"
+                )

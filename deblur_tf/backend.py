@@ -1,4 +1,4 @@
-"""What Keras leaves to its backends: compiling a function, and a loop in the graph."""
+"""What Keras leaves to its backends: compiling a function, and when not to."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import keras
 
 
 def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles a function of tensors that uses the model's current weights."""
+    """Compiles a function of tensors that uses the model's current weights.
+
+    On TensorFlow one graph serves all sizes: were some compiled for their size, a result
+    could differ in its last bits with what was compiled before it.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(fn, autograph=False, reduce_retracing=True)
+        return _any_size(fn)
     if backend == "jax":
         import jax
 
@@ -27,6 +29,43 @@ def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
 
         return lambda *args: pure([v.value for v in model.variables], *args)
     return fn
+
+
+def _any_size(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A TensorFlow graph whose tensors have a fixed rank, and a fixed last axis from rank 2 on."""
+    import tensorflow as tf
+
+    traced = tf.function(lambda *args: fn(*args), autograph=False)
+    graphs: dict[Any, Any] = {}
+
+    def spec(x: Any) -> Any:
+        free = x.shape.rank if x.shape.rank < 2 else x.shape.rank - 1
+        return tf.TensorSpec([None] * free + list(x.shape[free:]), x.dtype)
+
+    def call(*args: Any) -> Any:
+        if tf.config.functions_run_eagerly():
+            return fn(*args)
+        args = tf.nest.map_structure(tf.convert_to_tensor, args)
+        specs = tf.nest.map_structure(spec, args)
+        key = str(specs)
+        if key not in graphs:
+            graphs[key] = traced.get_concrete_function(*specs)
+        return graphs[key](*args)
+
+    return call
+
+
+def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
+    """`ops.cond`, decided by Python where the predicate has a value already.
+
+    So that what is called may be more than a graph can hold.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if not isinstance(predicate, jax.core.Tracer):
+            return true() if predicate else false()
+    return keras.ops.cond(predicate, true, false)
 
 
 @contextlib.contextmanager

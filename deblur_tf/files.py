@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import pathlib
@@ -36,6 +37,12 @@ def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Bina
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Of a file's contents, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

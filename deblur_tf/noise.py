@@ -77,21 +77,28 @@ def uniform(keys: Tensor) -> Tensor:
     return _unit(_mix(ops.bitwise_xor(_mix(keys[..., 0]), keys[..., 1])))
 
 
-def normal(keys: Tensor, height: Tensor, width: Tensor, channels: int) -> Tensor:
+def normal(
+    keys: Tensor,
+    height: Tensor,
+    width: Tensor,
+    channels: int,
+    origin: tuple[Tensor, Tensor] = (0, 0),
+) -> Tensor:
     """Standard normal noise keyed by pixel position (Box-Muller).
 
     Args:
       keys: uint32 [B, 2], one key per image.
       height, width: size in pixels, at most `MAX_SIDE`; integers or scalars.
       channels: number of channels.
+      origin: row and column of the first pixel, where this is a part of a larger image.
 
     Returns:
       float32 [B, height, width, channels]. A larger size extends the noise of
-      a smaller one: normal(k, 9, 9, c)[:, :5, :5] is normal(k, 5, 5, c), up to
+      a smaller one: normal(k, 9, 9, c)[:, 2:5, 2:5] is normal(k, 3, 3, c, (2, 2)), up to
       the last bit of the floating-point functions.
     """
-    rows = _u32(ops.arange(height, dtype="int32"))[:, None]
-    columns = _u32(ops.arange(width, dtype="int32"))[None, :]
+    rows = _u32(ops.arange(height, dtype="int32") + origin[0])[:, None]
+    columns = _u32(ops.arange(width, dtype="int32") + origin[1])[None, :]
     position = (rows * _u32(MAX_SIDE) + columns)[None, :, :, None]
     lanes = np.arange(1, channels + 1, dtype=np.uint32) * np.uint32(_GOLDEN)
     lanes = ops.convert_to_tensor(lanes)

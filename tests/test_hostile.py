@@ -110,8 +110,12 @@ def test_jax_that_is_not_there(folder):
 
 @pytest.fixture
 def box(tmp_path):
-    """A copy of the model in the box, to be damaged."""
-    return pathlib.Path(shutil.copytree(model_folders.pretrained_dir(), tmp_path / "box"))
+    """A copy of the model in the box, to be damaged; without its checksum."""
+    folder = pathlib.Path(shutil.copytree(model_folders.pretrained_dir(), tmp_path / "box"))
+    config = json.loads((folder / "model.json").read_text())
+    del config["weights_sha256"]
+    (folder / "model.json").write_text(json.dumps(config))
+    return folder
 
 
 def test_weights_of_another_kind(box, folder):

@@ -150,7 +150,8 @@ def test_a_folder_with_a_bad_file_is_restored_all_the_same(tmp_path):
     assert "bad.png" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert sorted(p.name for p in out.iterdir()) == [
-        "B.JPG", "B_s5_0.JPG", "B_s5_1.JPG", "a.png", "a_s5_0.png", "a_s5_1.png",
+        "B.JPG", "B_s5_0.JPG", "B_s5_1.JPG", "B_uncertainty.png",
+        "a.png", "a_s5_0.png", "a_s5_1.png", "a_uncertainty.png", "manifest.json",
     ]  # fmt: skip
     with Image.open(out / "B.JPG") as image:
         assert image.size == (31, 17)

@@ -20,6 +20,7 @@ FLOORS = [
     ["diffusion"],
     ["networks"],
     ["models"],
+    ["photographs"],
     ["data"],
     ["metrics"],
     ["inference", "serving"],

@@ -87,6 +87,10 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(OK)
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may be anything
+            stream.reconfigure(errors="backslashreplace")
+
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1 + max_arguments:
             unexpected = argv[1 + max_arguments]

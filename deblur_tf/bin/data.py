@@ -102,11 +102,11 @@ def _synth() -> int:
     from PIL import Image
     from tqdm import tqdm
 
-    from deblur_tf.data.photo_files import read_rgb
     from deblur_tf.data.photos import list_images
     from deblur_tf.data.synthesis import shaken
     from deblur_tf.errors import DataError
     from deblur_tf.files import replacing
+    from deblur_tf.photographs.reading import read_rgb
 
     root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
     targets: dict[str, pathlib.Path] = {}

@@ -47,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
     common.make_folder(_OUTPUT.value)
     from deblur_tf.models import saved
 
-    model, origin, sampling = saved.load_model(_MODEL.value)
+    model, origin, sampling, curve = saved.load_model(_MODEL.value)
     if _FORMAT.value == "weights":
-        saved.save_model(model, _OUTPUT.value, sampling)
+        saved.save_model(model, _OUTPUT.value, sampling, curve=curve)
     else:
         from deblur_tf.serving.export import export
 

@@ -1,22 +1,28 @@
-r"""Restores a motion-blurred photo, or a folder of them.
+r"""Restores a motion-blurred photo, or folders of them.
 
   deblur-restore -i photo.jpg -o out/
   deblur-restore -i photos/ -o out/ -m runs/mine -n 4 --seed=7
+  deblur-restore -i 'holiday/*.JPG' -o out/ --fidelity=0.5 --suffix=_sharp
+  deblur-restore --describe -m runs/mine
 
-Writes out/<name> of exactly the same size. With -n N > 1 that is the mean of N
-samples, and each sample is written beside it as <name>_s<seed>_<i>. Files that
-are already there are skipped unless --overwrite.
+Writes out/<name> of exactly the same size, with EXIF, colour profile, alpha and 16 bits
+where the format can hold them, and out/manifest.json, which says what was made of which
+file with which model and settings. A second run restores only what is new or would
+become another picture; what the manifest does not know is never overwritten without
+--overwrite. With -n N > 1 the result is the mean of N samples; each sample is written beside
+it as <name>_s<seed>_<i>, and where they differ as <name>_uncertainty.png.
 
-Exit codes: 0 all done, 1 some inputs failed, 2 usage error, 3 the model cannot
-be loaded, 130 Ctrl-C.
+A photograph that is sharp already is copied as it is, unless --nokeep_sharp. Large ones
+are restored in tiles where memory would not suffice.
+
+Exit codes: 0 all done, 1 some inputs failed, 2 usage error, 3 the model cannot be loaded,
+130 Ctrl-C.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +30,9 @@ from absl import flags
 
 from deblur_tf.bin import common
 
-_INPUT = flags.DEFINE_string("input", None, "Photo, or folder of photos.", short_name="i")
+_INPUT = flags.DEFINE_multi_string(
+    "input", None, "Photo, folder of photos, or pattern. Repeatable.", short_name="i"
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.", short_name="o")
 _MODEL = flags.DEFINE_string(
     "model",
@@ -61,119 +69,124 @@ _SAMPLER = flags.DEFINE_string(
 _ETA = flags.DEFINE_float(
     "eta", None, "Of ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
 )
-_EXT = flags.DEFINE_enum(
-    "ext", "auto", ["auto", "png", "jpg", "webp", "tif"], "Output format; auto: as input."
+_FIDELITY = flags.DEFINE_float(
+    "fidelity",
+    None,
+    "From 0, the best perception, to 1, nearest to the truth: settings by the curve that was "
+    "measured for the model, in place of its own.",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
+_COLOR_GUARD = flags.DEFINE_bool(
+    "color_guard", False, "Keep the low frequencies, and so the colours, of the input."
+)
+_KEEP_SHARP = flags.DEFINE_bool(
+    "keep_sharp", True, "Copy photographs that are sharp already as they are."
+)
+_TILE = flags.DEFINE_string(
+    "tile", "auto", "Side of tiles in pixels; 0: none; auto: where memory would not suffice."
+)
+_TILE_OVERLAP = flags.DEFINE_integer(
+    "tile_overlap", 32, "Pixels that neighbouring tiles share.", lower_bound=0
+)
+_GT = flags.DEFINE_string(
+    "gt", None, "Folder of the sharp photographs, by the same names: PSNR and SSIM are measured."
+)
+_EXT = flags.DEFINE_enum(
+    "ext",
+    "auto",
+    ["auto", "png", "jpg", "webp", "tif", "avif"],
+    "Output format; auto: as input.",
+)
+_SUFFIX = flags.DEFINE_string("suffix", "", "Added to the names of the results.")
+_RECURSIVE = flags.DEFINE_bool("recursive", True, "Look into the folders of a folder too.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Restore again what is already there.")
+_DESCRIBE = flags.DEFINE_bool("describe", False, "Only say what the model is, and knows.")
 
 
-def _plan(inputs: Sequence[pathlib.Path], root: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
-    """Output path of each input; refuses clashes before any work."""
-    output = pathlib.Path(_OUTPUT.value)
-    plan: dict[pathlib.Path, pathlib.Path] = {}
-    taken: dict[pathlib.Path, pathlib.Path] = {}
-    for source in inputs:
-        suffix = source.suffix if _EXT.value == "auto" else f".{_EXT.value}"
-        target = output / source.relative_to(root).with_suffix(suffix)
-        if target.resolve() == source.resolve():
-            raise common.UsageError(f"{target}: would overwrite its input; choose another --output")
-        if target in taken:
-            raise common.UsageError(
-                f"{taken[target]} and {source} would both be written to {target}; "
-                "rename one or use --ext=auto"
-            )
-        taken[target] = source
-        plan[source] = target
-    return plan
+def _tile() -> Any:
+    if _TILE.value == "auto":
+        return "auto"
+    if not _TILE.value.isdecimal():
+        raise common.UsageError(f"--tile={_TILE.value}: give auto, 0 or a side in pixels")
+    return int(_TILE.value)
 
 
-def _sampling(deblurrer: Any) -> Any:
-    """The model's settings, but what flags say."""
-    from deblur_tf.diffusion import samplers
+def _describe() -> int:
+    from deblur_tf.inference.description import describe
 
-    found = deblurrer.sampling.but(
-        _STEPS.value, _BETA_MAX.value, _N_SAMPLES.value, _SAMPLER.value, _ETA.value
-    )
-    samplers.named(found.sampler, found.eta)
-    return found
+    print(describe(_MODEL.value))
+    return common.OK
 
 
-def _restore_one(deblurrer: Any, source: pathlib.Path, target: pathlib.Path, label: str) -> None:
-    from tqdm import tqdm
-
-    from deblur_tf.data.photo_files import read_photo, write_photo
-    from deblur_tf.inference import deblurrer as lib
-
-    photo = read_photo(source)
-    sampling = _sampling(deblurrer)
-    started = time.monotonic()
-    total = sampling.steps * sampling.n_samples
-    height, width = photo.pixels.shape[:2]
-    print(f"{label} {source} ({width}x{height})", flush=True)
-    with tqdm(total=total, unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
-        samples = deblurrer.samples(
-            photo.pixels,
-            **dataclasses.asdict(sampling),
-            seed=_SEED.value,
-            on_step=lambda done: bar.update(done - bar.n),
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if len(samples) > 1:
-        for i, sample in enumerate(samples):
-            name = f"{target.stem}_s{_SEED.value}_{i}{target.suffix}"
-            write_photo(target.with_name(name), lib.mean_image(sample[None]), photo)
-    # Last, since this file marks the photo as done.
-    write_photo(target, lib.mean_image(samples), photo)
-    print(f"{label} {target} in {time.monotonic() - started:.1f} s", flush=True)
+def _warn_of(found: Any) -> None:
+    """What a search left aside, in one line a kind."""
+    if found.others:
+        names = ", ".join(str(path) for path in found.others[:3])
+        more = " ..." if len(found.others) > 3 else ""
+        print(f"{len(found.others)} file(s) are no photographs by their extension: {names}{more}")
 
 
 def main(argv: Sequence[str]) -> int:
     del argv
-    for name, flag in (("-i/--input", _INPUT), ("-o/--output", _OUTPUT)):
-        if not flag.value:
+    if _DESCRIBE.value:
+        return _describe()
+    for name, value in (("-i/--input", _INPUT.value), ("-o/--output", _OUTPUT.value)):
+        if not value:
             raise common.UsageError(f"{name} is missing")
-    source = pathlib.Path(_INPUT.value)
-    if not source.exists():
-        raise common.UsageError(f"{source}: no such file or folder")
+    tile, output = _tile(), pathlib.Path(_OUTPUT.value)
 
     from deblur_tf import model_folders
-    from deblur_tf.data.photo_files import OUTPUT_EXTENSIONS
-    from deblur_tf.data.photos import list_images
-    from deblur_tf.errors import DataError, NonFiniteError
+    from deblur_tf.photographs import listing
 
-    if source.is_dir():
-        inputs, root = list_images(source), source
-    else:
-        inputs, root = [source], source.parent
-        if _EXT.value == "auto" and source.suffix.lower() not in OUTPUT_EXTENSIONS:
-            raise common.UsageError(f"{source}: not a photo format; one of {OUTPUT_EXTENSIONS}")
-    plan = _plan(inputs, root)
+    if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
+        raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
+    found = listing.search(_INPUT.value, _RECURSIVE.value, output)
+    if not found.sources and not found.unreadable:
+        raise common.UsageError(f"{', '.join(_INPUT.value)}: no photographs there")
+    # Clashes of names with one sample are known before anything is loaded.
+    listing.plan(found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, 1)
     model_folders.find(_MODEL.value)
     common.make_folder(_OUTPUT.value)
 
     from deblur_tf.inference.deblurrer import Deblurrer
+    from deblur_tf.inference.job import Job
 
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value)
-    sampling = _sampling(deblurrer)
-    print(
-        f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {sampling.describe()}",
-        flush=True,
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value, tile, _TILE_OVERLAP.value)
+    sampling = deblurrer.settings(
+        steps=_STEPS.value,
+        beta_max=_BETA_MAX.value,
+        n_samples=_N_SAMPLES.value,
+        sampler=_SAMPLER.value,
+        eta=_ETA.value,
+        fidelity=_FIDELITY.value,
     )
-    failed, skipped = [], 0
-    for i, (path, target) in enumerate(plan.items(), 1):
-        if target.exists() and not _OVERWRITE.value:
-            skipped += 1
-            continue
-        try:
-            _restore_one(deblurrer, path, target, f"[{i}/{len(plan)}]")
-        except (DataError, NonFiniteError, OSError, MemoryError) as error:
-            failed.append(path)
-            common.fail(error, common.FAILED)
-    if skipped:
-        print(f"{skipped} already there, skipped; --overwrite restores them again")
+    tasks = listing.plan(
+        found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, sampling.n_samples
+    )
+    job = Job(
+        deblurrer,
+        sampling,
+        output,
+        seed=_SEED.value,
+        color_guard=_COLOR_GUARD.value,
+        keep_sharp=_KEEP_SHARP.value,
+        overwrite=_OVERWRITE.value,
+        sharp_folder=_GT.value,
+        progress=sys.stderr.isatty(),
+        on_error=lambda error: common.fail(error, common.FAILED),
+    )
+    print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {sampling.describe()}")
+    _warn_of(found)
+    print(job.estimate(tasks), flush=True)
+    failed = [str(path) for path in job.run(tasks)]
+    for problem in found.unreadable:
+        failed.append(problem)
+        common.fail(problem, common.FAILED)
+    print(job.summary(), flush=True)
     if failed:
-        names = ", ".join(str(p) for p in failed)
-        return common.fail(f"{len(failed)} of {len(plan)} failed: {names}", common.FAILED)
+        total = len(tasks) + len(found.unreadable)
+        return common.fail(f"{len(failed)} of {total} failed: {', '.join(failed)}", common.FAILED)
     return common.OK
 
 

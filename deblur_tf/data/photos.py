@@ -11,8 +11,8 @@ from PIL import Image
 
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.parts import Part, spread
-from deblur_tf.data.photo_files import open_image, read_rgb
 from deblur_tf.errors import DataError
+from deblur_tf.photographs.reading import open_image, read_rgb
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 

@@ -14,8 +14,8 @@ from deblur_tf.data.augment import random_pair_crop
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.order import CropOrder
 from deblur_tf.data.parts import Part, by_scene, word
-from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.errors import DataError
+from deblur_tf.photographs.reading import read_rgb
 from deblur_tf.registry import configurable
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")

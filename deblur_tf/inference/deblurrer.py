@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from keras import ops
@@ -13,26 +14,59 @@ from PIL import Image
 
 from deblur_tf import image_ops
 from deblur_tf.arrays import named_variables, values_of
-from deblur_tf.data.photo_files import read_rgb
 from deblur_tf.diffusion import samplers
+from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.errors import NonFiniteError
+from deblur_tf.errors import NonFiniteError, UsageError
+from deblur_tf.inference import colour, memory, pictures
 from deblur_tf.model_folders import DEFAULT_MODEL
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
+from deblur_tf.models.tiles import DEFAULT_OVERLAP, TiledRestoration
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+
+
+class Settings(TypedDict, total=False):
+    """How to sample; what is missing or None is the model's.
+
+    Attributes:
+      steps: sampling steps.
+      beta_max: largest noise variance of a step; with another number of steps, None is
+        one that is fitted to it.
+      n_samples: how many samples to draw.
+      sampler: name of one of `samplers.SAMPLERS`.
+      eta: of the sampler "ddim".
+      fidelity: from 0, the best perception, to 1, the least distortion, along the
+        curve that was measured for the model; in place of the model's own settings.
+    """
+
+    steps: int | None
+    beta_max: float | None
+    n_samples: int | None
+    sampler: str | None
+    eta: float | None
+    fidelity: float | None
 
 
 class Deblurrer:
     """A trained model, ready to restore.
 
+    >>> from deblur_tf import Deblurrer
     >>> deblurrer = Deblurrer.from_pretrained("tiny")
-    >>> sharp = deblurrer.restore("photo.jpg", n_samples=4, seed=1)
+    >>> picture = np.full((40, 60, 3), 128, np.uint8)
+    >>> deblurrer.restore(picture, steps=2, n_samples=2, seed=1).shape
+    (40, 60, 3)
 
     Args:
       model: a built restorer.
       origin: where its weights are from, for messages.
       sampling: the settings to sample with unless others are given.
+      curve: of perception against distortion, if it was measured.
+      tile: side of the tiles in which large pictures are restored; 0 for none, "auto"
+        for tiles where memory would not suffice for the whole.
+      tile_overlap: pixels that neighbouring tiles share.
     """
 
     def __init__(
@@ -40,20 +74,33 @@ class Deblurrer:
         model: Restorer,
         origin: str = "",
         sampling: SamplingSettings = DEFAULT_SAMPLING,
+        curve: FidelityCurve | None = None,
+        tile: int | Literal["auto"] = "auto",
+        tile_overlap: int = DEFAULT_OVERLAP,
     ):
+        if tile not in ("auto", 0) and not 0 <= 2 * tile_overlap < int(tile):
+            raise UsageError(f"tiles of {tile} pixels cannot overlap by {tile_overlap}")
         self.model = model
         self.origin = origin
         self.sampling = sampling
-        self._restorations: dict[tuple[str, float], Restoration] = {}
+        self.curve = curve
+        self.tile = tile
+        self.tile_overlap = tile_overlap
+        self._restorations: dict[tuple[str, float, int], Restoration] = {}
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Deblurrer:
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+        tile: int | Literal["auto"] = "auto",
+        tile_overlap: int = DEFAULT_OVERLAP,
+    ) -> Deblurrer:
         """Loads a model of the package by name, or a run or model folder.
 
         Raises:
           ModelError: if it cannot be loaded.
         """
-        return cls(*load_model(name_or_path))
+        return cls(*load_model(name_or_path), tile=tile, tile_overlap=tile_overlap)
 
     def fingerprint(self) -> str:
         """Tells models with other weights apart: 8 hexadecimal digits."""
@@ -62,11 +109,40 @@ class Deblurrer:
             digest = zlib.crc32(value.tobytes(), zlib.crc32(name.encode(), digest))
         return f"{digest:08x}"
 
-    def _with(self, sampling: SamplingSettings) -> Restoration:
+    def settings(self, **changes: Unpack[Settings]) -> SamplingSettings:
+        """The model's settings with changes.
+
+        Raises:
+          UsageError: if they are impossible, or the model has no fidelity curve.
+        """
+        fidelity, base = changes.pop("fidelity", None), self.sampling
+        if fidelity is not None:
+            if self.curve is None:
+                raise UsageError(
+                    "this model carries no measured curve, so it has no fidelity to choose; "
+                    "deblur-export --curve adds one"
+                )
+            base = self.curve.at(fidelity)
+        found = base.but(**changes)
+        samplers.named(found.sampler, found.eta)
+        return found
+
+    def tile_for(self, height: int, width: int) -> int:
+        """The side of the tiles for a picture of this size; 0 for none."""
+        if self.tile == "auto":
+            return memory.choose_tile(self.model, height, width)
+        return 0 if self.tile >= max(height, width) else int(self.tile)
+
+    def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
         """The restoration by a sampler; what it compiled is kept."""
-        key = sampling.sampler, sampling.eta
+        key = sampling.sampler, sampling.eta, tile
         if key not in self._restorations:
-            self._restorations[key] = Restoration(self.model, samplers.named(*key))
+            sampler = samplers.named(sampling.sampler, sampling.eta)
+            self._restorations[key] = (
+                TiledRestoration(self.model, sampler, tile, self.tile_overlap)
+                if tile
+                else Restoration(self.model, sampler)
+            )
         return self._restorations[key]
 
     def prepare(self, blurry: np.ndarray, seed: int = 0) -> Prepared:
@@ -78,29 +154,20 @@ class Deblurrer:
     def samples(
         self,
         blurry: np.ndarray,
-        steps: int | None = None,
-        beta_max: float | None = None,
         seed: int = 0,
-        n_samples: int | None = None,
-        sampler: str | None = None,
-        eta: float | None = None,
-        on_step: Callable[[int], None] | None = None,
+        on_step: Callable[[float], None] | None = None,
+        **settings: Unpack[Settings],
     ) -> np.ndarray:
         """Several samples of one image; the guidance is computed once.
 
         Sample i depends on the image, `seed` and i alone.
 
         Args:
-          blurry: uint8 [H, W, 3].
-          steps: sampling steps, one network evaluation each; None: the model's.
-          beta_max: largest noise variance of a step; None: the model's, or with
-            another number of steps one that is fitted to it.
+          blurry: [H, W, 3], uint8, uint16 or float in [0, 1].
           seed: any 64-bit integer.
-          n_samples: how many; None: the model's.
-          sampler: name of one of `samplers.SAMPLERS`; None: the model's.
-          eta: of the sampler "ddim".
-          on_step: called after each step with the number of steps done, which
-            reaches n_samples * steps.
+          on_step: called with the number of steps done, which reaches n_samples * steps;
+            with tiles it grows by fractions.
+          settings: see `Settings`.
 
         Returns:
           float32 [n_samples, H, W, 3] in [-1, 1].
@@ -108,24 +175,61 @@ class Deblurrer:
         Raises:
           ValueError: for an image of another type, or impossible settings.
           NonFiniteError: if the model gave no picture.
+          MemoryError: if there is not enough even for small tiles.
         """
         blurry = np.asarray(blurry)
-        if blurry.dtype != np.uint8 or blurry.ndim != 3 or blurry.shape[-1] != 3:
-            raise ValueError(f"need uint8 [H, W, 3], got {blurry.dtype} {blurry.shape}")
-        sampling = self.sampling.but(steps, beta_max, n_samples, sampler, eta)
-        schedule, restoration = sampling.schedule(), self._with(sampling)
-        prepared = self.prepare(blurry, seed)
+        if blurry.ndim != 3:
+            raise ValueError(f"need [H, W, 3], got {blurry.shape}")
+        return self._samples(blurry[None], seed, self.settings(**settings), on_step)[:, 0]
+
+    def _samples(
+        self,
+        batch: np.ndarray,
+        seed: int,
+        sampling: SamplingSettings,
+        on_step: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """[B, H, W, 3] -> float32 [n_samples, B, H, W, 3] in [-1, 1]; smaller tiles where
+        memory runs out.
+        """
+        images = pictures.to_model_range(batch)
+        tile = self.tile_for(*batch.shape[1:3])
+        while True:
+            try:
+                return self._sampled(images, seed, sampling, tile, on_step)
+            except Exception as error:
+                if not memory.ran_out_of_memory(error):
+                    raise
+                side = min(tile or memory.LARGEST_TILE * 2, max(batch.shape[1:3])) // 2
+                if side < memory.SMALLEST_TILE or self.tile == 0:
+                    raise MemoryError(
+                        f"not enough memory for {batch.shape[2]}x{batch.shape[1]} pixels"
+                        + ("; --tile=auto takes less" if self.tile == 0 else "")
+                    ) from error
+                tile = side // 64 * 64
+
+    def _sampled(
+        self,
+        images: np.ndarray,
+        seed: int,
+        sampling: SamplingSettings,
+        tile: int,
+        on_step: Callable[[float], None] | None,
+    ) -> np.ndarray:
+        restoration, schedule = self._with(sampling, tile), sampling.schedule()
+        numbers = [0] * len(images)
+        prepared = restoration.prepare(images, sample_keys(seed, numbers))
         result = []
         for i in range(sampling.n_samples):
 
-            def progress(done: int, before: int = i * sampling.steps) -> None:
+            def progress(done: float, before: int = i * sampling.steps) -> None:
                 on_step(before + done)
 
-            keys = sample_keys(seed, [i])
+            keys = sample_keys(seed, [i] * len(images))
             sample = restoration.sample(
                 prepared, keys, schedule, None if on_step is None else progress
             )
-            sample = ops.convert_to_numpy(ops.clip(sample[0], -1.0, 1.0))
+            sample = np.clip(ops.convert_to_numpy(sample), -1.0, 1.0)
             if not np.isfinite(sample).all():
                 raise NonFiniteError(
                     f"the result is not finite with {sampling.steps} step(s) of beta_max "
@@ -137,55 +241,95 @@ class Deblurrer:
 
     def restore(
         self,
-        image: str | os.PathLike[str] | Image.Image | np.ndarray,
-        steps: int | None = None,
-        beta_max: float | None = None,
+        image: Picture,
         seed: int = 0,
-        n_samples: int | None = None,
-        sampler: str | None = None,
-        eta: float | None = None,
-        on_step: Callable[[int], None] | None = None,
+        color_guard: bool = False,
+        on_step: Callable[[float], None] | None = None,
+        **settings: Unpack[Settings],
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.
 
         Args:
-          image: a path, a PIL image, or an array: uint8 [0, 255] or float
-            [0, 1], [H, W, 3] or [B, H, W, 3].
-          steps, beta_max, seed, n_samples, sampler, eta, on_step: see `samples`.
+          image: a path, a PIL image, or an array: uint8, uint16 or float in [0, 1],
+            [H, W, 3] or [B, H, W, 3].
+          seed: any 64-bit integer.
+          color_guard: keep the low frequencies, and so the colours, of the input.
+          on_step: see `samples`.
+          settings: see `Settings`.
 
         Returns:
-          The same kind and size: a PIL image for a path or PIL image, else an
-          array of the same dtype.
+          The same kind and size. A PIL image for a path or PIL image, in its mode and with its
+          alpha, EXIF and colour profile; a path is turned upright. Else an array of the
+          same type.
 
         Raises:
-          ValueError: for an array of another shape or dtype.
+          ValueError: for an array of another shape, type or range.
           DataError: if a file cannot be read.
         """
+        taken = pictures.take(image)
+        restored = self._restored(
+            taken.pixels, seed, color_guard, self.settings(**settings), on_step
+        )
+        return taken.give_back(restored)
 
-        def one(pixels: np.ndarray) -> np.ndarray:
-            found = self.samples(pixels, steps, beta_max, seed, n_samples, sampler, eta, on_step)
-            return mean_image(found)
+    def _restored(
+        self,
+        batch: np.ndarray,
+        seed: int,
+        color_guard: bool,
+        sampling: SamplingSettings,
+        on_step: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """[B, H, W, 3] -> float32 of the same shape in [-1, 1]."""
+        means = self._samples(batch, seed, sampling, on_step).mean(axis=0)
+        if color_guard:
+            blurry = pictures.to_model_range(batch)
+            means = np.stack([colour.guarded(*pair) for pair in zip(means, blurry, strict=True)])
+        return means
 
-        if isinstance(image, Image.Image):
-            return Image.fromarray(one(np.asarray(image.convert("RGB"))))
-        if isinstance(image, (str, os.PathLike)):
-            return Image.fromarray(one(read_rgb(image)))
-        if image.ndim == 4:
-            return np.stack(
-                [
-                    self.restore(i, steps, beta_max, seed, n_samples, sampler, eta, on_step)
-                    for i in image
-                ]
-            )
-        if np.issubdtype(image.dtype, np.floating):
-            pixels = np.round(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
-            return (one(pixels) / 255.0).astype(image.dtype)
-        return one(image)
+    def restore_many(
+        self,
+        images: Sequence[Picture],
+        seed: int = 0,
+        color_guard: bool = False,
+        batch_size: int = 4,
+        **settings: Unpack[Settings],
+    ) -> list[Any]:
+        """`restore` of each; those of one size are computed together.
+
+        Args:
+          images: of any mix of kinds and sizes; batches [B, H, W, 3] among them too.
+          batch_size: pictures that are computed together.
+          seed, color_guard, settings: see `restore`.
+
+        Returns:
+          What `restore` gives for each, in their order.
+        """
+        taken = [pictures.take(image) for image in images]
+        sampling = self.settings(**settings)
+        results: list[Any] = [None] * len(taken)
+
+        def kind(i: int) -> tuple[Any, ...]:
+            return taken[i].pixels.shape[1:], str(taken[i].pixels.dtype)
+
+        for _, group in itertools.groupby(sorted(range(len(taken)), key=kind), key=kind):
+            members = list(group)
+            whole = np.concatenate([taken[i].pixels for i in members])
+            parts = [
+                self._restored(whole[start : start + batch_size], seed, color_guard, sampling)
+                for start in range(0, len(whole), batch_size)
+            ]
+            restored, position = np.concatenate(parts), 0
+            for i in members:
+                count = len(taken[i].pixels)
+                results[i] = taken[i].give_back(restored[position : position + count])
+                position += count
+        return results
 
 
-def mean_image(samples: np.ndarray) -> np.ndarray:
+def mean_image(samples: np.ndarray, dtype: Any = np.uint8) -> np.ndarray:
     """The float mean of samples, rounded once (sample averaging, DvSR sec. 4.1).
 
-    float32 [N, H, W, 3] in [-1, 1] -> uint8 [H, W, 3].
+    float32 [N, H, W, 3] in [-1, 1] -> [H, W, 3] of `dtype`, see `pictures.from_model_range`.
     """
-    return image_ops.to_uint8_array(samples.mean(axis=0))
+    return pictures.from_model_range(samples.mean(axis=0), dtype)

@@ -37,13 +37,24 @@ def sample_keys(seed: int | Tensor, samples: Sequence[int] | Tensor) -> Tensor:
 
 
 def guidance_noise(
-    model: Restorer, keys: Tensor, height: Tensor, width: Tensor
+    model: Restorer,
+    keys: Tensor,
+    height: Tensor,
+    width: Tensor,
+    origin: tuple[Tensor, Tensor] = (0, 0),
 ) -> tuple[Tensor, ...]:
-    """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, C] each."""
+    """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, C] each.
+
+    `origin` is the place of the first pixel in a larger image, see `noise.normal`.
+    """
     stream = noise.fold_in(keys, GUIDANCE_STREAM)
     return tuple(
         noise.normal(
-            noise.fold_in(stream, k), height // 2**k, width // 2**k, model.guidance_channels
+            noise.fold_in(stream, k),
+            height // 2**k,
+            width // 2**k,
+            model.guidance_channels,
+            (origin[0] // 2**k, origin[1] // 2**k),
         )
         for k in model.guidance_scales
     )

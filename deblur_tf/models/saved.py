@@ -1,7 +1,7 @@
 """A model on disk, apart from its training: configuration and weights.
 
 A model folder holds `model.json` (the Keras configuration, and under "sampling" the
-settings to sample with) and either
+settings to sample with, under "fidelity" the measured curve) and either
 `weights.npz` (a released model) or `checkpoints/` (a training run, of which
 the averaged weights are used).
 """
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -28,13 +29,18 @@ from deblur_tf.arrays import (
     write_npz,
 )
 from deblur_tf.checkpoints import Checkpoints, read_checkpoint
+from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError
-from deblur_tf.files import write_text
+from deblur_tf.files import sha256, write_text
 from deblur_tf.model_folders import CONFIG_FILE, WEIGHTS_FILE, find
 from deblur_tf.models import alignment, dvsr, regression  # noqa: F401  (Keras' registry)
 
-SAMPLING_KEY = "sampling"
+SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY = "sampling", "fidelity", "weights_sha256"
+_BESIDE = (SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY)
+# Classes of Keras that a configuration may name; all others are registered by this package,
+# or by who imports their own before.
+_OF_KERAS = ("DTypePolicy",)
 
 
 class LoadedModel(NamedTuple):
@@ -44,11 +50,13 @@ class LoadedModel(NamedTuple):
       model: built, with its (averaged) weights.
       origin: a line that says where the weights are from.
       sampling: the settings that suit it best.
+      curve: of perception against distortion, if it was measured.
     """
 
     model: keras.Model
     origin: str
     sampling: SamplingSettings
+    curve: FidelityCurve | None = None
 
 
 def _model_config(model: keras.Model) -> dict[str, Any]:
@@ -69,10 +77,19 @@ def save_model_config(
     model: keras.Model,
     folder: str | os.PathLike[str],
     sampling: SamplingSettings = DEFAULT_SAMPLING,
+    curve: FidelityCurve | None = None,
+    checksum: str | None = None,
 ) -> None:
-    """Writes the model's configuration and settings to `folder`/model.json."""
-    settings = dataclasses.asdict(sampling)
-    text = json.dumps(_model_config(model) | {SAMPLING_KEY: settings}, indent=1) + "\n"
+    """Writes the model's configuration, settings and curve to `folder`/model.json.
+
+    `checksum` is that of a weights.npz beside it, SHA-256.
+    """
+    beside: dict[str, Any] = {SAMPLING_KEY: dataclasses.asdict(sampling)}
+    if curve is not None:
+        beside[CURVE_KEY] = curve.to_json()
+    if checksum is not None:
+        beside[CHECKSUM_KEY] = checksum
+    text = json.dumps(_model_config(model) | beside, indent=1) + "\n"
     write_text(pathlib.Path(folder) / CONFIG_FILE, text)
 
 
@@ -82,7 +99,8 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
     if not path.exists():
         return True
     found = _portable(path.read_text(encoding="utf-8"))
-    found.pop(SAMPLING_KEY, None)
+    for key in _BESIDE:
+        found.pop(key, None)
     return found == _model_config(model)
 
 
@@ -91,6 +109,7 @@ def save_model(
     folder: str | os.PathLike[str],
     sampling: SamplingSettings = DEFAULT_SAMPLING,
     dtype: str = "float16",
+    curve: FidelityCurve | None = None,
 ) -> None:
     """Writes a model as `model.json` and `weights.npz`.
 
@@ -99,12 +118,13 @@ def save_model(
       folder: made if missing.
       sampling: the settings that suit it best.
       dtype: of the stored weights; float16 halves the file.
+      curve: of perception against distortion, if it was measured.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_model_config(model, folder, sampling)
     weights = values_of(named_variables(model))
     write_npz(folder / WEIGHTS_FILE, {name: w.astype(dtype) for name, w in weights.items()})
+    save_model_config(model, folder, sampling, curve, sha256(folder / WEIGHTS_FILE))
 
 
 def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
@@ -118,13 +138,23 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
       ModelError: if there is no such model, or a file is missing or damaged.
     """
     folder, _ = find(name_or_dir)
-    model, sampling = _read_config(folder / CONFIG_FILE)
+    config = _read_json(folder / CONFIG_FILE)
+    checksum = config.get(CHECKSUM_KEY)
+    weights_file = folder / WEIGHTS_FILE
+    if checksum is not None and weights_file.is_file() and sha256(weights_file) != checksum:
+        raise ModelError(
+            f"{weights_file}: damaged, or of another model: its checksum is not the one in "
+            f"{CONFIG_FILE}"
+        )
     weights, origin = load_weights(name_or_dir)
+    _check_classes(config, folder / CONFIG_FILE)
+    _check_numbers(config, weights, folder / CONFIG_FILE)
+    model, sampling, curve = _build(config, folder / CONFIG_FILE)
     try:
         assign_named(named_variables(model), weights, origin)
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    return LoadedModel(model, origin, sampling)
+    return LoadedModel(model, origin, sampling, curve)
 
 
 def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
@@ -152,15 +182,73 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
     return {name: np.asarray(w, np.float32) for name, w in weights.items()}, origin
 
 
-def _read_config(path: pathlib.Path) -> tuple[keras.Model, SamplingSettings]:
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise ModelError(f"{path}: not a model configuration ({error})") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: not a model configuration")
+    return config
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """All dictionaries within a value of JSON."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from _dicts(entry)
+
+
+def _check_classes(config: dict[str, Any], path: pathlib.Path) -> None:
+    """A configuration may name what is registered, and nothing that would be imported.
+
+    Raises:
+      ModelError: naming another class.
+    """
+    known = keras.saving.get_custom_objects()
+    for part in _dicts(config):
+        if "class_name" not in part:
+            continue
+        of_keras = part.get("module") == "keras" and part["class_name"] in _OF_KERAS
+        if part.get("registered_name") not in known and not of_keras:
+            raise ModelError(
+                f"{path}: names the class {part.get('module')}.{part['class_name']}, which is not "
+                "of this package; import your own before"
+            )
+
+
+def _check_numbers(config: dict[str, Any], weights: Arrays, path: pathlib.Path) -> None:
+    """No network is built that is far larger than the weights that it is to have.
+
+    Raises:
+      ModelError: naming the number.
+    """
+    widest = max((max(w.shape, default=1) for w in weights.values()), default=1)
+    limit = max(4 * widest, 1024)
+    for part in _dicts({k: v for k, v in config.items() if k not in _BESIDE}):
+        for name, value in part.items():
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, int | float) and abs(number) > limit:
+                    raise ModelError(f"{path}: {name} is {number}, and the weights are smaller")
+
+
+def _build(
+    config: dict[str, Any], path: pathlib.Path
+) -> tuple[keras.Model, SamplingSettings, FidelityCurve | None]:
+    config = dict(config)
+    config.pop(CHECKSUM_KEY, None)
+    try:
         sampling = SamplingSettings(**config.pop(SAMPLING_KEY, {}))
+        curve = config.pop(CURVE_KEY, None)
+        curve = None if curve is None else FidelityCurve.from_json(curve)
         model = keras.saving.deserialize_keras_object(config)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path}: not a model configuration")
     if not model.built:
         model.build()
-    return model, sampling
+    return model, sampling, curve

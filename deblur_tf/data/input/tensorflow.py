@@ -82,6 +82,7 @@ def pair_dataset(
     make = load(make_pair, part_size, failures)
     shape = (part_size, make_pair.crop_size, make_pair.crop_size, 3)
 
+    @tf.autograph.experimental.do_not_convert  # it would lose default arguments
     def batch(number: tf.Tensor) -> Batch:
         step, part = first_step + number // parts, number % parts
         row = rows.start + part * part_size + tf.range(part_size, dtype=tf.int64)

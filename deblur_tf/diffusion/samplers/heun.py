@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from deblur_tf.backend import cond
 from deblur_tf.diffusion.samplers.base import Carry, Denoise, State
 from deblur_tf.diffusion.samplers.multistep import level_pairs
 from deblur_tf.diffusion.schedules import Schedule
@@ -61,4 +62,4 @@ class Heun:
         def corrected() -> Tensor:
             return euler + row[CHANGE] * (estimate(euler, row[NEXT_LEVEL]) - here)
 
-        return ops.cond(row[CHANGE] > 0.0, corrected, lambda: euler), state
+        return cond(row[CHANGE] > 0.0, corrected, lambda: euler), state

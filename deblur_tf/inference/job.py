@@ -1,0 +1,282 @@
+"""Restores many photographs: one that fails stops no other, and what is made is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.errors import DataError, Error, NonFiniteError, UsageError
+from deblur_tf.files import replacing, sha256
+from deblur_tf.inference import colour, memory, pictures, triage, uncertainty
+from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.manifest import Manifest
+from deblur_tf.metrics.psnr import psnr
+from deblur_tf.metrics.ssim import ssim
+from deblur_tf.photographs.listing import PHOTO_EXTENSIONS, Task
+from deblur_tf.photographs.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
+from deblur_tf.photographs.writing import check_size, write_photo
+
+
+class Job:
+    """Photographs to be restored in one way.
+
+    Args:
+      deblurrer: the model.
+      sampling: how to sample it.
+      output: folder of the results, which exists.
+      seed: any 64-bit integer.
+      color_guard: see `Deblurrer.restore`.
+      keep_sharp: copy photographs that are sharp already.
+      overwrite: restore again what is there.
+      sharp_folder: of the true pictures, to be measured against; None: no measuring.
+      progress: show bars on stderr.
+      on_error: told of each file that fails, as soon as it does.
+    """
+
+    def __init__(
+        self,
+        deblurrer: Deblurrer,
+        sampling: SamplingSettings,
+        output: pathlib.Path,
+        seed: int = 0,
+        color_guard: bool = False,
+        keep_sharp: bool = True,
+        overwrite: bool = False,
+        sharp_folder: str | None = None,
+        progress: bool = False,
+        on_error: Callable[[Exception], Any] = print,
+    ):
+        self.deblurrer, self.sampling, self.seed = deblurrer, sampling, seed
+        self.color_guard, self.keep_sharp, self.overwrite = color_guard, keep_sharp, overwrite
+        self.sharp_folder = None if sharp_folder is None else pathlib.Path(sharp_folder)
+        if self.sharp_folder is not None and not self.sharp_folder.is_dir():
+            raise UsageError(f"{sharp_folder}: no such folder")
+        self.progress, self.on_error = progress, on_error
+        self.manifest = Manifest(output)
+        self._model = deblurrer.fingerprint()
+        self._there = self._copied = 0
+        self._scores: list[tuple[float, float]] = []
+
+    def run(self, tasks: Sequence[Task]) -> list[pathlib.Path]:
+        """Restores all; returns the photographs that failed."""
+        failed = []
+        with tqdm(
+            total=len(tasks), unit="photo", disable=not (self.progress and len(tasks) > 1)
+        ) as bar:
+            for number, task in enumerate(tasks, 1):
+                try:
+                    self._one(task, f"[{number}/{len(tasks)}]")
+                except (Error, OSError, MemoryError) as error:
+                    failed.append(task.source.path)
+                    self.on_error(_named(error, task.source.path))
+                bar.update()
+        return failed
+
+    def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
+        """All that the result depends on."""
+        return {
+            "source": path.name,
+            "sha256": sha256(path),
+            "model": self._model,
+            "seed": self.seed,
+            "settings": dataclasses.asdict(self.sampling),
+            "color_guard": self.color_guard,
+            "keep_sharp": self.keep_sharp,
+        }
+
+    def _one(self, task: Task, label: str) -> None:
+        path, started = task.source.path, time.monotonic()
+        with open_image(path, path) as image:  # names what is no image, or no file
+            check_size(task.target, image.size)
+        made_of = self._made_of(path)
+        if not self.overwrite and (there := [p for p in task.outputs() if p.exists()]):
+            known = self.manifest.identity(task.target)
+            if known == made_of and task.target.exists():
+                self._there += 1
+                return
+            if known is None:
+                raise DataError(
+                    f"{there[0]}: is there, and no picture that this folder's manifest.json "
+                    "knows; --overwrite replaces it"
+                )
+        _check_writable(task.target.parent)
+        photo = read_photo(path)
+        height, width = photo.pixels.shape[:2]
+        about: dict[str, Any] = {"width": width, "height": height}
+        score = triage.sharpness(to_8_bits(photo.pixels))
+        sharp = score is not None and score >= triage.SHARP
+        about["sharpness"] = score and round(score, 3)
+        remark = f", sharp already (score {score:.2f})" if sharp else ""
+        print(f"{label} {path} ({width}x{height}){remark}", flush=True)
+        if self.keep_sharp and sharp:
+            self.manifest.begin(task.target)
+            self._copy(task, photo)
+            self._copied += 1
+            about["copied"], notes = True, []
+        else:
+            notes = self._restore(task, photo, about)
+        if self.sharp_folder is not None:
+            about |= self._measure(task)
+        about["seconds"] = round(time.monotonic() - started, 2)
+        about["not_kept"] = [*photo.notes, *notes]
+        self.manifest.record(task.target, made_of, **about)
+        print(f"{label} {task.target} in {about['seconds']:.1f} s", flush=True)
+        for note in dict.fromkeys(about["not_kept"]):
+            print(f"{label} {note}", flush=True)
+
+    def _restore(self, task: Task, photo: Photo, about: dict[str, Any]) -> list[str]:
+        """Writes the results of a task; returns what could not be kept."""
+        height, width = photo.pixels.shape[:2]
+        about["tile"] = self.deblurrer.tile_for(height, width)
+        with self._steps() as on_step:
+            samples = self.deblurrer.samples(
+                photo.pixels, self.seed, on_step, **dataclasses.asdict(self.sampling)
+            )
+        if self.color_guard:
+            blurry = pictures.to_model_range(photo.pixels)
+            samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
+        self.manifest.begin(task.target)
+        kind = photo.pixels.dtype
+        for sample, path in zip(samples, task.samples, strict=False):
+            write_photo(path, mean_image(sample[None], kind), photo)
+        if task.uncertainty is not None:
+            spread = uncertainty.spread_of(samples)
+            uncertainty.write_picture(task.uncertainty, spread)
+            found = uncertainty.summary(spread)
+            about["spread"] = dataclasses.asdict(found)
+            print(f"  {found}", flush=True)
+        self._say_whether_it_helped(samples, about)
+        # Last, since this file and its entry in the manifest mark the photo as done.
+        return list(write_photo(task.target, mean_image(samples, kind), photo))
+
+    def _say_whether_it_helped(self, samples: np.ndarray, about: dict[str, Any]) -> None:
+        before, after = about["sharpness"], triage.sharpness(mean_image(samples))
+        if before is None or after is None:
+            return
+        about["sharpness_after"] = round(after, 3)
+        if after < triage.BLURRED and after - before < triage.HELPED:
+            print(
+                f"  hardly sharper than before (score {before:.2f}, now {after:.2f}): "
+                "its blur is probably not what this model knows",
+                flush=True,
+            )
+
+    def _copy(self, task: Task, photo: Photo) -> None:
+        path = task.source.path
+        if path.suffix.lower() == task.target.suffix.lower():
+            with open(path, "rb") as source, replacing(task.target) as target:
+                shutil.copyfileobj(source, target)
+        else:
+            write_photo(task.target, photo.pixels, photo)
+
+    def _measure(self, task: Task) -> dict[str, float]:
+        truth = self._truth(task)
+        sharp, restored = read_rgb(truth), read_rgb(task.target)
+        if sharp.shape != restored.shape:
+            raise DataError(f"{truth}: not of the size of {task.target}")
+        small = min(sharp.shape[:2]) < 11  # SSIM's window does not fit
+        found = {
+            "psnr": psnr(restored, sharp),
+            "ssim": float("nan") if small else ssim(restored, sharp),
+        }
+        self._scores.append((found["psnr"], found["ssim"]))
+        print(f"  PSNR {found['psnr']:.2f} dB, SSIM {found['ssim']:.4f}", flush=True)
+        return {name: round(float(value), 4) for name, value in found.items()}
+
+    def _truth(self, task: Task) -> pathlib.Path:
+        stem = (self.sharp_folder / task.source.relative).with_suffix("")
+        for candidate in sorted(stem.parent.glob(f"{glob.escape(stem.name)}.*")):
+            if candidate.suffix.lower() in PHOTO_EXTENSIONS:
+                return candidate
+        raise DataError(f"{stem}.*: no sharp photograph of {task.source.path}")
+
+    @contextlib.contextmanager
+    def _steps(self) -> Iterator[Callable[[float], None] | None]:
+        """Progress over the steps of one photo."""
+        total = self.sampling.steps * self.sampling.n_samples
+        with tqdm(
+            total=total,
+            unit="step",
+            leave=False,
+            disable=not self.progress,
+            bar_format="{l_bar}{bar}| {n:.1f}/{total} steps [{elapsed}<{remaining}]",
+            file=sys.stderr,
+        ) as bar:
+            yield lambda done: bar.update(done - bar.n)
+
+    def estimate(self, tasks: Sequence[Task]) -> str:
+        """What the work will take, in a line: measured on a small picture, on CPUs."""
+        pixels = largest = 0
+        for task in tasks:
+            with contextlib.suppress(Error), open_image(task.source.path, "") as image:
+                pixels += image.width * image.height
+                largest = max(largest, image.width * image.height)
+        text = f"{len(tasks)} photo(s), {pixels / 1e6:.1f} megapixels"
+        if not pixels or memory.on_accelerator():
+            return text
+        try:
+            each = memory.seconds_a_megapixel(self.deblurrer)
+        except NonFiniteError:  # each photo will say so
+            return text
+        evaluations = self.sampling.steps * self.sampling.n_samples
+        seconds = each * pixels / 1e6 * evaluations
+        side = int(largest**0.5)
+        tile = self.deblurrer.tile_for(side, side)
+        needed = memory.needed_bytes(self.deblurrer.model, side, side, tile)
+        return f"{text}: about {_duration(seconds)} and {needed / 2**30:.1f} GiB here" + (
+            f", the largest in tiles of {tile}" if tile else ""
+        )
+
+    def summary(self) -> str:
+        """What was not restored, and the mean of what was measured."""
+        lines = []
+        if self._there:
+            lines.append(f"{self._there} already there, skipped; --overwrite restores them again")
+        if self._copied:
+            lines.append(
+                f"{self._copied} sharp already, copied as they are; --nokeep_sharp restores them"
+            )
+        if self._scores:
+            mean = np.nanmean(self._scores, axis=0)
+            lines.append(f"mean of {len(self._scores)}: PSNR {mean[0]:.2f} dB, SSIM {mean[1]:.4f}")
+        return "\n".join(lines) or "done"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Before work, not after it.
+
+    Raises:
+      OSError: if no file can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _named(error: Exception, path: pathlib.Path) -> Exception:
+    """The error with the photo's name, if it has none."""
+    text = str(error) or type(error).__name__
+    if os.fspath(path) in text:
+        return error
+    return (
+        type(error)(f"{path}: {text}") if isinstance(error, Error) else DataError(f"{path}: {text}")
+    )

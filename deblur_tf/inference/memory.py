@@ -1,0 +1,112 @@
+"""How much memory there is, how much a picture needs, and tiles that fit."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from typing import Any
+
+import keras
+import psutil
+
+from deblur_tf.models.restorer import Restorer
+from deblur_tf.networks.unet import UNet
+
+# Of what is free, the share that a picture may take: an estimate is no promise.
+SHARE = 0.6
+# Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
+KEPT_BYTES = 72
+LARGEST_TILE, SMALLEST_TILE = 1024, 128
+# By how much the estimate of a network's memory is off, see benchmarks/large.py.
+CORRECTION = 1.0
+
+
+def available_bytes() -> int:
+    """Memory that can be had: of the machine, or of the container if that is less."""
+    free = psutil.virtual_memory().available
+    root = pathlib.Path("/sys/fs/cgroup")
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            left = int((root / limit).read_text()) - int((root / used).read_text())
+            free = min(free, max(left, 0))
+        except (OSError, ValueError):  # no limit, or none that can be read
+            continue
+    return free
+
+
+def unet_floats(unet: UNet) -> float:
+    """About how many float32 values of a UNet are alive at once, for each pixel.
+
+    All skips of the encoder, and where the resolution is highest the input and output of
+    a block of the decoder with what lies between.
+    """
+    area = float(unet.patch**2)
+    widths = [unet.base_channels * m for m in unet.channel_multipliers]
+    skips = sum((unet.num_res_blocks + 1) * w / 4**d for d, w in enumerate(widths))
+    return (skips + 6 * widths[0]) / area
+
+
+def bytes_per_pixel(model: Restorer) -> float:
+    """About how much memory one evaluation of a model takes for each pixel of its input."""
+    unets = [part for part in model._flatten_layers() if isinstance(part, UNet)]
+    images = 3 * 12  # the images themselves, their bands and noise, at full resolution
+    return CORRECTION * 4.0 * (images + max(map(unet_floats, unets), default=0.0))
+
+
+def choose_tile(model: Restorer, height: int, width: int, free: int | None = None) -> int:
+    """The side of tiles that fit into memory; 0 if the picture fits as a whole.
+
+    Args:
+      model: a built restorer.
+      height, width: of the picture.
+      free: bytes; None: what is available on a CPU. Accelerators are asked by trying.
+    """
+    if free is None:
+        if on_accelerator():
+            return 0
+        free = available_bytes()
+    budget, each = SHARE * free, bytes_per_pixel(model)
+    if height * width * each <= budget:
+        return 0
+    left = max(budget - KEPT_BYTES * height * width, 0.0)
+    side = int((left / each) ** 0.5)
+    return max(min(side // 64 * 64, LARGEST_TILE), SMALLEST_TILE)
+
+
+def needed_bytes(model: Restorer, height: int, width: int, tile: int) -> float:
+    """About how much memory a picture takes, in tiles of a side or whole (0)."""
+    pixels, each = height * width, bytes_per_pixel(model)
+    if not tile or tile >= max(height, width):
+        return each * pixels
+    return KEPT_BYTES * pixels + each * min(tile, height) * min(tile, width)
+
+
+def on_accelerator() -> bool:
+    """Whether the backend computes on something other than the CPU."""
+    return any("gpu" in d.lower() or "tpu" in d.lower() for d in keras.distribution.list_devices())
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether a backend says that it could not get memory."""
+    text = f"{type(error).__name__} {error}"
+    told = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory", "OOM when")
+    return isinstance(error, MemoryError) or any(words in text for words in told)
+
+
+def seconds_a_megapixel(deblurrer: Any, side: int = 256) -> float:
+    """Of one evaluation and of what precedes it, on this machine: the second of two pictures.
+
+    Args:
+      deblurrer: a `Deblurrer`.
+      side: of the pictures, in pixels.
+    """
+    import numpy as np
+
+    picture = np.full((side, side, 3), 128, np.uint8)
+    for _ in range(2):
+        started = time.perf_counter()
+        deblurrer.samples(picture, steps=1, n_samples=1, sampler="ddpm")
+    return (time.perf_counter() - started) / side**2 * 1e6

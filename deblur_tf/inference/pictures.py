@@ -1,0 +1,119 @@
+"""Pictures as people hold them: paths, PIL images, arrays; the same kind comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from deblur_tf.photographs.reading import Photo, read_photo, to_8_bits
+
+_LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def to_model_range(pixels: np.ndarray) -> np.ndarray:
+    """uint8, uint16 or float in [0, 1] -> float32 in [-1, 1], of any shape [..., 3].
+
+    Raises:
+      ValueError: for another type, number of channels or range.
+    """
+    if pixels.shape[-1] != 3:
+        raise ValueError(f"need 3 channels, [..., 3], got {pixels.shape}")
+    if pixels.dtype in _LARGEST:
+        return np.float32(pixels) / np.float32(_LARGEST[pixels.dtype] / 2.0) - np.float32(1.0)
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise ValueError(f"need uint8, uint16 or float, got {pixels.dtype}")
+    if pixels.size and not (pixels.min() >= 0.0 and pixels.max() <= 1.0):  # nor NaN
+        raise ValueError(
+            f"float images must be in [0, 1], got {pixels.min():g} to {pixels.max():g}"
+        )
+    return 2.0 * pixels.astype(np.float32) - np.float32(1.0)
+
+
+def from_model_range(image: np.ndarray, dtype: Any) -> np.ndarray:
+    """float32 in [-1, 1] -> `dtype`: whole numbers are rounded to nearest, floats in [0, 1]."""
+    largest = np.float32(_LARGEST.get(np.dtype(dtype), 1.0))
+    scaled = np.clip((image.astype(np.float32) + np.float32(1.0)) * (largest / 2), 0.0, largest)
+    return (np.round(scaled) if np.dtype(dtype) in _LARGEST else scaled).astype(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """A picture that was handed over.
+
+    Attributes:
+      pixels: [B, H, W, 3].
+      single: whether it had no batch axis.
+      photo: of a file.
+      image: the PIL image, to be imitated.
+    """
+
+    pixels: np.ndarray
+    single: bool = False
+    photo: Photo | None = None
+    image: Image.Image | None = None
+
+    def give_back(self, restored: np.ndarray) -> Any:
+        """The restored pixels, float32 [B, H, W, 3] in [-1, 1], as what was handed over."""
+        pixels = from_model_range(restored, self.pixels.dtype)
+        if self.photo is not None:
+            return _pil_of_file(pixels[0], self.photo)
+        if self.image is not None:
+            return _like(pixels[0], self.image)
+        return pixels[0] if self.single else pixels
+
+
+def take(picture: str | os.PathLike[str] | Image.Image | np.ndarray) -> Taken:
+    """Takes a picture.
+
+    Raises:
+      ValueError: for an array that is no picture.
+      DataError: if a file cannot be read.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        photo = read_photo(picture)
+        return Taken(photo.pixels[None], photo=photo)
+    if isinstance(picture, Image.Image):
+        if picture.mode.startswith("I;16"):
+            values = np.repeat(np.asarray(picture, np.uint16)[:, :, None], 3, axis=2)
+        else:
+            values = np.asarray(picture.convert("RGB"))
+        return Taken(values[None], image=picture)
+    array = np.asarray(picture)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3:
+        raise ValueError(f"need [H, W, 3] or [B, H, W, 3], got {array.shape}")
+    if array.dtype not in _LARGEST and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"need uint8, uint16 or float, got {array.dtype}")
+    return Taken(array[None] if array.ndim == 3 else array, single=array.ndim == 3)
+
+
+def _pil_of_file(pixels: np.ndarray, photo: Photo) -> Image.Image:
+    """8 bits, since PIL has no colour of 16; gray of 16 stays."""
+    if photo.gray and pixels.dtype == np.uint16 and photo.alpha is None:
+        result = Image.fromarray(pixels[..., 1])
+    else:
+        result = Image.fromarray(to_8_bits(pixels))
+        result = result.convert("L") if photo.gray else result
+        if photo.alpha is not None:
+            result.putalpha(Image.fromarray(to_8_bits(photo.alpha)))
+    has = photo.metadata
+    found = {"exif": has.exif, "icc_profile": has.icc_profile, "dpi": has.dpi, "xmp": has.xmp}
+    result.info = {name: value for name, value in found.items() if value}
+    return result
+
+
+def _like(pixels: np.ndarray, image: Image.Image) -> Image.Image:
+    """An image of the same mode where it is gray or has alpha, else RGB; its info stays."""
+    if pixels.dtype == np.uint16:
+        result = Image.fromarray(pixels[..., 1])
+    else:
+        result = Image.fromarray(pixels)
+        if image.mode in ("1", "L", "LA", "La"):
+            result = result.convert("L")
+        if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+            result.putalpha(image.convert("RGBA").getchannel("A"))
+    result.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return result

@@ -1,0 +1,266 @@
+"""Large images in overlapping tiles that are blended at every step.
+
+A network is asked tile by tile, and what it says of the places where tiles overlap is
+averaged before the sampler goes on, with weights that fall towards the edges of a tile but
+not towards those of the image. So tiles cannot drift apart, and the sampler, which sees
+one large image, is the same as ever. The condition, guidance included, is put together in
+the same way, once per image; noise is a function of the position, see `deblur_tf.noise`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops, noise
+from deblur_tf.backend import compiled
+from deblur_tf.diffusion import samplers
+from deblur_tf.diffusion.outputs import Estimate
+from deblur_tf.diffusion.schedules import Schedule
+from deblur_tf.errors import UsageError
+from deblur_tf.models.restoration import (
+    SAMPLER_STREAM,
+    Prepared,
+    Restoration,
+    guidance_noise,
+)
+from deblur_tf.models.restorer import RegressionRestorer, Restorer
+from deblur_tf.types import Tensor
+
+DEFAULT_OVERLAP = 32
+NOISE_STRIP = 1 << 20  # pixels of noise that are drawn at once
+
+
+def along(size: int, side: int, overlap: int) -> list[tuple[int, np.ndarray]]:
+    """Tiles along one axis: where each begins, and the weight of each of its pixels.
+
+    Args:
+      size: of the image, in pixels.
+      side: of a tile, at most `size`.
+      overlap: pixels that neighbours share at least, less than `side`.
+
+    Returns:
+      (start, float32 [side]) each; over the tiles, the weights of a pixel add up to 1.
+    """
+    step = side - overlap
+    starts = [min(start, size - side) for start in range(0, max(size - side, 0) + step, step)]
+    starts = sorted(set(starts))
+    ramp = np.minimum((np.arange(side) + 0.5) / max(overlap, 1), 1.0)
+    total, tiles = np.zeros(size), []
+    for start in starts:
+        weight = np.ones(side)
+        if start > 0:
+            weight *= ramp
+        if start + side < size:
+            weight *= ramp[::-1]
+        total[start : start + side] += weight
+        tiles.append((start, weight))
+    return [(start, np.float32(w / total[start : start + side])) for start, w in tiles]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A part of an image.
+
+    Attributes:
+      top, left: of its first pixel.
+      rows, columns: weights, float32 [height] and [width].
+    """
+
+    top: int
+    left: int
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def of(self, array: np.ndarray, image_height: int) -> np.ndarray:
+        """This part of an array [B, H / f, W / f, C] that belongs to an image of height H."""
+        f = image_height // array.shape[1]
+        height, width = len(self.rows) // f, len(self.columns) // f
+        top, left = self.top // f, self.left // f
+        return array[:, top : top + height, left : left + width]
+
+
+class Grid:
+    """The tiles of one image, all of one size.
+
+    Args:
+      height, width: of the image, multiples of `multiple`.
+      side: of the tiles in pixels; those of an image that is smaller are as small.
+      overlap: pixels that neighbours share at least.
+      multiple: what tiles and their places must be multiples of; `side` and `overlap`
+        are rounded up.
+
+    Raises:
+      UsageError: if the overlap is half of the side or more.
+    """
+
+    def __init__(self, height: int, width: int, side: int, overlap: int, multiple: int = 1):
+        side, overlap = (-(-n // multiple) * multiple for n in (side, overlap))
+        if not 0 <= 2 * overlap < side:
+            raise UsageError(
+                f"tiles of {side} pixels cannot overlap by {overlap}: less than half is needed"
+            )
+        self.height, self.width = height, width
+        self._rows = along(height, min(side, height), overlap)
+        self._columns = along(width, min(side, width), overlap)
+
+    def __len__(self) -> int:
+        return len(self._rows) * len(self._columns)
+
+    def __iter__(self) -> Iterator[Tile]:
+        for (top, rows), (left, columns) in itertools.product(self._rows, self._columns):
+            yield Tile(top, left, rows, columns)
+
+    def blend(self, parts: Callable[[Tile], Any]) -> Any:
+        """The nest of images that has the tiles' nests as weighted means.
+
+        Args:
+          parts: gives a nest of [B, h / f, w / f, C] for each tile, f being a divisor of
+            `multiple` that may differ from entry to entry.
+
+        Returns:
+          The same nest of float32 [B, H / f, W / f, C], NumPy.
+        """
+        whole: list[np.ndarray] = []
+        structure = None
+        for tile in self:
+            found = parts(tile)
+            structure = found if structure is None else structure
+            for i, leaf in enumerate(keras.tree.flatten(found)):
+                part = ops.convert_to_numpy(leaf)
+                batch, height, width, channels = part.shape
+                f = len(tile.rows) // height
+                if len(whole) == i:
+                    shape = (batch, self.height // f, self.width // f, channels)
+                    whole.append(np.zeros(shape, np.float32))
+                rows, columns = (w.reshape(-1, f).mean(1) for w in (tile.rows, tile.columns))
+                weights = (rows[:, None] * columns)[..., None]
+                tile.of(whole[i], self.height)[...] += weights * part
+        return keras.tree.pack_sequence_as(structure, whole)
+
+
+class TiledRestoration(Restoration):
+    """A `Restoration` that asks the network for no more than one tile at a time.
+
+    What is kept of the whole image are a few float32 arrays of its size, and its condition.
+
+    Args:
+      model, sampler: see `Restoration`.
+      side: of the tiles, in pixels.
+      overlap: pixels that neighbours share at least.
+    """
+
+    def __init__(
+        self,
+        model: Restorer,
+        sampler: samplers.Sampler | None = None,
+        side: int = 512,
+        overlap: int = DEFAULT_OVERLAP,
+    ):
+        super().__init__(model, sampler)
+        self.side, self.overlap = side, overlap
+        self._compiled_part = compiled(model, self._part_condition)
+        self._compiled_target = compiled(model, self._part_target)
+        self._on_tile: Callable[[float], None] | None = None
+
+    def _grid(self, image: np.ndarray) -> Grid:
+        return Grid(
+            image.shape[1], image.shape[2], self.side, self.overlap, self.model.size_multiple
+        )
+
+    def _part_condition(self, blurry: Tensor, keys: Tensor, top: Tensor, left: Tensor) -> Any:
+        height, width = ops.shape(blurry)[1:3]
+        drawn = guidance_noise(self.model, keys, height, width, (top, left))
+        return self.model.condition(blurry, drawn)
+
+    def _part_target(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Tensor:
+        return super()._denoise(noisy, noise_level, (condition, None)).target
+
+    def prepare(self, blurry: np.ndarray | Tensor, keys: Tensor) -> Prepared:
+        """See `Restoration.prepare`."""
+        height, width = blurry.shape[1:3]
+        image = ops.convert_to_numpy(
+            image_ops.pad_to_multiple(
+                ops.convert_to_tensor(blurry, dtype="float32"), self.model.size_multiple
+            )
+        )
+
+        def part(tile: Tile) -> Any:
+            corner = (ops.convert_to_tensor(n, dtype="int32") for n in (tile.top, tile.left))
+            return self._compiled_part(tile.of(image, image.shape[1]), keys, *corner)
+
+        condition = self._grid(image).blend(part)
+        return Prepared(condition._replace(blurry=image), height, width)
+
+    def _denoise(self, noisy: Tensor, noise_level: Tensor, given: Any) -> Estimate:
+        condition, _ = given
+        noisy = ops.convert_to_numpy(noisy)
+        grid = self._grid(condition.blurry)
+        done = itertools.count(1)
+
+        def part(tile: Tile) -> Tensor:
+            cut = partial(tile.of, image_height=grid.height)
+            target = self._compiled_target(
+                cut(noisy), noise_level, keras.tree.map_structure(cut, condition)
+            )
+            if self._on_tile is not None:
+                self._on_tile(next(done) / len(grid))
+            return target
+
+        # No sampler asks for the noise, which would be one more array of this size.
+        target = grid.blend(part)
+        return Estimate(target, target)
+
+    def _noise(self, t: Any, given: Any) -> np.ndarray:
+        condition, keys = given
+        batch, height, width, channels = (int(n) for n in self.model.target_shape(condition))
+        stream = noise.fold_in(noise.fold_in(keys, SAMPLER_STREAM), t)
+        result = np.empty((batch, height, width, channels), np.float32)
+        rows = max(NOISE_STRIP // width, 1)
+        for top in range(0, height, rows):
+            strip = result[:, top : top + rows]
+            strip[...] = noise.normal(stream, strip.shape[1], width, channels, (top, 0))
+        return result
+
+    def sample(
+        self,
+        prepared: Prepared,
+        keys: Tensor,
+        schedule: Schedule,
+        on_step: Callable[[float], None] | None = None,
+    ) -> Tensor:
+        """See `Restoration.sample`; `on_step` also gets fractions of a step, after each tile."""
+        condition, given = prepared.condition, (prepared.condition, keys)
+        if isinstance(self.model, RegressionRestorer):
+            image = self.model.restore(condition)
+        else:
+            steps_done = 0
+
+            def after_step(done: int) -> None:
+                nonlocal steps_done
+                steps_done = done
+                if on_step is not None:
+                    on_step(done)
+
+            if on_step is not None:
+                self._on_tile = lambda fraction: on_step(steps_done + fraction)
+            image = self.model.to_image(
+                samplers.run(
+                    self.sampler,
+                    self._body,
+                    self._noise(schedule.steps, given),
+                    self.sampler.table(schedule),
+                    schedule.steps,
+                    given,
+                    partial(samplers.python_loop, on_step=after_step),
+                ),
+                condition,
+            )
+        return image_ops.crop(image, prepared.height, prepared.width)

@@ -1,0 +1,194 @@
+"""Which files are photographs, and where what is made of them goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from deblur_tf.errors import UsageError
+from deblur_tf.photographs.writing import FORMATS
+
+# Formats that are read and not written, and what is written instead.
+READ_ONLY = {
+    ".gif": ".png",
+    ".mpo": ".jpg",
+    ".ppm": ".png",
+    ".pgm": ".png",
+    ".pnm": ".png",
+    ".j2k": ".jp2",
+    ".jpx": ".jp2",
+    ".jpf": ".jp2",
+}
+PHOTO_EXTENSIONS = (*FORMATS, *READ_ONLY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A photograph to restore.
+
+    Attributes:
+      path: of the file.
+      relative: its path below the folder that was given, which it keeps in the output.
+    """
+
+    path: pathlib.Path
+    relative: pathlib.Path
+
+
+@dataclasses.dataclass
+class Found:
+    """What a search came upon.
+
+    Attributes:
+      sources: the photographs, sorted in each folder.
+      others: files that are none by their extension.
+      unreadable: folders that could not be listed, with the reason.
+    """
+
+    sources: list[Source] = dataclasses.field(default_factory=list)
+    others: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    unreadable: list[str] = dataclasses.field(default_factory=list)
+
+
+def is_photo(path: pathlib.Path) -> bool:
+    """Whether the extension, in any case, is one of `PHOTO_EXTENSIONS`."""
+    return path.suffix.lower() in PHOTO_EXTENSIONS
+
+
+def search(inputs: Iterable[str], recursive: bool, output: pathlib.Path) -> Found:
+    """The photographs of files, folders and patterns.
+
+    Hidden files and folders are passed over, as are those that macOS adds to archives, and the
+    output folder where it lies inside of an input.
+
+    Raises:
+      UsageError: naming an input that is not there, or a file that is no photograph.
+    """
+    found = Found()
+    for given in inputs:
+        paths = [pathlib.Path(given)]
+        if not paths[0].exists():
+            paths = [pathlib.Path(p) for p in sorted(glob.glob(given, recursive=True))]
+        if not paths:
+            raise UsageError(f"{given}: no such file or folder")
+        pattern = len(paths) > 1 or str(paths[0]) != str(pathlib.Path(given))
+        for path in paths:
+            if path.is_dir():
+                if not pattern or recursive:
+                    _walk(path, recursive, output, found)
+            elif is_photo(path):
+                found.sources.append(Source(path, pathlib.Path(path.name)))
+            elif pattern:
+                found.others.append(path)
+            else:
+                known = " ".join(PHOTO_EXTENSIONS)
+                raise UsageError(f"{path}: not a photograph by its extension; one of {known}")
+    return found
+
+
+def _walk(root: pathlib.Path, recursive: bool, output: pathlib.Path, found: Found) -> None:
+    skipped = output.resolve()
+
+    def failed(error: OSError) -> None:
+        found.unreadable.append(f"{error.filename}: {error.strerror}")
+
+    for folder, names, files in os.walk(root, onerror=failed):
+        here = pathlib.Path(folder)
+        names[:] = sorted(
+            name
+            for name in names
+            if recursive and not _hidden(name) and (here / name).resolve() != skipped
+        )
+        for name in sorted(files):
+            path = here / name
+            if _hidden(name) or (here.resolve() == skipped and here != root):
+                continue
+            if is_photo(path):
+                found.sources.append(Source(path, path.relative_to(root)))
+            else:
+                found.others.append(path)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A photograph and the files that are made of it.
+
+    Attributes:
+      source: the photograph.
+      target: the restored picture, written last.
+      samples: of each sample, where there are several.
+      uncertainty: of the picture of their spread, where there are several.
+    """
+
+    source: Source
+    target: pathlib.Path
+    samples: tuple[pathlib.Path, ...] = ()
+    uncertainty: pathlib.Path | None = None
+
+    def outputs(self) -> Iterator[pathlib.Path]:
+        """All of them."""
+        yield self.target
+        yield from self.samples
+        if self.uncertainty is not None:
+            yield self.uncertainty
+
+
+def plan(
+    sources: Sequence[Source],
+    output: pathlib.Path,
+    extension: str = "auto",
+    suffix: str = "",
+    seed: int = 0,
+    n_samples: int = 1,
+) -> list[Task]:
+    """Where everything goes; nothing is written.
+
+    Args:
+      sources: the photographs.
+      output: folder of the results.
+      extension: of the results without dot; "auto" keeps that of the source.
+      suffix: added to the names.
+      seed, n_samples: go into the names of samples.
+
+    Raises:
+      UsageError: if two files would get one name, or one the name of an input.
+    """
+    tasks = []
+    inputs = {source.path.resolve(): source.path for source in sources}
+    taken: dict[pathlib.Path, pathlib.Path] = {}
+    for source in sources:
+        ending = source.path.suffix if extension == "auto" else f".{extension}"
+        ending = READ_ONLY.get(ending.lower(), ending)
+        base = (output / source.relative).with_suffix("")
+        base = base.with_name(source.path.stem + suffix)
+        target = base.with_name(base.name + ending)
+        samples: tuple[pathlib.Path, ...] = ()
+        uncertainty = None
+        if n_samples > 1:
+            samples = tuple(
+                base.with_name(f"{base.name}_s{seed}_{i}{ending}") for i in range(n_samples)
+            )
+            uncertainty = base.with_name(f"{base.name}_uncertainty.png")
+        task = Task(source, target, samples, uncertainty)
+        for path in task.outputs():
+            where = path.resolve()
+            if where in inputs:
+                whose = "its" if inputs[where] == source.path else "another"
+                raise UsageError(
+                    f"{path}: would overwrite {whose} input; choose another --output or a --suffix"
+                )
+            if where in taken:
+                raise UsageError(
+                    f"{taken[where]} and {source.path} would both be written to {path}; rename "
+                    "one, or use --ext=auto or another --suffix"
+                )
+            taken[where] = source.path
+        tasks.append(task)
+    return tasks

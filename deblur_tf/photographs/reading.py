@@ -1,0 +1,246 @@
+"""Photo files in: any that Pillow opens, upright, in 8 or 16 bits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from deblur_tf.errors import DataError
+from deblur_tf.photographs.metadata import Metadata, read_metadata
+
+# Formats that may be opened, whatever a file is called: others, such as PostScript, run
+# programs, or hold no photographs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
+_HEIF_EXTENSIONS = (".heic", ".heif")
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A decoded photo.
+
+    Attributes:
+      pixels: uint8 or uint16 [H, W, 3], upright.
+      gray: the file had one channel.
+      alpha: [H, W] of the same type, or None.
+      metadata: what else there is to keep.
+      notes: what could not be kept, a phrase each.
+    """
+
+    pixels: np.ndarray
+    gray: bool = False
+    alpha: np.ndarray | None = None
+    metadata: Metadata = Metadata()
+    notes: tuple[str, ...] = ()
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.Image:
+    """Opens an image file; only its header is read.
+
+    Args:
+      file: path, or an open file.
+      name: what errors call it.
+
+    Raises:
+      DataError: if it is no image, or of a kind that has no fixed range.
+    """
+    with _errors(name):
+        if isinstance(file, (str, os.PathLike)):
+            if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would wait for ever
+                raise DataError(f"{name}: not a regular file")
+            if os.fspath(file).lower().endswith(_HEIF_EXTENSIONS):
+                _open_heif(name)
+        Image.init()
+        image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+        if image.mode in ("F", "I"):
+            image.close()
+            raise DataError(
+                f"{name}: 32-bit and float images have no fixed range; convert it to 8 or 16 bit"
+            )
+        return image
+
+
+def _open_heif(name: object) -> None:
+    """Teaches Pillow the format.
+
+    Raises:
+      DataError: if the package for it is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise DataError(
+            f"{name}: HEIC needs one more package: pip install 'deblur-tf[heif]'"
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether Pillow would drop the lower half of each value."""
+    tiles = getattr(image, "tile", None) or []
+    modes = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in tiles]
+    return image.format in ("PNG", "TIFF") and any(";16" in str(mode) for mode in modes)
+
+
+def _read_16_bits(file: str | os.PathLike[str] | BinaryIO, image: Image.Image) -> np.ndarray:
+    """uint16 [H, W, channels], as stored."""
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as opened:
+            data = opened.read()
+    else:
+        file.seek(0)
+        data = file.read()
+    if image.format == "PNG":
+        import imagecodecs
+
+        found = imagecodecs.png_decode(data)
+    else:
+        import tifffile
+
+        found = tifffile.imread(io.BytesIO(data), key=0)
+        if found.ndim == 3 and found.shape[0] in (1, 3, 4) and found.shape[2] not in (1, 3, 4):
+            found = np.moveaxis(found, 0, 2)  # a plane for each channel
+    found = found[:, :, None] if found.ndim == 2 else found
+    size = (image.height, image.width)
+    if found.dtype != np.uint16 or found.shape[:2] != size or found.shape[2] not in (1, 2, 3, 4):
+        raise ValueError(f"16-bit values of shape {found.shape}, {found.dtype}")
+    return found
+
+
+# Of EXIF's orientations 1 to 8: whether rows and columns change places, then what is reversed.
+_TURNS = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """[H, W, C] turned as EXIF's orientation asks."""
+    swap, rows, columns = _TURNS.get(orientation, (False, 1, 1))
+    pixels = pixels.swapaxes(0, 1) if swap else pixels
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
+def _to_srgb(image: Image.Image, mode: str, notes: list[str]) -> Image.Image:
+    """RGB of a CMYK or Lab image, by its profile where it has one."""
+    profile = image.info.pop("icc_profile", None)
+    srgb = ImageCms.createProfile("sRGB")
+    source = io.BytesIO(profile) if profile else None
+    if mode == "LAB":
+        given = ImageCms.createProfile("LAB")
+    elif source is not None:
+        given = ImageCms.ImageCmsProfile(source)
+    else:
+        notes.append("CMYK became RGB; without a profile, colours are approximate")
+        return image.convert("RGB")
+    converted = ImageCms.profileToProfile(image, given, srgb, outputMode="RGB")
+    converted.info = dict(image.info, icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
+    notes.append(f"{mode} became RGB with the profile sRGB")
+    return converted
+
+
+def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> Photo:
+    """Reads a photo, upright by its EXIF orientation.
+
+    Args:
+      file: path, or an open file.
+      name: what errors call it; None: the path.
+
+    Raises:
+      DataError: if the file cannot be read.
+    """
+    name = file if name is None else name
+    notes: list[str] = []
+    with _quietly(), open_image(file, name) as opened, _errors(name):
+        frames = getattr(opened, "n_frames", 1)
+        if frames > 1:
+            notes.append(f"only the first of its {frames} pictures is restored")
+        deep = _has_16_bits(opened)  # before loading, which forgets it
+        opened.load()
+        metadata = read_metadata(opened, notes)
+        try:
+            orientation = opened.getexif().get(0x0112, 1)
+        except Exception:  # the damage is noted already
+            orientation = 1
+        if deep or opened.mode.startswith("I;16"):
+            values = _read_16_bits(file, opened) if deep else np.asarray(opened)[:, :, None]
+            return _deep(upright(values, orientation), metadata, notes)
+        image = opened
+        if image.mode in ("CMYK", "LAB"):
+            image = _to_srgb(image, image.mode, notes)
+            profile = image.info.get("icc_profile")
+            metadata = dataclasses.replace(metadata, icc_profile=profile)
+        gray = image.mode in ("1", "L", "LA", "La")
+        transparent = "A" in image.getbands() or "a" in image.getbands()
+        if transparent or "transparency" in image.info:
+            image = image.convert("RGBA")
+        values = upright(
+            np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB")), orientation
+        )
+        return Photo(
+            pixels=np.ascontiguousarray(values[..., :3]),
+            gray=gray,
+            alpha=np.ascontiguousarray(values[..., 3]) if values.shape[2] == 4 else None,
+            metadata=metadata,
+            notes=tuple(notes),
+        )
+
+
+def _deep(values: np.ndarray, metadata: Metadata, notes: list[str]) -> Photo:
+    """A photo of uint16 [H, W, 1 to 4]."""
+    channels = values.shape[2]
+    colour = values[..., : 1 if channels < 3 else 3].astype(np.uint16)
+    alpha = np.ascontiguousarray(values[..., -1]) if channels in (2, 4) else None
+    pixels = np.repeat(colour, 3, axis=2) if channels < 3 else np.ascontiguousarray(colour)
+    return Photo(pixels, channels < 3, alpha, metadata, tuple(notes))
+
+
+def to_8_bits(values: np.ndarray) -> np.ndarray:
+    """uint8 of uint8 or uint16: full range to full range, rounded."""
+    if values.dtype == np.uint8:
+        return values
+    return np.round(values.astype(np.float32) / 257.0).astype(np.uint8)
+
+
+def read_rgb(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> np.ndarray:
+    """The pixels of `read_photo`, uint8 [H, W, 3].
+
+    Raises:
+      DataError: if the file cannot be read.
+    """
+    return to_8_bits(read_photo(file, name).pixels)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Within, Pillow does not warn: what matters becomes a note."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _errors(name: object) -> Iterator[None]:
+    """Within, whatever a decoder raises for a bad file is a `DataError`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{name}: too large for the memory of this machine") from error
+    except Exception as error:  # decoders raise struct.error, KeyError, ZeroDivisionError ...
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{name}: cannot be read as an image ({reason})") from error

@@ -1,0 +1,229 @@
+"""A folder of photographs: manifest, resuming, sharp ones, spread, guard, truth."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
+from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.errors import UsageError
+from deblur_tf.inference import colour, triage, uncertainty
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.inference.job import Job
+from deblur_tf.inference.manifest import Manifest
+from deblur_tf.inference.pictures import to_model_range
+from deblur_tf.photographs import listing
+from deblur_tf.photographs.reading import read_photo
+
+ONE = SamplingSettings(steps=1)
+
+
+@pytest.fixture(scope="module")
+def deblurrer(model):
+    return Deblurrer(model)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    for name in ("a.png", "b.jpg", "sub/a.png"):
+        pixels = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    return tmp_path
+
+
+def restore(deblurrer, folder, sampling=ONE, **options):
+    """Runs a job; returns it, what failed, and the files that were written anew."""
+    out = folder / "out"
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    sources = listing.search([str(folder / "in")], True, out).sources
+    errors = []
+    job = Job(deblurrer, sampling, out, on_error=errors.append, **options)
+    seed = options.get("seed", 0)
+    failed = job.run(listing.plan(sources, out, seed=seed, n_samples=sampling.n_samples))
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    new = {p.relative_to(out).as_posix() for p in after if before.get(p) != after[p]}
+    return job, errors, new - {"manifest.json"}, failed
+
+
+def test_the_manifest_decides_what_is_made_again(deblurrer, folder):
+    _, errors, new, _ = restore(deblurrer, folder)
+    assert (errors, new) == ([], {"a.png", "b.jpg", "sub/a.png"})
+    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    assert manifest["versions"]["deblur_tf"]
+    entry = manifest["files"]["sub/a.png"]
+    assert entry["made_of"]["settings"] == dataclasses.asdict(ONE)
+    assert entry["made_of"]["model"] == deblurrer.fingerprint()
+    assert (entry["width"], entry["height"]) == (24, 20)
+
+    job, _, new, _ = restore(deblurrer, folder)
+    assert new == set()
+    assert "3 already there" in job.summary()
+    assert restore(deblurrer, folder, seed=1)[2] == {"a.png", "b.jpg", "sub/a.png"}
+    Image.new("RGB", (24, 20), "red").save(folder / "in" / "a.png")  # another picture
+    assert restore(deblurrer, folder, seed=1)[2] == {"a.png"}
+    assert restore(deblurrer, folder, seed=1, overwrite=True)[2] == {"a.png", "b.jpg", "sub/a.png"}
+
+
+def test_what_the_manifest_does_not_know_is_not_replaced(deblurrer, folder):
+    (folder / "out" / "b.jpg").write_bytes(b"mine")
+    _, errors, new, failed = restore(deblurrer, folder)
+    assert new == {"a.png", "sub/a.png"}
+    assert [p.name for p in failed] == ["b.jpg"]
+    assert "manifest.json knows; --overwrite replaces it" in str(errors[0])
+    assert (folder / "out" / "b.jpg").read_bytes() == b"mine"
+    assert restore(deblurrer, folder, overwrite=True)[1] == []
+
+
+def test_a_picture_that_was_begun_is_made_again(deblurrer, folder):
+    restore(deblurrer, folder)
+    Manifest(folder / "out").begin(folder / "out" / "b.jpg")  # a crash while it was written
+    assert restore(deblurrer, folder)[2] == {"b.jpg"}
+
+
+def test_a_manifest_that_cannot_be_read(deblurrer, folder):
+    (folder / "out" / "manifest.json").write_text("{")
+    with pytest.raises(UsageError, match=r"manifest\.json: cannot be read"):
+        restore(deblurrer, folder)
+
+
+def test_one_failure_stops_no_other(deblurrer, folder):
+    (folder / "in" / "aa.png").write_bytes(b"broken")
+    (folder / "out" / "sub").write_bytes(b"a file where a folder must be")
+    _, errors, new, failed = restore(deblurrer, folder)
+    assert new == {"a.png", "b.jpg"}
+    assert [p.name for p in failed] == ["aa.png", "a.png"]
+    for error, path in zip(errors, failed, strict=True):
+        assert str(path) in str(error)
+
+
+def test_samples_mean_and_spread(deblurrer, folder):
+    sampling = SamplingSettings(steps=2, n_samples=3)
+    _, errors, new, _ = restore(deblurrer, folder, sampling, seed=5)
+    assert errors == []
+    assert {"a.png", "a_s5_0.png", "a_s5_2.png", "a_uncertainty.png"} <= new
+    out = folder / "out"
+    samples = [np.asarray(Image.open(out / f"a_s5_{i}.png"), np.float32) for i in range(3)]
+    mean = np.asarray(Image.open(out / "a.png"), np.float32)
+    assert np.abs(np.mean(samples, axis=0) - mean).max() <= 1.0
+    spread = np.sqrt(np.var(samples, axis=0, ddof=1).mean(axis=-1))
+    entry = json.loads((out / "manifest.json").read_text())["files"]["a.png"]["spread"]
+    assert entry["median"] == pytest.approx(np.median(spread), abs=0.5)
+    with Image.open(out / "a_uncertainty.png") as picture:
+        assert picture.size == (24, 20 + 36)
+        shown = np.asarray(picture.convert("L"), np.float32)[:20]
+    assert np.corrcoef(shown.ravel(), np.minimum(spread, 32).ravel())[0, 1] > 0.9
+
+
+def test_a_high_spread_gets_a_word():
+    samples = np.zeros((2, 8, 8, 3), np.float32)
+    samples[1, :4] = 0.2
+    spread = uncertainty.spread_of(samples)
+    np.testing.assert_allclose(spread[:4], 127.5 * 0.2 / np.sqrt(2), rtol=1e-5)
+    assert "in 50% of the picture by more than 8" in str(uncertainty.summary(spread))
+    assert "guesses" not in str(uncertainty.summary(np.zeros((4, 4))))
+
+
+def test_the_colour_guard_keeps_the_low_frequencies():
+    rng = np.random.default_rng(0)
+    blurry = rng.uniform(-0.5, 0.5, (203, 150, 3)).astype(np.float32)
+    detail = rng.normal(0, 0.1, blurry.shape).astype(np.float32)
+    cast = np.array([0.2, -0.1, 0.0], np.float32)
+    guarded = colour.guarded(blurry + detail + cast, blurry)
+    assert np.abs(guarded.mean(axis=(0, 1)) - blurry.mean(axis=(0, 1))).max() < 2e-3
+    np.testing.assert_allclose(guarded - blurry, detail, atol=0.02)
+    ramp = np.linspace(0, 1, 150, dtype=np.float32)[None, :, None] * np.ones((203, 1, 3), "f")
+    inner = np.s_[100:103, 70:80]  # far from the borders a ramp passes unchanged
+    np.testing.assert_allclose(colour.low_frequencies(ramp)[inner], ramp[inner], atol=0.02)
+
+
+def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
+    def reddish(self, batch, seed, sampling, on_step=None):
+        return (to_model_range(batch) * 0.5 + np.array([0.2, 0.0, 0.0], np.float32))[None]
+
+    monkeypatch.setattr(Deblurrer, "_samples", reddish)
+    before = read_photo(folder / "in" / "a.png").pixels
+    casts = []
+    for guard in (False, True):
+        restore(deblurrer, folder, color_guard=guard)
+        after = read_photo(folder / "out" / "a.png").pixels
+        casts.append(np.abs(after.mean(axis=(0, 1)) - before.mean(axis=(0, 1))).max())
+        restored = deblurrer.restore(before, color_guard=guard)
+        np.testing.assert_array_equal(restored, after)
+    assert casts[0] > 20
+    assert casts[1] < 6  # clipping moves the mean again
+
+
+def test_sharp_photographs_are_copied(deblurrer, folder, photos):
+    from deblur_tf.data import blur
+
+    sharp = next(p[:256, :256] for p in photos if triage.sharpness(p[:256, :256]) > 0.9)
+    path = 25.0 * blur.shake_trajectory(np.random.default_rng(3))
+    shaken = blur.convolve(sharp, blur.rasterize(path))
+    assert triage.sharpness(np.round(shaken).astype(np.uint8)) < 0.5
+    Image.fromarray(sharp).save(folder / "in" / "c.png")
+    Image.fromarray(np.round(shaken).astype(np.uint8)).save(folder / "in" / "d.png")
+    job, errors, new, _ = restore(deblurrer, folder)
+    assert errors == []
+    assert {"c.png", "d.png"} <= new
+    same = [(folder / "in" / n).read_bytes() == (folder / "out" / n).read_bytes()
+            for n in ("c.png", "d.png")]  # fmt: skip
+    assert same == [True, False]
+    assert "1 sharp already" in job.summary()
+    job, _, new, _ = restore(deblurrer, folder, keep_sharp=False)
+    assert "c.png" in new
+
+
+def test_truth_is_measured(deblurrer, folder):
+    for name in ("a.png", "b.jpg", "sub/a.png"):
+        target = folder / "gt" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(folder / "in" / name).convert("RGB").save(target.with_suffix(".bmp"))
+    job, errors, _, _ = restore(deblurrer, folder, sharp_folder=str(folder / "gt"))
+    assert errors == []
+    assert "mean of 3: PSNR" in job.summary()
+    entry = json.loads((folder / "out" / "manifest.json").read_text())["files"]["a.png"]
+    assert 0 < entry["psnr"] < 60
+    (folder / "gt" / "b.bmp").unlink()
+    _, errors, _, _ = restore(deblurrer, folder, sharp_folder=str(folder / "gt"), overwrite=True)
+    assert "no sharp photograph of" in str(errors[0])
+
+
+ROWS = [
+    {"steps": 1, "beta_max": 0.9975, "psnr": 24.0, "niqe": 8.0},
+    {"steps": 3, "beta_max": 0.9, "psnr": 23.5, "niqe": 8.5},  # worse in both
+    {"steps": 5, "beta_max": 0.9, "psnr": 23.0, "niqe": 7.5},
+    {"steps": 20, "beta_max": 0.5, "psnr": 22.0, "niqe": 7.0, "sampler": "ddim"},
+]
+
+
+def test_fidelity_is_a_place_on_the_curve():
+    curve = curve_of(ROWS, "niqe", "eight photographs")
+    assert [p.settings.steps for p in curve.points] == [1, 5, 20]
+    assert curve.at(1.0) == SamplingSettings(1, 0.9975)
+    assert curve.at(0.0) == SamplingSettings(20, 0.5, sampler="ddim")
+    assert curve.at(0.55).steps == 5
+    assert FidelityCurve.from_json(json.loads(json.dumps(curve.to_json()))) == curve
+    with pytest.raises(UsageError, match="fidelity must be in"):
+        curve.at(1.5)
+    with pytest.raises(ValueError, match="no settings"):
+        curve_of([], "niqe", "")
+
+
+def test_the_curve_travels_with_the_model(model, tmp_path):
+    from deblur_tf.models import saved
+
+    curve = curve_of(ROWS, "niqe", "eight photographs")
+    saved.save_model(model, tmp_path, ONE, curve=curve)
+    loaded = Deblurrer.from_pretrained(tmp_path)
+    assert loaded.curve == curve
+    assert loaded.settings(fidelity=0.0).sampler == "ddim"
+    assert loaded.settings(fidelity=0.0, n_samples=4).n_samples == 4
+    assert loaded.settings().steps == 1
+    with pytest.raises(UsageError, match="carries no measured curve"):
+        Deblurrer(model).settings(fidelity=0.5)
