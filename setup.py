@@ -79,13 +79,17 @@ setup(
         "tpu": ["tensorflow-tpu==2.19.1", "libtpu==0.0.10"],
         "realblur": ["opencv-python-headless>=4.12"],
         "heif": ["pillow-heif>=1.1"],
+        "demo": ["gradio>=6.0"],
+        "onnx": ["tf2onnx>=1.17"],
         "test": [
-            "deblur-tf[realblur,heif]",
+            "deblur-tf[realblur,heif,demo,onnx]",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "playwright>=1.50",  # with a Chromium of the system
             "jax>=0.6.2",
+            "onnxruntime>=1.20",
+            "tensorflow-serving-api>=2.19",  # requests of gRPC
             "dill>=0.3.9",  # imported by tfds.testing
         ],
     },
@@ -94,6 +98,7 @@ setup(
             "deblur-train=deblur_tf.bin.train:entry",
             "deblur-restore=deblur_tf.bin.restore:entry",
             "deblur-export=deblur_tf.bin.export:entry",
+            "deblur-demo=deblur_tf.bin.web:entry",
             "deblur-summary=deblur_tf.bin.summary:entry",
             "deblur-evaluate=deblur_tf.bin.evaluate:entry",
             "deblur-data=deblur_tf.bin.data:entry",

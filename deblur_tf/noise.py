@@ -37,10 +37,10 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def make_key(seed: int | Tensor) -> Tensor:
-    """A key, uint32 [2], from all 64 bits of a seed.
+    """A key, uint32 [..., 2], from all 64 bits of a seed.
 
-    The seed is a Python integer, an int64 scalar tensor, or a non-negative
-    int32 scalar tensor; equal values give equal keys.
+    The seed is a Python integer, an int64 tensor, or a non-negative int32
+    tensor; equal values give equal keys.
     """
     if isinstance(seed, int):
         high: Any = seed >> 32
@@ -48,7 +48,8 @@ def make_key(seed: int | Tensor) -> Tensor:
         high = ops.right_shift(seed, ops.cast(32, "int64"))
     else:
         high = 0
-    return fold_in(ops.stack([_u32(seed), _u32(high)]), 0)
+    low = _u32(seed)
+    return fold_in(ops.stack([low, ops.broadcast_to(_u32(high), ops.shape(low))], axis=-1), 0)
 
 
 def fold_in(key: Tensor, data: int | Tensor) -> Tensor:

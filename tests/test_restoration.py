@@ -1,10 +1,5 @@
 """Photos in and out, the Python interface, and the exported sampler."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -193,49 +188,3 @@ def test_the_graph_computes_the_same_schedule(steps):
         in_graph = tf.function(lambda n, s=sampling: table(schedule_in_graph(n, s)))
         got, want = in_graph(tf.constant(steps)), table(sampling.but(steps).schedule())
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-12)
-
-
-@pytest.mark.slow
-def test_export_equals_python_without_keras_and_deblur_tf(deblurrer, model, tmp_path):
-    from deblur_tf.serving.export import export
-
-    export(model, tmp_path / "saved")
-    with pytest.raises(FileExistsError, match="not empty"):
-        export(model, tmp_path / "saved")
-    images = np.stack([picture(seed=1), picture(seed=2)])
-    np.save(tmp_path / "in.npy", images)
-    code = """
-        import sys
-        sys.modules["keras"] = sys.modules["deblur_tf"] = None
-        import numpy as np, tensorflow as tf
-        restore = tf.saved_model.load("saved").signatures["serving_default"]
-        for steps, seed in ((4, 7), (2, 2**40)):
-            out = restore(
-                image=tf.constant(np.load("in.npy")),
-                steps=tf.constant(steps),
-                seed=tf.constant(seed, tf.int64),
-            )
-            np.save(f"out_{steps}.npy", out["restored"])
-        zero = tf.constant(0, tf.int64)
-        dot = tf.zeros((1, 3, 1, 3), tf.uint8)
-        small = restore(image=dot, steps=tf.constant(1), seed=zero)
-        assert small["restored"].shape == (1, 3, 1, 3)
-        try:
-            restore(image=dot, steps=tf.constant(0), seed=zero)
-        except tf.errors.InvalidArgumentError as error:
-            assert "steps must be 1 or more" in str(error)
-        else:
-            raise AssertionError("0 steps were accepted")
-    """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": ""},
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    for steps, seed in ((4, 7), (2, 2**40)):
-        want = deblurrer.restore(images, steps=steps, seed=seed)
-        np.testing.assert_array_equal(np.load(tmp_path / f"out_{steps}.npy"), want)

@@ -19,15 +19,21 @@ from deblur_tf.networks.unet import UNet
 from tests.conftest import randomize
 
 
-@given(st.integers(8, 300), st.integers(4, 64), st.floats(0, 0.49))
-def test_weights_of_an_axis_add_up_to_one(size, side, share):
-    side = min(side, size)
-    tiles = along(size, side, int(share * side))
+@given(st.integers(1, 40), st.integers(1, 8), st.floats(0, 0.49), st.sampled_from([1, 4, 8]))
+def test_weights_of_an_axis_add_up_to_one(size, side, share, multiple):
+    size, side, overlap = size * multiple, side * multiple, int(share * side) * multiple
+    tiles = along(size, side, overlap, multiple)
     total = np.zeros(size)
+    ends = [0]
     for start, weight in tiles:
-        assert 0 <= start <= size - side
+        assert start % multiple == len(weight) % multiple == 0
+        assert 0 <= start <= size - len(weight)
+        assert len(weight) <= side
         assert weight.min() > 0
-        total[start : start + side] += weight
+        assert start <= ends[-1] - overlap or start == 0
+        ends.append(start + len(weight))
+        total[start : start + len(weight)] += weight
+    assert ends[-1] == size
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
     assert tiles[0][1][0] == pytest.approx(1.0)  # no fall towards the image's own edges
     assert tiles[-1][1][-1] == pytest.approx(1.0)
@@ -146,6 +152,7 @@ def test_tiles_fit_into_memory(model):
 
     each = memory.bytes_per_pixel(model)
     assert memory.choose_tile(model, 1000, 1000, free=int(3e6 * each)) == 0
+    assert memory.choose_tile(model, 2000, 2000, free=1 << 40) == memory.LARGEST_TILE
     side = memory.choose_tile(model, 4000, 6000, free=4 << 30)
     assert memory.SMALLEST_TILE <= side <= memory.LARGEST_TILE
     assert side % 64 == 0

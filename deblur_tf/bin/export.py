@@ -1,25 +1,28 @@
 r"""Writes a model for serving, or as a small folder to pass on.
 
   deblur-export -m runs/mine -o exported/
-  deblur-export -m runs/mine -o mine/ --format=weights
+  deblur-export -m runs/mine -o mine/ --format=weights --curve=results/grid.csv
 
-saved_model: a TensorFlow SavedModel of the whole sampler, with the signature
-image uint8 [B, H, W, 3], steps int32, seed int64 -> restored uint8 [B, H, W, 3].
-It runs on TensorFlow alone, without Keras and this package.
+saved_model: exported/<version>, a TensorFlow SavedModel of the whole sampler that runs on
+TensorFlow alone, without Keras and this package; the versions are what TensorFlow Serving
+looks for. Signatures: serving_default (image uint8 [B, H, W, 3] -> restored), encoded
+(image_bytes, JPEG or PNG files -> restored_bytes, PNG files), each also _with_settings
+(seed, steps, beta_max, n_samples), and guidance. See docs/serving.md.
+onnx: one denoising step as an ONNX file, for other runtimes; needs the extra "onnx".
 weights: model.json and the averaged weights in half precision; give the folder
-to the other programs as --model.
+to the other programs as --model. --curve adds a measured curve, for --fidelity.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from deblur_tf.bin import common
-from deblur_tf.files import PARTIAL
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -28,42 +31,70 @@ _MODEL = flags.DEFINE_string(
     "model folder.",
     short_name="m",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write; new or empty.", short_name="o")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", short_name="o")
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ["saved_model", "weights"], "What to write; see above."
+    "format", "saved_model", ["saved_model", "onnx", "weights"], "What to write; see above."
 )
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 4_000_000, "saved_model: largest picture that is taken.", lower_bound=1
+)
+_CURVE = flags.DEFINE_string(
+    "curve", None, "weights: grid.csv of deblur-evaluate, from which the curve is taken."
+)
+_PERCEPTION = flags.DEFINE_string(
+    "perception", "niqe", "weights: column of --curve for perception; lower is better."
+)
+
+
+def _curve() -> Any:
+    """The measured curve of --curve.
+
+    Raises:
+      UsageError: if the file or its columns are not there.
+    """
+    from deblur_tf.evaluation.grid import read_curve
+
+    try:
+        return read_curve(_CURVE.value, _PERCEPTION.value)
+    except (OSError, ValueError, KeyError) as error:
+        raise common.UsageError(f"{_CURVE.value}: no curve in it ({error})") from error
 
 
 def main(argv: Sequence[str]) -> int:
     del argv
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
-    if os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
+    common.refuse_flags(
+        _FORMAT.value,
+        {"saved_model": ("max_pixels",), "onnx": (), "weights": ("curve", "perception")},
+    )
+    versions = _FORMAT.value == "saved_model"
+    if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
     from deblur_tf import model_folders
 
     model_folders.find(_MODEL.value)
+    given = _curve() if _CURVE.value else None
     common.make_folder(_OUTPUT.value)
     from deblur_tf.models import saved
 
     model, origin, sampling, curve = saved.load_model(_MODEL.value)
+    target = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "weights":
-        saved.save_model(model, _OUTPUT.value, sampling, curve=curve)
+        saved.save_model(model, target, sampling, curve=given or curve)
+    elif _FORMAT.value == "onnx":
+        from deblur_tf.serving.onnx import export_step
+
+        target = export_step(model, target)
     else:
         from deblur_tf.serving.export import export
 
-        # A failed export leaves nothing behind that the next one would refuse.
-        partial = f"{_OUTPUT.value.rstrip('/')}{PARTIAL}"
-        shutil.rmtree(partial, ignore_errors=True)
         try:
-            export(model, partial, sampling)
-            if os.path.isdir(_OUTPUT.value):
-                os.rmdir(_OUTPUT.value)
-            os.replace(partial, _OUTPUT.value)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    print(f"{origin} -> {_OUTPUT.value}")
+            target = export(model, target, sampling, _MAX_PIXELS.value)
+        except FileExistsError as error:
+            raise common.UsageError(str(error)) from error
+    print(f"{origin} -> {target}")
     return common.OK
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.evaluation.report import REPORT_FILE
 from deblur_tf.files import replacing, write_csv
@@ -39,6 +42,7 @@ def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[
             if kind in report["means"]:
                 about = {"kind": kind, "steps": point.steps, "beta_max": point.beta_max}
                 about |= {"n_samples": point.n_samples if kind == "mean" else 1}
+                about |= {"sampler": point.sampler, "eta": point.eta}
                 means = {k: float(v) for k, v in report["means"][kind].items()}
                 seconds = report["seconds_a_picture"]
                 if seconds is not None and kind == "sample":
@@ -77,6 +81,24 @@ def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
                 f"{name}: needs {metric} of {'several samples' if kind == 'mean' else kind}"
             )
     return "\n".join(lines)
+
+
+def read_curve(path: str | os.PathLike[str], metric: str) -> FidelityCurve:
+    """The curve of perception against distortion of a grid.csv.
+
+    Args:
+      path: of the file.
+      metric: of perception, a column of it; lower is better.
+
+    Raises:
+      OSError, ValueError, KeyError: if it is no such file.
+    """
+    numbers = {"steps": int, "n_samples": int, "beta_max": float, "eta": float}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [
+            {k: numbers.get(k, str)(v) for k, v in row.items() if v} for row in csv.DictReader(file)
+        ]
+    return curve_of(rows, metric, pathlib.Path(path).name)
 
 
 # Axes of the plots: metrics of distortion and of perception, with their labels.

@@ -17,8 +17,11 @@ SHARE = 0.6
 # Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
 KEPT_BYTES = 72
 LARGEST_TILE, SMALLEST_TILE = 1024, 128
+# Larger pictures are not computed whole on a CPU, even if they fit: above about 2.7 megapixels
+# a convolution of oneDNN took over twenty times as long a pixel.
+WHOLE_PIXELS = 1_500_000
 # By how much the estimate of a network's memory is off, see benchmarks/large.py.
-CORRECTION = 1.0
+CORRECTION = 1.7
 
 
 def available_bytes() -> int:
@@ -57,7 +60,7 @@ def bytes_per_pixel(model: Restorer) -> float:
 
 
 def choose_tile(model: Restorer, height: int, width: int, free: int | None = None) -> int:
-    """The side of tiles that fit into memory; 0 if the picture fits as a whole.
+    """The side of tiles that fit into memory; 0 if the picture is best computed whole.
 
     Args:
       model: a built restorer.
@@ -69,7 +72,7 @@ def choose_tile(model: Restorer, height: int, width: int, free: int | None = Non
             return 0
         free = available_bytes()
     budget, each = SHARE * free, bytes_per_pixel(model)
-    if height * width * each <= budget:
+    if height * width <= min(WHOLE_PIXELS, budget / each):
         return 0
     left = max(budget - KEPT_BYTES * height * width, 0.0)
     side = int((left / each) ** 0.5)

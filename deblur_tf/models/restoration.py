@@ -30,10 +30,11 @@ def sample_keys(seed: int | Tensor, samples: Sequence[int] | Tensor) -> Tensor:
     """One key per sample number: uint32 [B, 2].
 
     A key depends on the seed and the number alone, so sample 3 is the same
-    picture whether it was drawn alone or in a batch.
+    picture whether it was drawn alone or in a batch. A tensor of seeds, [B], gives each
+    its own.
     """
-    key = noise.make_key(seed)
-    return noise.fold_in(key[None], ops.convert_to_tensor(samples, dtype="int32"))
+    keys = ops.reshape(noise.make_key(seed), (-1, 2))
+    return noise.fold_in(keys, ops.convert_to_tensor(samples, dtype="int32"))
 
 
 def guidance_noise(

@@ -38,28 +38,31 @@ DEFAULT_OVERLAP = 32
 NOISE_STRIP = 1 << 20  # pixels of noise that are drawn at once
 
 
-def along(size: int, side: int, overlap: int) -> list[tuple[int, np.ndarray]]:
-    """Tiles along one axis: where each begins, and the weight of each of its pixels.
+def along(size: int, side: int, overlap: int, multiple: int = 1) -> list[tuple[int, np.ndarray]]:
+    """As few tiles along one axis as possible, and these as small as possible.
 
     Args:
       size: of the image, in pixels.
-      side: of a tile, at most `size`.
+      side: the largest that a tile may have.
       overlap: pixels that neighbours share at least, less than `side`.
+      multiple: what all of these are multiples of, and what starts and sides become.
 
     Returns:
       (start, float32 [side]) each; over the tiles, the weights of a pixel add up to 1.
     """
-    step = side - overlap
-    starts = [min(start, size - side) for start in range(0, max(size - side, 0) + step, step)]
-    starts = sorted(set(starts))
-    ramp = np.minimum((np.arange(side) + 0.5) / max(overlap, 1), 1.0)
+    count = 1 if size <= side else -(-(size - overlap) // (side - overlap))
+    each = -(-(size + (count - 1) * overlap) // count)
+    side = min(-(-each // multiple) * multiple, size)
+    gaps = max(count - 1, 1)
+    starts = [i * (size - side) // gaps // multiple * multiple for i in range(count)]
     total, tiles = np.zeros(size), []
-    for start in starts:
+    for i, start in enumerate(starts):
         weight = np.ones(side)
-        if start > 0:
-            weight *= ramp
-        if start + side < size:
-            weight *= ramp[::-1]
+        for shared, edge in (
+            (starts[i - 1] + side - start if i else 0, weight),
+            (start + side - starts[i + 1] if i + 1 < count else 0, weight[::-1]),
+        ):
+            edge[:shared] *= (np.arange(shared) + 0.5) / max(shared, 1)
         total[start : start + side] += weight
         tiles.append((start, weight))
     return [(start, np.float32(w / total[start : start + side])) for start, w in tiles]
@@ -88,11 +91,11 @@ class Tile:
 
 
 class Grid:
-    """The tiles of one image, all of one size.
+    """The tiles of one image, all of one size, which is no larger than asked for.
 
     Args:
       height, width: of the image, multiples of `multiple`.
-      side: of the tiles in pixels; those of an image that is smaller are as small.
+      side: of the tiles in pixels, at most.
       overlap: pixels that neighbours share at least.
       multiple: what tiles and their places must be multiples of; `side` and `overlap`
         are rounded up.
@@ -108,8 +111,8 @@ class Grid:
                 f"tiles of {side} pixels cannot overlap by {overlap}: less than half is needed"
             )
         self.height, self.width = height, width
-        self._rows = along(height, min(side, height), overlap)
-        self._columns = along(width, min(side, width), overlap)
+        self._rows = along(height, side, overlap, multiple)
+        self._columns = along(width, side, overlap, multiple)
 
     def __len__(self) -> int:
         return len(self._rows) * len(self._columns)

@@ -1,0 +1,132 @@
+r"""Time and memory of large photographs, and where a step's time goes.
+
+  python benchmarks/large.py --megapixels=6,12,24
+
+Each photograph, a smooth picture with noise, is restored by deblur-restore in a process of its
+own, in tiles as --tile says; peak memory is that of the process. Then, on one picture of
+`side` pixels: the time of a whole step over that of the UNet alone, what the guidance takes, and
+the memory that an evaluation takes beside the estimate of `inference/memory.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import app, flags
+
+_MODEL = flags.DEFINE_string("model", "tiny", "See deblur-restore.", short_name="m")
+_MEGAPIXELS = flags.DEFINE_list("megapixels", ["6", "12", "24"], "Sizes.")
+_TILE = flags.DEFINE_string("tile", "auto", "See deblur-restore.")
+_STEPS = flags.DEFINE_integer("steps", 1, "Sampling steps.")
+_SIDE = flags.DEFINE_integer("side", 512, "Of the picture whose steps are timed.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Timings, of which the median counts.")
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """uint8 [H, W, 3], smooth with noise."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    base = 128 + 60 * np.sin(rows / 37) * np.cos(columns / 53)
+    noisy = base[..., None] + rng.normal(0, 8, (height, width, 3)).astype(np.float32)
+    return np.uint8(np.clip(noisy, 0, 255))
+
+
+def whole_program(megapixels: float) -> tuple[float, float]:
+    """Seconds and GiB of restoring one photograph."""
+    from PIL import Image
+
+    width = round((megapixels * 1e6 * 1.5) ** 0.5)
+    height = round(megapixels * 1e6 / width)
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "a.jpg"
+        Image.fromarray(picture(height, width)).save(source, quality=95)
+        command = [sys.executable, "-m", "deblur_tf.bin.restore", "-i", source, "-o", folder + "/o"]
+        command += [f"--tile={_TILE.value}", f"--steps={_STEPS.value}", "-m", _MODEL.value]
+        command += ["--nokeep_sharp"]
+        code = (
+            "import resource, subprocess, sys; r = subprocess.run(sys.argv[1:]).returncode; "
+            "print('peak', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(r)"
+        )
+        started = time.perf_counter()
+        result = subprocess.run(
+            [sys.executable, "-c", code, *map(str, command)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - started
+    print("\n".join(line for line in result.stdout.splitlines() if "GiB here" in line))
+    return seconds, int(result.stdout.split("peak")[-1]) / 2**20
+
+
+def timed(fn: Callable[[], object]) -> float:
+    """Median seconds of a call, after one."""
+    fn()
+    taken = []
+    for _ in range(_REPEATS.value):
+        started = time.perf_counter()
+        fn()
+        taken.append(time.perf_counter() - started)
+    return float(np.median(taken))
+
+
+def steps_and_guidance() -> None:
+    """Prints where the time of a step goes, and how good the estimate of memory is."""
+    import tensorflow as tf
+    from keras import ops
+
+    from deblur_tf import image_ops
+    from deblur_tf.diffusion.schedules import inference_schedule
+    from deblur_tf.inference import memory
+    from deblur_tf.inference.deblurrer import Deblurrer
+    from deblur_tf.models.restoration import Restoration, sample_keys
+
+    model = Deblurrer.from_pretrained(_MODEL.value).model
+    side = _SIDE.value
+    blurry = image_ops.to_model_range(picture(side, side)[None])
+    keys, restoration = sample_keys(0, [0]), Restoration(model)
+    prepared = restoration.prepare(blurry, keys)
+    short, long = (
+        timed(
+            lambda n=n: ops.convert_to_numpy(
+                restoration.sample(prepared, keys, inference_schedule(n))
+            )
+        )
+        for n in (2, 6)
+    )
+    step = (long - short) / 4
+    guidance = timed(lambda: ops.convert_to_numpy(restoration.prepare(blurry, keys)[0].blurry))
+    unet = tf.function(lambda x: model.raw_output(x, tf.ones([1]), prepared.condition))
+    forward = timed(lambda: ops.convert_to_numpy(unet(prepared.condition.blurry)))
+    print(
+        f"{side}x{side}: a UNet forward {1e3 * forward:.0f} ms; a step {step / forward:.3f} of it;"
+    )
+    print(f"guidance, once an image, {guidance / forward:.3f} of it")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    large = image_ops.to_model_range(picture(3 * side, 3 * side)[None])
+    restoration(large, keys, inference_schedule(1))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    wanted = memory.bytes_per_pixel(model) * (9 - 1) * side * side
+    print(f"memory of {9 * side**2 / 1e6:.1f} megapixels: {wanted / grown:.2f} of it was estimated")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    steps_and_guidance()
+    print("| megapixels | seconds | seconds a megapixel | peak GiB |\n|---|---|---|---|")
+    for megapixels in map(float, _MEGAPIXELS.value):
+        seconds, peak = whole_program(megapixels)
+        print(f"| {megapixels:g} | {seconds:.1f} | {seconds / megapixels:.2f} | {peak:.2f} |")
+
+
+if __name__ == "__main__":
+    app.run(main)

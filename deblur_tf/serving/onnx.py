@@ -1,0 +1,58 @@
+"""One denoising step as an ONNX file, for runtimes without TensorFlow.
+
+A sampler is a loop around it, in any language: see docs/serving.md.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import tensorflow as tf
+
+from deblur_tf.files import replacing
+from deblur_tf.models.restorer import DiffusionRestorer, Restorer
+
+STEP_FILE = "step.onnx"
+OPSET = 17
+
+
+def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
+    """Writes `step.onnx`: the limited estimate of the target in a noisy target.
+
+    Inputs, float32: noisy [B, H, W, 3], blurry [B, H, W, 3] in [-1, 1], noise_level [B];
+    H and W are multiples of the model's `size_multiple`. Output: target
+    [B, H, W, 3]. The guidance is computed in every step, without noise.
+
+    Args:
+      model: a built diffusion model.
+      folder: of the file; made if missing.
+
+    Returns:
+      The file.
+
+    Raises:
+      ModuleNotFoundError: if tf2onnx is not installed.
+      ValueError: if the model needs no sampling.
+    """
+    import tf2onnx
+
+    if not isinstance(model, DiffusionRestorer):
+        raise ValueError("a regression model has no denoising step")
+
+    def step(noisy: tf.Tensor, blurry: tf.Tensor, noise_level: tf.Tensor) -> dict[str, tf.Tensor]:
+        condition = model.condition(blurry)
+        estimate = model.denoise(noisy, noise_level, condition)
+        return {"target": model.limit(estimate.target, condition)}
+
+    image = [None, None, None, 3]
+    signature = [
+        tf.TensorSpec(image, tf.float32, name="noisy"),
+        tf.TensorSpec(image, tf.float32, name="blurry"),
+        tf.TensorSpec([None], tf.float32, name="noise_level"),
+    ]
+    traced = tf.function(step, autograph=False)
+    made, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    target = folder / STEP_FILE
+    with replacing(target) as file:
+        file.write(made.SerializeToString())
+    return target

@@ -1,0 +1,203 @@
+"""A page to drop a photograph on: before and after, and where the model is guessing."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from deblur_tf.errors import Error
+from deblur_tf.inference import colour, pictures, triage, uncertainty
+from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.photographs.reading import open_image, read_photo, to_8_bits
+from deblur_tf.photographs.writing import FORMATS, write_photo
+
+MAX_SAMPLES = 8
+CSS = "footer {display: none !important}"
+
+
+class Cancelled(Exception):
+    """The visitor does not want to wait any longer."""
+
+
+class Page:
+    """Restores what visitors drop, one photograph at a time.
+
+    Args:
+      deblurrer: the model.
+      name: of the model, for the title.
+      max_pixels: largest photograph that is taken.
+    """
+
+    def __init__(self, deblurrer: Deblurrer, name: str = "tiny", max_pixels: int = 4_000_000):
+        self.deblurrer, self.name, self.max_pixels = deblurrer, name, max_pixels
+        self._cancelled: dict[str, threading.Event] = {}
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="deblur-demo-"))
+
+    def restore(
+        self,
+        path: str | None,
+        fidelity: float,
+        n_samples: int,
+        seed: int,
+        color_guard: bool,
+        on_progress: Callable[[float], None],
+    ) -> tuple[Any, Any, str, str]:
+        """Before and after, the picture of the spread or None, a file, and a word.
+
+        Raises:
+          DataError, ValueError: if this photograph is not taken; the message says why.
+        """
+        if path is None:
+            raise ValueError("drop a photograph first")
+        name = pathlib.Path(path).name
+        with open_image(path, name) as header:
+            pixels = header.width * header.height
+        if pixels > self.max_pixels:
+            raise ValueError(
+                f"{pixels / 1e6:.1f} megapixels; this page takes {self.max_pixels / 1e6:g}, "
+                "deblur-restore any"
+            )
+        photo = read_photo(path, name)
+        wanted = {"n_samples": int(n_samples)}
+        if self.deblurrer.curve is not None:
+            wanted["fidelity"] = fidelity
+        sampling = self.deblurrer.settings(**wanted)
+        total = sampling.steps * sampling.n_samples
+        samples = self.deblurrer.samples(
+            photo.pixels, int(seed), lambda done: on_progress(done / total), **wanted
+        )
+        if color_guard:
+            blurry = pictures.to_model_range(photo.pixels)
+            samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder))
+        suffix = pathlib.Path(path).suffix.lower()
+        target = (
+            folder / f"{pathlib.Path(path).stem}_sharp{suffix if suffix in FORMATS else '.png'}"
+        )
+        notes = write_photo(target, mean_image(samples, photo.pixels.dtype), photo)
+        spread, words = None, [sampling.describe()]
+        if len(samples) > 1:
+            found = uncertainty.spread_of(samples)
+            uncertainty.write_picture(folder / "spread.png", found)
+            spread = Image.open(folder / "spread.png")
+            words.append(str(uncertainty.summary(found)))
+        score = triage.sharpness(to_8_bits(photo.pixels))
+        if score is not None and score >= triage.SHARP:
+            words.append(f"It was sharp already (score {score:.2f}).")
+        words += [*photo.notes, *notes]
+        slider = (Image.fromarray(to_8_bits(photo.pixels)), Image.fromarray(mean_image(samples)))
+        return slider, spread, str(target), "\n\n".join(words)
+
+    def cancel(self, visitor: str) -> None:
+        """Stops the work for a visitor at its next step."""
+        self._cancelled.setdefault(visitor, threading.Event()).set()
+
+    def _on_submit(
+        self,
+        path: str | None,
+        fidelity: float,
+        n_samples: int,
+        seed: int,
+        color_guard: bool,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio wants it)
+    ) -> tuple[Any, Any, str | None, str]:
+        event = self._cancelled[request.session_hash] = threading.Event()
+
+        def report(share: float) -> None:
+            if event.is_set():
+                raise Cancelled
+            progress(share, desc="restoring")
+
+        try:
+            progress(0.0, desc="looking at the photograph")
+            return self.restore(path, fidelity, n_samples, seed, color_guard, report)
+        except Cancelled:
+            return None, None, None, "Cancelled."
+        except (Error, ValueError, MemoryError) as error:
+            raise gr.Error(str(error)) from error
+        finally:
+            self._cancelled.pop(request.session_hash, None)
+
+    def _on_cancel(self, request: gr.Request) -> None:
+        self.cancel(request.session_hash)
+
+    def blocks(self) -> gr.Blocks:
+        """The page."""
+        has_curve = self.deblurrer.curve is not None
+        with gr.Blocks(title="deblur_tf", analytics_enabled=False) as page:
+            gr.Markdown(
+                "# Sharpen a blurred photograph\n"
+                f"Model *{self.name}*: {self.deblurrer.sampling.describe()}. Photographs stay on "
+                "this machine."
+            )
+            with gr.Row():
+                with gr.Column(scale=1):
+                    photo = gr.Image(
+                        type="filepath", label="Photograph", sources=["upload"], height=260
+                    )
+                    fidelity = gr.Slider(
+                        0, 1, 1, step=0.05, label="Fidelity: 0 draws more, 1 is near the truth",
+                        visible=has_curve,
+                    )  # fmt: skip
+                    samples = gr.Slider(1, MAX_SAMPLES, 1, step=1, label="Samples to average")
+                    seed = gr.Number(0, label="Seed", precision=0)
+                    guard = gr.Checkbox(False, label="Keep the colours of the photograph")
+                    with gr.Row():
+                        start = gr.Button("Sharpen", variant="primary", elem_id="start")
+                        stop = gr.Button("Cancel", elem_id="cancel")
+                with gr.Column(scale=2):
+                    slider = gr.ImageSlider(
+                        label="Before and after", elem_id="result", format="png", max_height=640
+                    )
+                    words = gr.Markdown(elem_id="words")
+                    download = gr.File(label="The result, with EXIF and colour profile")
+                    spread = gr.Image(
+                        label="Where samples differ (with 2 samples or more)",
+                        format="png",
+                        interactive=False,
+                        buttons=["download", "fullscreen"],
+                    )
+            start.click(
+                self._on_submit,
+                [photo, fidelity, samples, seed, guard],
+                [slider, spread, download, words],
+                concurrency_limit=1,
+                api_name="restore",
+            )
+            stop.click(self._on_cancel, None, None, queue=False, api_name=False)
+        return page
+
+    def serve(self, host: str, port: int, queue: int, block: bool = True) -> str:
+        """Serves the page; returns its address.
+
+        Args:
+          host: 127.0.0.1 for this machine alone.
+          port: 0 for any that is free.
+          queue: how many may wait.
+          block: until Ctrl-C.
+        """
+        page = self.blocks()
+        page.queue(max_size=queue)
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port or None,
+            prevent_thread_lock=not block,
+            max_file_size=64 << 20,
+            allowed_paths=[str(self._folder)],
+            quiet=not block,
+            theme=gr.themes.Default(font=["sans-serif"], font_mono=["monospace"]),
+            css=CSS,
+            footer_links=[],
+        )
+        return address
