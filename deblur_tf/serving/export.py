@@ -142,6 +142,7 @@ class ExportedSampler(tf.Module):
             lambda: tf.reshape(image, tf.concat([tf.shape(image)[:3], [3]], axis=0)),
             lambda: tf.zeros([1, 1, 1, 3], tf.uint8),
         )
+        image.set_shape([None, None, None, 3])
         shape = tf.shape(image)
         return _checked(
             image,
