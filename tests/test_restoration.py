@@ -46,6 +46,73 @@ def test_the_kind_and_size_of_the_input_come_back(deblurrer, tmp_path):
     )
 
 
+def test_pil_images_keep_mode_alpha_and_info(deblurrer, tmp_path):
+    rgba = np.dstack([picture(), picture(seed=1)[..., 0]])
+    given = Image.fromarray(rgba)
+    given.info["dpi"] = (300, 300)
+    found = deblurrer.restore(given, steps=2)
+    assert found.mode == "RGBA"
+    assert found.info["dpi"] == (300, 300)
+    np.testing.assert_array_equal(np.asarray(found)[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(
+        np.asarray(found)[..., :3], deblurrer.restore(rgba[..., :3], steps=2)
+    )
+    assert deblurrer.restore(Image.fromarray(picture()[..., 0]), steps=1).mode == "L"
+    deep = Image.fromarray(picture()[..., 0].astype(np.uint16) * 257)
+    assert deblurrer.restore(deep, steps=1).mode.startswith("I;16")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Camera"
+    Image.fromarray(picture()).save(tmp_path / "a.jpg", exif=exif)
+    found = deblurrer.restore(tmp_path / "a.jpg", steps=1)
+    assert found.size == (21, 18)  # upright
+    assert found.getexif()[0x010F] == "Camera"
+    assert 0x0112 not in found.getexif()
+
+
+def test_restore_many_mixes_kinds_and_sizes(deblurrer, tmp_path):
+    Image.fromarray(picture(seed=4)).save(tmp_path / "a.png")
+    batch = np.stack([picture(seed=5), picture(seed=6)])
+    given = [
+        picture(seed=1),
+        picture(10, 12, seed=2),
+        Image.fromarray(picture(seed=3)),
+        tmp_path / "a.png",
+        batch,
+        picture(seed=7).astype(np.uint16) * 257,
+    ]
+    found = deblurrer.restore_many(given, batch_size=3, steps=2, seed=4)
+    for one, image in zip(found, given, strict=True):
+        want = deblurrer.restore(image, steps=2, seed=4)
+        assert type(one) is type(want)
+        np.testing.assert_allclose(
+            np.asarray(one, np.float64),
+            np.asarray(want, np.float64),
+            atol=1 if image is not given[-1] else 300,
+        )
+    assert deblurrer.restore_many([]) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (picture().astype(np.float32), r"must be in \[0, 1\], got 0 to 255"),
+        (np.full((8, 8, 3), np.nan, np.float32), r"must be in \[0, 1\]"),
+        (picture()[..., 0], "need"),
+    ],
+)
+def test_what_is_no_picture_is_said(deblurrer, image, message):
+    with pytest.raises(ValueError, match=message):
+        deblurrer.restore(image)
+
+
+def test_the_example_of_the_documentation_string():
+    import doctest
+
+    from deblur_tf.inference import deblurrer as module
+
+    assert doctest.testmod(module).failed == 0
+
+
 def test_seeds_and_samples(deblurrer):
     pixels = picture()
     first = deblurrer.samples(pixels, steps=2, seed=1, n_samples=3)
@@ -160,6 +227,7 @@ def test_models_that_cannot_be_loaded_are_explained(tmp_path, model):
     (tmp_path / "weights.npz").write_bytes(b"broken")
     with pytest.raises(ModelError, match=r"weights\.npz"):
         saved.load_model(tmp_path)
+    saved.save_model(model, tmp_path)
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(ModelError, match=r"model\.json"):
         saved.load_model(tmp_path)

@@ -98,7 +98,7 @@ def read_curve(path: str | os.PathLike[str], metric: str) -> FidelityCurve:
         rows = [
             {k: numbers.get(k, str)(v) for k, v in row.items() if v} for row in csv.DictReader(file)
         ]
-    return curve_of(rows, metric, pathlib.Path(path).name)
+    return curve_of(rows, metric, str(path))
 
 
 # Axes of the plots: metrics of distortion and of perception, with their labels.

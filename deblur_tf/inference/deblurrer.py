@@ -53,6 +53,7 @@ class Settings(TypedDict, total=False):
 class Deblurrer:
     """A trained model, ready to restore.
 
+    >>> import numpy as np
     >>> from deblur_tf import Deblurrer
     >>> deblurrer = Deblurrer.from_pretrained("tiny")
     >>> picture = np.full((40, 60, 3), 128, np.uint8)

@@ -52,7 +52,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.I
     Raises:
       DataError: if it is no image, or of a kind that has no fixed range.
     """
-    with _errors(name):
+    with _errors(name), _quietly():
         if isinstance(file, (str, os.PathLike)):
             if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would wait for ever
                 raise DataError(f"{name}: not a regular file")
