@@ -5,7 +5,8 @@ r"""Time and memory of large photographs, and where a step's time goes.
 Each photograph, a smooth picture with noise, is restored by deblur-restore in a process of its
 own, in tiles as --tile says; peak memory is that of the process. Then, on one picture of
 `side` pixels: the time of a whole step over that of the UNet alone, what the guidance takes, and
-the memory that an evaluation takes beside the estimate of `inference/memory.py`.
+the memory that an evaluation takes beside the estimate of `inference/memory.py`. Before,
+by how much tiles change a photograph, and whether that is where they meet.
 """
 
 from __future__ import annotations
@@ -118,9 +119,42 @@ def steps_and_guidance() -> None:
     print(f"memory of {9 * side**2 / 1e6:.1f} megapixels: {wanted / grown:.2f} of it was estimated")
 
 
+def seams() -> None:
+    """Prints by how much a photograph of 512x512 in tiles differs from the whole, of 255."""
+    from deblur_tf import image_ops
+    from deblur_tf.data.photos import bundled_photos
+    from deblur_tf.diffusion.schedules import inference_schedule
+    from deblur_tf.inference.deblurrer import Deblurrer
+    from deblur_tf.models.restoration import Restoration, sample_keys
+    from deblur_tf.models.tiles import Grid, TiledRestoration
+    from deblur_tf.photographs.reading import read_rgb
+
+    model = Deblurrer.from_pretrained(_MODEL.value).model
+    blurry = image_ops.to_model_range(read_rgb(bundled_photos()[0])[None])
+    keys = sample_keys(0, [0])
+    print("| steps | tile, overlap | rms | largest | rms where tiles overlap | rms elsewhere |")
+    print("|---|---|---|---|---|---|")
+    for steps in (1, 3):
+        schedule = inference_schedule(steps)
+        whole = np.clip(Restoration(model)(blurry, keys, schedule), -1, 1)
+        for side, overlap in ((256, 32), (256, 64), (384, 32)):
+            tiled = TiledRestoration(model, None, side, overlap)(blurry, keys, schedule)
+            error = 127.5 * np.abs(np.clip(tiled, -1, 1) - whole)[0].max(axis=-1)
+            count = np.zeros(error.shape)
+            for tile in Grid(*error.shape, side, overlap, model.size_multiple):
+                tile.of(count[None, :, :, None], len(count))[...] += 1
+            inside = count > 1
+            rms = [np.sqrt(np.mean(e**2)) for e in (error, error[inside], error[~inside])]
+            print(
+                f"| {steps} | {side}, {overlap} | {rms[0]:.3f} | {error.max():.2f} | "
+                f"{rms[1]:.3f} | {rms[2]:.3f} |"
+            )
+
+
 def main(argv: Sequence[str]) -> None:
     del argv
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    seams()
     steps_and_guidance()
     print("| megapixels | seconds | seconds a megapixel | peak GiB |\n|---|---|---|---|")
     for megapixels in map(float, _MEGAPIXELS.value):

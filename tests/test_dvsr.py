@@ -89,10 +89,15 @@ def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
 def test_the_saved_model_gives_the_same(name, tmp_path):
     model = built(name)
     picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
-    export(model, tmp_path / "saved")
-    served = tf.saved_model.load(str(tmp_path / "saved"))
-    outputs = served.restore(picture[None], tf.constant(3), tf.constant(5, tf.int64))
-    found = outputs["restored"][0]
+    target = export(model, tmp_path / "saved")
+    restore = tf.saved_model.load(str(target)).signatures["with_settings"]
+    found = restore(
+        image=tf.constant(picture[None]),
+        seed=tf.constant([5], tf.int64),
+        steps=tf.constant([3]),
+        beta_max=tf.constant([0.0]),
+        n_samples=tf.constant([1]),
+    )["restored"][0]
     want = Deblurrer(model).restore(picture, steps=3, seed=5)
     assert np.abs(found.numpy().astype(int) - want).max() <= 1
 

@@ -55,10 +55,10 @@ def test_the_manifest_decides_what_is_made_again(deblurrer, folder):
     _, errors, new, _ = restore(deblurrer, folder)
     assert (errors, new) == ([], {"a.png", "b.jpg", "sub/a.png"})
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
-    assert manifest["versions"]["deblur_tf"]
     entry = manifest["files"]["sub/a.png"]
     assert entry["made_of"]["settings"] == dataclasses.asdict(ONE)
     assert entry["made_of"]["model"] == deblurrer.fingerprint()
+    assert entry["versions"]["deblur_tf"]
     assert (entry["width"], entry["height"]) == (24, 20)
 
     job, _, new, _ = restore(deblurrer, folder)
@@ -82,8 +82,12 @@ def test_what_the_manifest_does_not_know_is_not_replaced(deblurrer, folder):
 
 def test_a_picture_that_was_begun_is_made_again(deblurrer, folder):
     restore(deblurrer, folder)
-    Manifest(folder / "out").begin(folder / "out" / "b.jpg")  # a crash while it was written
+    target = folder / "out" / "b.jpg"
+    Manifest(folder / "out").begin(target, [target])  # a crash while it was written
+    journal = folder / "out" / "manifest.journal"
+    journal.write_text(journal.read_text() + '{"a.png": {"unfin')
     assert restore(deblurrer, folder)[2] == {"b.jpg"}
+    assert not journal.exists()
 
 
 def test_a_manifest_that_cannot_be_read(deblurrer, folder):
@@ -146,7 +150,7 @@ def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
     def reddish(self, batch, seed, sampling, on_step=None):
         return (to_model_range(batch) * 0.5 + np.array([0.2, 0.0, 0.0], np.float32))[None]
 
-    monkeypatch.setattr(Deblurrer, "_samples", reddish)
+    monkeypatch.setattr(Deblurrer, "draw", reddish)
     before = read_photo(folder / "in" / "a.png").pixels
     casts = []
     for guard in (False, True):
@@ -192,6 +196,38 @@ def test_truth_is_measured(deblurrer, folder):
     (folder / "gt" / "b.bmp").unlink()
     _, errors, _, _ = restore(deblurrer, folder, sharp_folder=str(folder / "gt"), overwrite=True)
     assert "no sharp photograph of" in str(errors[0])
+    (folder / "gt" / "b.bmp").write_bytes((folder / "gt" / "a.bmp").read_bytes())
+    job, errors, new, _ = restore(deblurrer, folder, sharp_folder=str(folder / "gt"))
+    assert new == set()
+    assert "mean of 3: PSNR" in job.summary()  # those that are there are measured too
+
+
+def test_results_beside_their_inputs_are_no_inputs(deblurrer, folder):
+    place = folder / "in"
+    for run in range(2):
+        made = Manifest(place).everything()
+        sources = listing.search([str(place)], True, place, made).sources
+        assert len(sources) == 3
+        tasks = listing.plan(sources, place, suffix="_s")
+        job = Job(deblurrer, ONE, place)
+        assert job.run(tasks) == []
+        assert job._there == 3 * run
+
+
+def test_samples_of_other_settings_go_and_missing_ones_come_back(deblurrer, folder):
+    two = SamplingSettings(steps=1, n_samples=2)
+    restore(deblurrer, folder, two)
+    (folder / "out" / "a_s0_1.png").unlink()
+    new = restore(deblurrer, folder, two)[2]
+    assert new == {"a.png", "a_s0_0.png", "a_s0_1.png", "a_uncertainty.png"}
+    (folder / "out" / "b_s0_0.jpg").write_bytes(b"of the second run")
+    restore(deblurrer, folder, ONE)
+    left = {p.name for p in (folder / "out").iterdir() if p.is_file()}
+    assert left == {"a.png", "b.jpg", "manifest.json"}
+    (folder / "out" / "a_s0_0.png").write_bytes(b"mine")
+    _, errors, _, _ = restore(deblurrer, folder, two)
+    assert "a_s0_0.png: is there" in str(errors[0])
+    assert (folder / "out" / "a_s0_0.png").read_bytes() == b"mine"
 
 
 ROWS = [

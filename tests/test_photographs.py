@@ -158,6 +158,35 @@ def test_sixteen_bits_keep_their_metadata(extension, jpeg, tmp_path):
         assert "of EXIF, a 16-bit TIFF keeps the main texts only" in notes
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_are_turned_upright(orientation, tmp_path):
+    values = picture(7, 5, dtype=np.uint16)
+    tags = [(0x0112, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extratags=tags)
+    photo = read_photo(tmp_path / "a.tif")
+    np.testing.assert_array_equal(photo.pixels, upright(values, orientation))
+
+
+def test_sixteen_bits_of_other_kinds(tmp_path):
+    values = picture(7, 5, 1, dtype=np.uint16)[..., 0]
+    tifffile.imwrite(tmp_path / "white.tif", values, photometric="miniswhite")
+    np.testing.assert_array_equal(read_photo(tmp_path / "white.tif").pixels[..., 0], 65535 - values)
+    tifffile.imwrite(tmp_path / "cmyk.tif", np.zeros((7, 5, 4), np.uint16), photometric="separated")
+    photo = read_photo(tmp_path / "cmyk.tif")
+    assert photo.pixels.min() == 255  # no ink
+    assert photo.alpha is None
+    assert photo.notes == ("CMYK became RGB; without a profile, colours are approximate",)
+    (tmp_path / "a.pgm").write_bytes(b"P5 5 7 65535\n" + values.astype(">u2").tobytes())
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.pgm").pixels[..., 1], values)
+
+
+def test_a_damaged_profile_costs_the_profile_alone(tmp_path):
+    Image.fromarray(picture()).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=b"no profile")
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.notes == ("CMYK became RGB; its profile is damaged, and colours are approximate",)
+    assert photo.metadata.icc_profile is None
+
+
 def test_training_reads_sixteen_bits_as_eight(tmp_path):
     values = np.array([[0, 128, 257], [32896, 65407, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
@@ -330,11 +359,18 @@ def test_files_folders_and_patterns(tmp_path):
     assert names(found) == ["a.png", "b.JPG", "sub/c.heic"]
     assert [p.name for p in found.others] == ["notes.txt"]
     assert names(listing.search([str(root)], False, out)) == ["a.png", "b.JPG"]
+    assert names(listing.search([f"{root}/**"], True, out)) == ["a.png", "b.JPG", "sub/c.heic"]
+    assert names(listing.search([f"{root}/**"], False, out)) == ["a.png", "b.JPG", "c.heic"]
+    assert names(listing.search([str(root), f"{root}/a.png"], True, out)) == [
+        "a.png", "b.JPG", "sub/c.heic",
+    ]  # fmt: skip
     found = listing.search([f"{root}/*"], False, out)
     assert names(found) == ["a.png", "b.JPG"]
     assert [p.name for p in found.others] == ["notes.txt"]
     found = listing.search([f"{root}/a.png", f"{root}/sub"], True, out)
     assert names(found) == ["a.png", "c.heic"]
+    hidden = tree(tmp_path / ".cache", "a.png", ".b.png")
+    assert names(listing.search([f"{hidden}/*.png"], True, out)) == ["a.png"]
     for path, message in (("nowhere", "no such file"), (f"{root}/notes.txt", "not a photograph")):
         with pytest.raises(UsageError, match=message):
             listing.search([path], True, out)

@@ -247,8 +247,8 @@ def test_a_trained_run_is_exported_and_guarded(tmp_path):
     assert "run of another model" in other.stderr
     result = run("export", "-m", run_dir, "-o", tmp_path / "saved")
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "saved" / "saved_model.pb").is_file()
-    assert run("export", "-m", run_dir, "-o", tmp_path / "saved").returncode == 2
+    assert (tmp_path / "saved" / "1" / "saved_model.pb").is_file()
+    assert run("export", "-m", run_dir, "-o", run_dir).returncode == 2
     result = run("export", "-m", run_dir, "-o", tmp_path / "folder", "--format=weights")
     assert result.returncode == 0, result.stderr
     assert sorted(p.name for p in (tmp_path / "folder").iterdir()) == ["model.json", "weights.npz"]

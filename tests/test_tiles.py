@@ -108,6 +108,19 @@ def test_one_tile_is_the_whole(model):
     )
 
 
+def test_samplers_that_ask_for_the_noise_get_it(model):
+    blurry = np.random.default_rng(2).uniform(-1, 1, (1, 48, 40, 3)).astype("float32")
+    noisy = np.random.default_rng(3).standard_normal(blurry.shape).astype("float32")
+    keys, level = sample_keys(3, [0]), np.array([0.4], np.float32)
+    found = []
+    for restoration in (Restoration(model), TiledRestoration(model, side=48, overlap=8)):
+        condition = restoration.prepare(blurry, keys).condition
+        found.append(restoration._denoise(noisy, level, (condition, keys)))
+    for whole, tiled in zip(*found, strict=True):
+        np.testing.assert_allclose(tiled, np.array(whole), atol=2e-5)
+    assert np.abs(np.array(found[0].noise) - np.array(found[0].target)).max() > 0.1
+
+
 def test_progress_grows_by_tiles(model):
     deblurrer = Deblurrer(model, tile=64, tile_overlap=8)
     picture = np.random.default_rng(0).integers(0, 256, (100, 60, 3), dtype=np.uint8)

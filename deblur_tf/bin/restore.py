@@ -13,7 +13,7 @@ become another picture; what the manifest does not know is never overwritten wit
 it as <name>_s<seed>_<i>, and where they differ as <name>_uncertainty.png.
 
 A photograph that is sharp already is copied as it is, unless --nokeep_sharp. Large ones
-are restored in tiles where memory would not suffice.
+are restored in tiles.
 
 Exit codes: 0 all done, 1 some inputs failed, 2 usage error, 3 the model cannot be loaded,
 130 Ctrl-C.
@@ -31,7 +31,7 @@ from absl import flags
 from deblur_tf.bin import common
 
 _INPUT = flags.DEFINE_multi_string(
-    "input", None, "Photo, folder of photos, or pattern. Repeatable.", short_name="i"
+    "input", None, "Photo, folder of photos, or pattern.", short_name="i"
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.", short_name="o")
 _MODEL = flags.DEFINE_string(
@@ -84,7 +84,7 @@ _KEEP_SHARP = flags.DEFINE_bool(
     "keep_sharp", True, "Copy photographs that are sharp already as they are."
 )
 _TILE = flags.DEFINE_string(
-    "tile", "auto", "Side of tiles in pixels; 0: none; auto: where memory would not suffice."
+    "tile", "auto", "Side of tiles in pixels, at most; 0: none; auto: as size and memory ask for."
 )
 _TILE_OVERLAP = flags.DEFINE_integer(
     "tile_overlap", 32, "Pixels that neighbouring tiles share.", lower_bound=0
@@ -137,11 +137,13 @@ def main(argv: Sequence[str]) -> int:
     tile, output = _tile(), pathlib.Path(_OUTPUT.value)
 
     from deblur_tf import model_folders
+    from deblur_tf.inference.manifest import Manifest
     from deblur_tf.photographs import listing
 
     if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
         raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
-    found = listing.search(_INPUT.value, _RECURSIVE.value, output)
+    made = Manifest(output).everything()
+    found = listing.search(_INPUT.value, _RECURSIVE.value, output, made)
     if not found.sources and not found.unreadable:
         raise common.UsageError(f"{', '.join(_INPUT.value)}: no photographs there")
     # Clashes of names with one sample are known before anything is loaded.

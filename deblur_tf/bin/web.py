@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         page.serve(_HOST.value, _PORT.value, _QUEUE.value)
     except OSError as error:
         raise common.UsageError(
-            f"--port={_PORT.value}: cannot listen there ({error}); choose another"
+            f"--host={_HOST.value} --port={_PORT.value}: cannot listen there ({error})"
         ) from error
     return common.OK
 

@@ -23,7 +23,7 @@ from deblur_tf.model_folders import DEFAULT_MODEL
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
-from deblur_tf.models.tiles import DEFAULT_OVERLAP, TiledRestoration
+from deblur_tf.models.tiles import DEFAULT_OVERLAP, TiledRestoration, check_overlap
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -79,8 +79,9 @@ class Deblurrer:
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int = DEFAULT_OVERLAP,
     ):
-        if tile not in ("auto", 0) and not 0 <= 2 * tile_overlap < int(tile):
-            raise UsageError(f"tiles of {tile} pixels cannot overlap by {tile_overlap}")
+        smallest = memory.SMALLEST_TILE if tile == "auto" else int(tile)
+        if smallest:
+            check_overlap(smallest, tile_overlap, 1 if model is None else model.size_multiple)
         self.model = model
         self.origin = origin
         self.sampling = sampling
@@ -128,10 +129,10 @@ class Deblurrer:
         samplers.named(found.sampler, found.eta)
         return found
 
-    def tile_for(self, height: int, width: int) -> int:
-        """The side of the tiles for a picture of this size; 0 for none."""
+    def tile_for(self, height: int, width: int, copies: int = 1, n_samples: int = 1) -> int:
+        """The side of the tiles for pictures of this size; 0 for none."""
         if self.tile == "auto":
-            return memory.choose_tile(self.model, height, width)
+            return memory.choose_tile(self.model, height, width, copies, n_samples)
         return 0 if self.tile >= max(height, width) else int(self.tile)
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
@@ -181,20 +182,22 @@ class Deblurrer:
         blurry = np.asarray(blurry)
         if blurry.ndim != 3:
             raise ValueError(f"need [H, W, 3], got {blurry.shape}")
-        return self._samples(blurry[None], seed, self.settings(**settings), on_step)[:, 0]
+        return self.draw(blurry[None], seed, self.settings(**settings), on_step)[:, 0]
 
-    def _samples(
+    def draw(
         self,
         batch: np.ndarray,
         seed: int,
         sampling: SamplingSettings,
         on_step: Callable[[float], None] | None = None,
     ) -> np.ndarray:
-        """[B, H, W, 3] -> float32 [n_samples, B, H, W, 3] in [-1, 1]; smaller tiles where
-        memory runs out.
+        """`samples` of several images of one size with these settings and no others.
+
+        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3] in [-1, 1]; in smaller tiles
+        where memory runs out.
         """
         images = pictures.to_model_range(batch)
-        tile = self.tile_for(*batch.shape[1:3])
+        tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
         while True:
             try:
                 return self._sampled(images, seed, sampling, tile, on_step)
@@ -202,7 +205,7 @@ class Deblurrer:
                 if not memory.ran_out_of_memory(error):
                     raise
                 side = min(tile or memory.LARGEST_TILE * 2, max(batch.shape[1:3])) // 2
-                if side < memory.SMALLEST_TILE or self.tile == 0:
+                if self.tile == 0 or side // 64 * 64 < memory.SMALLEST_TILE:
                     raise MemoryError(
                         f"not enough memory for {batch.shape[2]}x{batch.shape[1]} pixels"
                         + ("; --tile=auto takes less" if self.tile == 0 else "")
@@ -282,7 +285,7 @@ class Deblurrer:
         on_step: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """[B, H, W, 3] -> float32 of the same shape in [-1, 1]."""
-        means = self._samples(batch, seed, sampling, on_step).mean(axis=0)
+        means = self.draw(batch, seed, sampling, on_step).mean(axis=0)
         if color_guard:
             blurry = pictures.to_model_range(batch)
             means = np.stack([colour.guarded(*pair) for pair in zip(means, blurry, strict=True)])

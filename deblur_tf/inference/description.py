@@ -35,5 +35,5 @@ def describe(name_or_dir: str | os.PathLike[str]) -> str:
             )
     card = folder / CARD_FILE
     if card.is_file():
-        lines += ["", card.read_text(encoding="utf-8").rstrip()]
+        lines += ["", card.read_text(encoding="utf-8", errors="replace").rstrip()]
     return "\n".join(lines)

@@ -27,7 +27,7 @@ from deblur_tf.metrics.psnr import psnr
 from deblur_tf.metrics.ssim import ssim
 from deblur_tf.photographs.listing import PHOTO_EXTENSIONS, Task
 from deblur_tf.photographs.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
-from deblur_tf.photographs.writing import check_size, write_photo
+from deblur_tf.photographs.writing import FORMATS, check_size, write_photo
 
 
 class Job:
@@ -66,7 +66,13 @@ class Job:
             raise UsageError(f"{sharp_folder}: no such folder")
         self.progress, self.on_error = progress, on_error
         self.manifest = Manifest(output)
-        self._model = deblurrer.fingerprint()
+        self._own = {
+            "model": deblurrer.fingerprint(),
+            "seed": seed,
+            "settings": dataclasses.asdict(sampling),
+            "color_guard": color_guard,
+            "keep_sharp": keep_sharp,
+        }
         self._there = self._copied = 0
         self._scores: list[tuple[float, float]] = []
 
@@ -79,39 +85,40 @@ class Job:
             for number, task in enumerate(tasks, 1):
                 try:
                     self._one(task, f"[{number}/{len(tasks)}]")
-                except (Error, OSError, MemoryError) as error:
+                except Exception as error:  # of a backend or a codec, whatever it is
                     failed.append(task.source.path)
                     self.on_error(_named(error, task.source.path))
                 bar.update()
+        self.manifest.close()
         return failed
 
     def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
         """All that the result depends on."""
-        return {
-            "source": path.name,
-            "sha256": sha256(path),
-            "model": self._model,
-            "seed": self.seed,
-            "settings": dataclasses.asdict(self.sampling),
-            "color_guard": self.color_guard,
-            "keep_sharp": self.keep_sharp,
-        }
+        return {"source": path.name, "sha256": sha256(path), **self._own}
+
+    def _seems_done(self, task: Task) -> bool:
+        """Whether there is a result with these settings; its source is not looked at."""
+        found = self.manifest.identity(task.target) if task.target.exists() else None
+        return bool(found) and all(found.get(k) == v for k, v in self._own.items())
 
     def _one(self, task: Task, label: str) -> None:
         path, started = task.source.path, time.monotonic()
         with open_image(path, path) as image:  # names what is no image, or no file
             check_size(task.target, image.size)
-        made_of = self._made_of(path)
-        if not self.overwrite and (there := [p for p in task.outputs() if p.exists()]):
-            known = self.manifest.identity(task.target)
-            if known == made_of and task.target.exists():
+        made_of, ours = self._made_of(path), self.manifest.outputs(task.target)
+        truth = None if self.sharp_folder is None else self._truth(task)
+        if not self.overwrite:
+            if self.manifest.identity(task.target) == made_of and all(p.exists() for p in ours):
                 self._there += 1
+                if truth is not None:
+                    self._measure(task, truth)
                 return
-            if known is None:
-                raise DataError(
-                    f"{there[0]}: is there, and no picture that this folder's manifest.json "
-                    "knows; --overwrite replaces it"
-                )
+            for there in task.outputs():
+                if there.exists() and there not in ours:
+                    raise DataError(
+                        f"{there}: is there, and no picture that this folder's manifest.json "
+                        "knows; --overwrite replaces it"
+                    )
         _check_writable(task.target.parent)
         photo = read_photo(path)
         height, width = photo.pixels.shape[:2]
@@ -122,14 +129,16 @@ class Job:
         remark = f", sharp already (score {score:.2f})" if sharp else ""
         print(f"{label} {path} ({width}x{height}){remark}", flush=True)
         if self.keep_sharp and sharp:
-            self.manifest.begin(task.target)
-            self._copy(task, photo)
+            self.manifest.begin(task.target, [task.target])
+            notes = self._copy(task, photo)
             self._copied += 1
-            about["copied"], notes = True, []
+            about["copied"] = True
         else:
             notes = self._restore(task, photo, about)
-        if self.sharp_folder is not None:
-            about |= self._measure(task)
+        for stale in ours - self.manifest.outputs(task.target):  # samples of other settings
+            stale.unlink(missing_ok=True)
+        if truth is not None:
+            about |= self._measure(task, truth)
         about["seconds"] = round(time.monotonic() - started, 2)
         about["not_kept"] = [*photo.notes, *notes]
         self.manifest.record(task.target, made_of, **about)
@@ -140,15 +149,14 @@ class Job:
     def _restore(self, task: Task, photo: Photo, about: dict[str, Any]) -> list[str]:
         """Writes the results of a task; returns what could not be kept."""
         height, width = photo.pixels.shape[:2]
-        about["tile"] = self.deblurrer.tile_for(height, width)
+        about["tile"] = self.deblurrer.tile_for(height, width, 1, self.sampling.n_samples)
         with self._steps() as on_step:
-            samples = self.deblurrer.samples(
-                photo.pixels, self.seed, on_step, **dataclasses.asdict(self.sampling)
-            )
+            samples = self.deblurrer.draw(photo.pixels[None], self.seed, self.sampling, on_step)
+        samples = samples[:, 0]
         if self.color_guard:
             blurry = pictures.to_model_range(photo.pixels)
             samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
-        self.manifest.begin(task.target)
+        self.manifest.begin(task.target, task.outputs())
         kind = photo.pixels.dtype
         for sample, path in zip(samples, task.samples, strict=False):
             write_photo(path, mean_image(sample[None], kind), photo)
@@ -174,19 +182,20 @@ class Job:
                 flush=True,
             )
 
-    def _copy(self, task: Task, photo: Photo) -> None:
-        path = task.source.path
-        if path.suffix.lower() == task.target.suffix.lower():
-            with open(path, "rb") as source, replacing(task.target) as target:
-                shutil.copyfileobj(source, target)
-        else:
-            write_photo(task.target, photo.pixels, photo)
+    def _copy(self, task: Task, photo: Photo) -> list[str]:
+        """The file as it is, if its format is wanted; returns what could not be kept."""
+        kinds = [FORMATS.get(p.suffix.lower()) for p in (task.source.path, task.target)]
+        if kinds[0] is not kinds[1]:
+            return list(write_photo(task.target, photo.pixels, photo))
+        with open(task.source.path, "rb") as source, replacing(task.target) as target:
+            shutil.copyfileobj(source, target)
+        return []
 
-    def _measure(self, task: Task) -> dict[str, float]:
-        truth = self._truth(task)
+    def _measure(self, task: Task, truth: pathlib.Path) -> dict[str, float | None]:
         sharp, restored = read_rgb(truth), read_rgb(task.target)
         if sharp.shape != restored.shape:
-            raise DataError(f"{truth}: not of the size of {task.target}")
+            print(f"  {truth}: not of the size of {task.target}, not measured", flush=True)
+            return {}
         small = min(sharp.shape[:2]) < 11  # SSIM's window does not fit
         found = {
             "psnr": psnr(restored, sharp),
@@ -194,7 +203,10 @@ class Job:
         }
         self._scores.append((found["psnr"], found["ssim"]))
         print(f"  PSNR {found['psnr']:.2f} dB, SSIM {found['ssim']:.4f}", flush=True)
-        return {name: round(float(value), 4) for name, value in found.items()}
+        return {
+            name: round(float(value), 4) if np.isfinite(value) else None
+            for name, value in found.items()
+        }
 
     def _truth(self, task: Task) -> pathlib.Path:
         stem = (self.sharp_folder / task.source.relative).with_suffix("")
@@ -220,11 +232,12 @@ class Job:
     def estimate(self, tasks: Sequence[Task]) -> str:
         """What the work will take, in a line: measured on a small picture, on CPUs."""
         pixels = largest = 0
-        for task in tasks:
+        left = [t for t in tasks if self.overwrite or not self._seems_done(t)]
+        for task in left:
             with contextlib.suppress(Error), open_image(task.source.path, "") as image:
                 pixels += image.width * image.height
                 largest = max(largest, image.width * image.height)
-        text = f"{len(tasks)} photo(s), {pixels / 1e6:.1f} megapixels"
+        text = f"{len(left)} photo(s) to restore, {pixels / 1e6:.1f} megapixels"
         if not pixels or memory.on_accelerator():
             return text
         try:
@@ -232,10 +245,13 @@ class Job:
         except NonFiniteError:  # each photo will say so
             return text
         evaluations = self.sampling.steps * self.sampling.n_samples
+        if self.sampling.sampler == "heun":
+            evaluations *= 2
         seconds = each * pixels / 1e6 * evaluations
         side = int(largest**0.5)
-        tile = self.deblurrer.tile_for(side, side)
-        needed = memory.needed_bytes(self.deblurrer.model, side, side, tile)
+        samples = self.sampling.n_samples
+        tile = self.deblurrer.tile_for(side, side, 1, samples)
+        needed = memory.needed_bytes(self.deblurrer.model, side, side, tile, samples)
         return f"{text}: about {_duration(seconds)} and {needed / 2**30:.1f} GiB here" + (
             f", the largest in tiles of {tile}" if tile else ""
         )
@@ -273,10 +289,12 @@ def _check_writable(folder: pathlib.Path) -> None:
 
 
 def _named(error: Exception, path: pathlib.Path) -> Exception:
-    """The error with the photo's name, if it has none."""
-    text = str(error) or type(error).__name__
-    if os.fspath(path) in text:
-        return error
+    """The error in one line, with the photo's name."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, Error | OSError | MemoryError):
+        text = f"{type(error).__name__}: {text[:300]}"
     return (
-        type(error)(f"{path}: {text}") if isinstance(error, Error) else DataError(f"{path}: {text}")
+        error
+        if os.fspath(path) in text and "\n" not in str(error)
+        else DataError(f"{path}: {text}")
     )

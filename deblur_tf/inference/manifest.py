@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import deblur_tf
 from deblur_tf.errors import UsageError
 from deblur_tf.files import write_text
 
-MANIFEST_FILE = "manifest.json"
+MANIFEST_FILE, JOURNAL_FILE = "manifest.json", "manifest.journal"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what pictures depend on."""
     found = {"deblur_tf": deblur_tf.__version__, "python": platform.python_version()}
@@ -31,6 +35,9 @@ def versions() -> dict[str, str]:
 class Manifest:
     """An entry for each picture that was made, by its path below the folder.
 
+    While work goes on, entries are lines of a journal beside it, so that ten thousand of them cost
+    no more than one each, and none is lost however the work ends.
+
     Args:
       folder: of the results.
 
@@ -41,15 +48,21 @@ class Manifest:
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = pathlib.Path(folder)
         self.path = self.folder / MANIFEST_FILE
-        self.files: dict[str, Any] = {}
-        if self.path.exists():
-            try:
-                self.files = dict(json.loads(self.path.read_text(encoding="utf-8"))["files"])
-            except (ValueError, KeyError, TypeError, OSError) as error:
-                raise UsageError(
-                    f"{self.path}: cannot be read ({error}); move it away, and what it tells "
-                    "of must be made again with --overwrite"
-                ) from error
+        self._journal = self.folder / JOURNAL_FILE
+        self.files: dict[str, dict[str, Any]] = {}
+        try:
+            if self.path.exists():
+                found = json.loads(self.path.read_text(encoding="utf-8"))["files"]
+                self.files = {name: dict(entry) for name, entry in found.items()}
+            if self._journal.exists():
+                for line in self._journal.read_text(encoding="utf-8").splitlines():
+                    with contextlib.suppress(json.JSONDecodeError):  # the last may be cut
+                        self.files.update(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise UsageError(
+                f"{self.path}: cannot be read ({error}); move it away, and what it tells "
+                "of must be made again with --overwrite"
+            ) from error
 
     def _name(self, target: pathlib.Path) -> str:
         return target.relative_to(self.folder).as_posix()
@@ -59,15 +72,34 @@ class Manifest:
         entry = self.files.get(self._name(target))
         return None if entry is None else entry.get("made_of", {})
 
-    def begin(self, target: pathlib.Path) -> None:
-        """Says that a picture is about to be written: after a crash, it may be replaced."""
-        self._write(target, {"unfinished": True})
+    def outputs(self, target: pathlib.Path) -> set[pathlib.Path]:
+        """All files that were made with a picture, itself included."""
+        entry = self.files.get(self._name(target), {})
+        return {self.folder / name for name in entry.get("outputs", [])}
+
+    def everything(self) -> set[pathlib.Path]:
+        """Resolved paths of all files that were made."""
+        names = {name for entry in self.files.values() for name in entry.get("outputs", [])}
+        return {(self.folder / name).resolve() for name in names}
+
+    def begin(self, target: pathlib.Path, outputs: Iterable[pathlib.Path]) -> None:
+        """Says that files are about to be written: after a crash, they may be replaced."""
+        names = [self._name(path) for path in outputs]
+        self._write(target, {"unfinished": True, "outputs": names})
 
     def record(self, target: pathlib.Path, made_of: dict[str, Any], **about: Any) -> None:
-        """Adds an entry; the file is whole at any moment."""
-        self._write(target, {"made_of": made_of, **about})
+        """Adds to the entry that was begun."""
+        names = self.files[self._name(target)]["outputs"]
+        entry = {"made_of": made_of, **about, "outputs": names, "versions": versions()}
+        self._write(target, entry)
 
     def _write(self, target: pathlib.Path, entry: dict[str, Any]) -> None:
         self.files[self._name(target)] = entry
-        text = {"versions": versions(), "files": self.files}
-        write_text(self.path, json.dumps(text, indent=1) + "\n")
+        with open(self._journal, "a", encoding="utf-8") as file:
+            file.write(json.dumps({self._name(target): entry}) + "\n")
+
+    def close(self) -> None:
+        """Writes manifest.json, and removes the journal."""
+        if self._journal.exists():
+            write_text(self.path, json.dumps({"files": self.files}, indent=1) + "\n")
+            self._journal.unlink()

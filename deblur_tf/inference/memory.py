@@ -16,6 +16,7 @@ from deblur_tf.networks.unet import UNet
 SHARE = 0.6
 # Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
 KEPT_BYTES = 72
+SAMPLE_BYTES = 36  # of each sample, with what is made of it
 LARGEST_TILE, SMALLEST_TILE = 1024, 128
 # Larger pictures are not computed whole on a CPU, even if they fit: above about 2.7 megapixels
 # a convolution of oneDNN took over twenty times as long a pixel.
@@ -28,12 +29,19 @@ def available_bytes() -> int:
     """Memory that can be had: of the machine, or of the container if that is less."""
     free = psutil.virtual_memory().available
     root = pathlib.Path("/sys/fs/cgroup")
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, stats in (
+        ("memory.max", "memory.current", "memory.stat"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+        ),
     ):
         try:
             left = int((root / limit).read_text()) - int((root / used).read_text())
+            # Files that were read are counted as used, and given up when needed.
+            stat = dict(line.split() for line in (root / stats).read_text().splitlines())
+            left += int(stat.get("inactive_file", 0))
             free = min(free, max(left, 0))
         except (OSError, ValueError):  # no limit, or none that can be read
             continue
@@ -59,32 +67,43 @@ def bytes_per_pixel(model: Restorer) -> float:
     return CORRECTION * 4.0 * (images + max(map(unet_floats, unets), default=0.0))
 
 
-def choose_tile(model: Restorer, height: int, width: int, free: int | None = None) -> int:
+def choose_tile(
+    model: Restorer,
+    height: int,
+    width: int,
+    copies: int = 1,
+    n_samples: int = 1,
+    free: int | None = None,
+) -> int:
     """The side of tiles that fit into memory; 0 if the picture is best computed whole.
 
     Args:
       model: a built restorer.
       height, width: of the picture.
+      copies: pictures that are computed together.
+      n_samples: of each, all of which are kept.
       free: bytes; None: what is available on a CPU. Accelerators are asked by trying.
     """
     if free is None:
         if on_accelerator():
             return 0
         free = available_bytes()
-    budget, each = SHARE * free, bytes_per_pixel(model)
-    if height * width <= min(WHOLE_PIXELS, budget / each):
+    budget, each = SHARE * free, copies * bytes_per_pixel(model)
+    pixels, kept = height * width, copies * (KEPT_BYTES + SAMPLE_BYTES * n_samples)
+    if pixels <= min(WHOLE_PIXELS / copies, budget / each):
         return 0
-    left = max(budget - KEPT_BYTES * height * width, 0.0)
+    left = max(budget - kept * pixels, 0.0)
     side = int((left / each) ** 0.5)
     return max(min(side // 64 * 64, LARGEST_TILE), SMALLEST_TILE)
 
 
-def needed_bytes(model: Restorer, height: int, width: int, tile: int) -> float:
+def needed_bytes(model: Restorer, height: int, width: int, tile: int, n_samples: int = 1) -> float:
     """About how much memory a picture takes, in tiles of a side or whole (0)."""
     pixels, each = height * width, bytes_per_pixel(model)
+    kept = (KEPT_BYTES + SAMPLE_BYTES * n_samples) * pixels
     if not tile or tile >= max(height, width):
-        return each * pixels
-    return KEPT_BYTES * pixels + each * min(tile, height) * min(tile, width)
+        return each * pixels + kept
+    return kept + each * min(tile, height) * min(tile, width)
 
 
 def on_accelerator() -> bool:

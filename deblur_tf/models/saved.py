@@ -29,6 +29,7 @@ from deblur_tf.arrays import (
     write_npz,
 )
 from deblur_tf.checkpoints import Checkpoints, read_checkpoint
+from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError
@@ -177,9 +178,12 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
             # Untrained variables, if any, are not averaged.
             weights = select(state, "model") | select(state, "ema")
             origin = f"{source} (averaged weights of step {int(state['step'])})"
+        weights = {name: np.asarray(w, np.float32) for name, w in weights.items()}
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    return {name: np.asarray(w, np.float32) for name, w in weights.items()}, origin
+    except ValueError as error:
+        raise ModelError(f"{source}: holds something else than numbers ({error})") from error
+    return weights, origin
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -242,6 +246,7 @@ def _build(
     config.pop(CHECKSUM_KEY, None)
     try:
         sampling = SamplingSettings(**config.pop(SAMPLING_KEY, {}))
+        samplers.named(sampling.sampler, sampling.eta)
         curve = config.pop(CURVE_KEY, None)
         curve = None if curve is None else FidelityCurve.from_json(curve)
         model = keras.saving.deserialize_keras_object(config)

@@ -90,6 +90,21 @@ class Tile:
         return array[:, top : top + height, left : left + width]
 
 
+def check_overlap(side: int, overlap: int, multiple: int = 1) -> tuple[int, int]:
+    """Side and overlap of tiles, rounded up to multiples.
+
+    Raises:
+      UsageError: if the overlap is half of the side or more.
+    """
+    side, overlap = (-(-n // multiple) * multiple for n in (side, overlap))
+    if not 0 <= 2 * overlap < side:
+        raise UsageError(
+            f"tiles of {side} pixels cannot overlap by {overlap}: less than half is needed; "
+            "give a smaller --tile_overlap or a larger --tile"
+        )
+    return side, overlap
+
+
 class Grid:
     """The tiles of one image, all of one size, which is no larger than asked for.
 
@@ -105,11 +120,7 @@ class Grid:
     """
 
     def __init__(self, height: int, width: int, side: int, overlap: int, multiple: int = 1):
-        side, overlap = (-(-n // multiple) * multiple for n in (side, overlap))
-        if not 0 <= 2 * overlap < side:
-            raise UsageError(
-                f"tiles of {side} pixels cannot overlap by {overlap}: less than half is needed"
-            )
+        side, overlap = check_overlap(side, overlap, multiple)
         self.height, self.width = height, width
         self._rows = along(height, side, overlap, multiple)
         self._columns = along(width, side, overlap, multiple)
@@ -170,7 +181,7 @@ class TiledRestoration(Restoration):
         super().__init__(model, sampler)
         self.side, self.overlap = side, overlap
         self._compiled_part = compiled(model, self._part_condition)
-        self._compiled_target = compiled(model, self._part_target)
+        self._compiled_estimate = compiled(model, self._part_estimate)
         self._on_tile: Callable[[float], None] | None = None
 
     def _grid(self, image: np.ndarray) -> Grid:
@@ -183,8 +194,8 @@ class TiledRestoration(Restoration):
         drawn = guidance_noise(self.model, keys, height, width, (top, left))
         return self.model.condition(blurry, drawn)
 
-    def _part_target(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Tensor:
-        return super()._denoise(noisy, noise_level, (condition, None)).target
+    def _part_estimate(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Estimate:
+        return super()._denoise(noisy, noise_level, (condition, None))
 
     def prepare(self, blurry: np.ndarray | Tensor, keys: Tensor) -> Prepared:
         """See `Restoration.prepare`."""
@@ -208,18 +219,16 @@ class TiledRestoration(Restoration):
         grid = self._grid(condition.blurry)
         done = itertools.count(1)
 
-        def part(tile: Tile) -> Tensor:
+        def part(tile: Tile) -> Estimate:
             cut = partial(tile.of, image_height=grid.height)
-            target = self._compiled_target(
+            estimate = self._compiled_estimate(
                 cut(noisy), noise_level, keras.tree.map_structure(cut, condition)
             )
             if self._on_tile is not None:
                 self._on_tile(next(done) / len(grid))
-            return target
+            return estimate
 
-        # No sampler asks for the noise, which would be one more array of this size.
-        target = grid.blend(part)
-        return Estimate(target, target)
+        return grid.blend(part)
 
     def _noise(self, t: Any, given: Any) -> np.ndarray:
         condition, keys = given
@@ -252,8 +261,15 @@ class TiledRestoration(Restoration):
                 if on_step is not None:
                     on_step(done)
 
-            if on_step is not None:
-                self._on_tile = lambda fraction: on_step(steps_done + fraction)
+            reached = 0.0
+
+            def after_tile(share: float) -> None:
+                nonlocal reached  # a sampler may evaluate twice a step
+                if steps_done + share > reached:
+                    reached = steps_done + share
+                    on_step(reached)
+
+            self._on_tile = None if on_step is None else after_tile
             image = self.model.to_image(
                 samplers.run(
                     self.sampler,

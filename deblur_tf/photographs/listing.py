@@ -6,7 +6,7 @@ import dataclasses
 import glob
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from deblur_tf.errors import UsageError
 from deblur_tf.photographs.writing import FORMATS
@@ -58,11 +58,22 @@ def is_photo(path: pathlib.Path) -> bool:
     return path.suffix.lower() in PHOTO_EXTENSIONS
 
 
-def search(inputs: Iterable[str], recursive: bool, output: pathlib.Path) -> Found:
-    """The photographs of files, folders and patterns.
+def search(
+    inputs: Iterable[str],
+    recursive: bool,
+    output: pathlib.Path,
+    made: Collection[pathlib.Path] = (),
+) -> Found:
+    """The photographs of files, folders and patterns, each once.
 
     Hidden files and folders are passed over, as are those that macOS adds to archives, and the
     output folder where it lies inside of an input.
+
+    Args:
+      inputs: paths and patterns.
+      recursive: whether folders of folders are looked into.
+      output: folder of the results.
+      made: resolved paths of results, which are passed over in folders and patterns.
 
     Raises:
       UsageError: naming an input that is not there, or a file that is no photograph.
@@ -76,9 +87,15 @@ def search(inputs: Iterable[str], recursive: bool, output: pathlib.Path) -> Foun
             raise UsageError(f"{given}: no such file or folder")
         pattern = len(paths) > 1 or str(paths[0]) != str(pathlib.Path(given))
         for path in paths:
+            if pattern and (
+                path.resolve() in made
+                or any(_hidden(part) for part in path.parts[_fixed_parts(given) :])
+                or _inside(path, output, paths)
+            ):
+                continue
             if path.is_dir():
                 if not pattern or recursive:
-                    _walk(path, recursive, output, found)
+                    _walk(path, recursive, output, made, found)
             elif is_photo(path):
                 found.sources.append(Source(path, pathlib.Path(path.name)))
             elif pattern:
@@ -86,10 +103,31 @@ def search(inputs: Iterable[str], recursive: bool, output: pathlib.Path) -> Foun
             else:
                 known = " ".join(PHOTO_EXTENSIONS)
                 raise UsageError(f"{path}: not a photograph by its extension; one of {known}")
+    once = {source.path.resolve(): source for source in reversed(found.sources)}
+    found.sources = [s for s in found.sources if once[s.path.resolve()] is s]
     return found
 
 
-def _walk(root: pathlib.Path, recursive: bool, output: pathlib.Path, found: Found) -> None:
+def _fixed_parts(pattern: str) -> int:
+    """How many parts of a path come before the first with a wildcard."""
+    parts = pathlib.Path(pattern).parts
+    return next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+
+
+def _inside(path: pathlib.Path, output: pathlib.Path, given: Sequence[pathlib.Path]) -> bool:
+    """Whether a match of a pattern lies in the output folder, and others do not."""
+    where = output.resolve()
+    within = [where in p.resolve().parents or p.resolve() == where for p in given]
+    return within[list(given).index(path)] and not all(within)
+
+
+def _walk(
+    root: pathlib.Path,
+    recursive: bool,
+    output: pathlib.Path,
+    made: Collection[pathlib.Path],
+    found: Found,
+) -> None:
     skipped = output.resolve()
 
     def failed(error: OSError) -> None:
@@ -104,7 +142,7 @@ def _walk(root: pathlib.Path, recursive: bool, output: pathlib.Path, found: Foun
         )
         for name in sorted(files):
             path = here / name
-            if _hidden(name) or (here.resolve() == skipped and here != root):
+            if _hidden(name) or path.resolve() in made:
                 continue
             if is_photo(path):
                 found.sources.append(Source(path, path.relative_to(root)))

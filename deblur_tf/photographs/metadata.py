@@ -12,6 +12,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 SUB_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_INTEROPERABILITY, _SIDES = 0xA005, (0xA002, 0xA003)
 # Tags that say how the pixels of the old file were stored, or that are kept apart.
 _LAYOUT = {
     *range(0x00FE, 0x010B),
@@ -57,15 +58,18 @@ def _attempt(what: str, read: Callable[[], Any], notes: list[str]) -> Any:
         return None
 
 
-def _exif(image: Image.Image) -> bytes:
+def _exif(image: Image.Image, turned: bool) -> bytes:
     found = image.getexif()
     kept = Image.Exif()
     for tag, value in found.items():
         if tag not in _LAYOUT and tag not in SUB_IFDS:
             kept[tag] = value
     for tag in SUB_IFDS:
-        if values := found.get_ifd(tag):
-            kept[tag] = dict(values)
+        if values := dict(found.get_ifd(tag)):
+            values.pop(_INTEROPERABILITY, None)  # it would point into the old file
+            for side in _SIDES if turned else ():
+                values.pop(side, None)
+            kept[tag] = values
     return kept.tobytes() if len(kept) else b""
 
 
@@ -88,18 +92,19 @@ def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
     return (across, down) if across > 0 and down > 0 else None
 
 
-def read_metadata(image: Image.Image, notes: list[str]) -> Metadata:
+def read_metadata(image: Image.Image, notes: list[str], turned: bool = False) -> Metadata:
     """The metadata of an image; what cannot be read is noted.
 
     Args:
       image: loaded.
       notes: grows by a phrase for each part that is damaged.
+      turned: rows and columns change places, so that EXIF's sides do not hold.
     """
     info = image.info
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or None
     xmp = xmp.encode("utf-8") if isinstance(xmp, str) else xmp
     return Metadata(
-        exif=_attempt("EXIF", lambda: _exif(image), notes) or b"",
+        exif=_attempt("EXIF", lambda: _exif(image, turned), notes) or b"",
         icc_profile=info.get("icc_profile") or None,
         xmp=xmp and _XMP_ORIENTATION.sub(rb"\g<1>1", xmp),
         dpi=_attempt("resolution", lambda: _dpi(info), notes),

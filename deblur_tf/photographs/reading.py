@@ -20,6 +20,7 @@ from deblur_tf.photographs.metadata import Metadata, read_metadata
 # Formats that may be opened, whatever a file is called: others, such as PostScript, run
 # programs, or hold no photographs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
 _HEIF_EXTENSIONS = (".heic", ".heif")
 
 
@@ -60,7 +61,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.I
                 _open_heif(name)
         Image.init()
         image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
-        if image.mode in ("F", "I"):
+        if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
             image.close()
             raise DataError(
                 f"{name}: 32-bit and float images have no fixed range; convert it to 8 or 16 bit"
@@ -85,6 +86,8 @@ def _open_heif(name: object) -> None:
 
 def _has_16_bits(image: Image.Image) -> bool:
     """Whether Pillow would drop the lower half of each value."""
+    if image.mode not in ("RGB", "RGBA", "RGBX", "LA", "I;16", "I;16B"):
+        return False
     tiles = getattr(image, "tile", None) or []
     modes = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in tiles]
     return image.format in ("PNG", "TIFF") and any(";16" in str(mode) for mode in modes)
@@ -108,9 +111,12 @@ def _read_16_bits(file: str | os.PathLike[str] | BinaryIO, image: Image.Image) -
         found = tifffile.imread(io.BytesIO(data), key=0)
         if found.ndim == 3 and found.shape[0] in (1, 3, 4) and found.shape[2] not in (1, 3, 4):
             found = np.moveaxis(found, 0, 2)  # a plane for each channel
+        if image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
+            found = 65535 - found
     found = found[:, :, None] if found.ndim == 2 else found
-    size = (image.height, image.width)
-    if found.dtype != np.uint16 or found.shape[:2] != size or found.shape[2] not in (1, 2, 3, 4):
+    # Pillow turns a TIFF by itself while it loads.
+    same = sorted(found.shape[:2]) == sorted(image.size)
+    if found.dtype != np.uint16 or not same or found.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"16-bit values of shape {found.shape}, {found.dtype}")
     return found
 
@@ -134,6 +140,15 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 where EXIF says nothing, or is damaged."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # `read_metadata` notes the damage
+        return 1
+    return found if found in _TURNS else 1
+
+
 def _to_srgb(image: Image.Image, mode: str, notes: list[str]) -> Image.Image:
     """RGB of a CMYK or Lab image, by its profile where it has one."""
     profile = image.info.pop("icc_profile", None)
@@ -142,11 +157,15 @@ def _to_srgb(image: Image.Image, mode: str, notes: list[str]) -> Image.Image:
     if mode == "LAB":
         given = ImageCms.createProfile("LAB")
     elif source is not None:
-        given = ImageCms.ImageCmsProfile(source)
+        given = source
     else:
         notes.append("CMYK became RGB; without a profile, colours are approximate")
         return image.convert("RGB")
-    converted = ImageCms.profileToProfile(image, given, srgb, outputMode="RGB")
+    try:
+        converted = ImageCms.profileToProfile(image, given, srgb, outputMode="RGB")
+    except ImageCms.PyCMSError:
+        notes.append(f"{mode} became RGB; its profile is damaged, and colours are approximate")
+        return image.convert("RGB")
     converted.info = dict(image.info, icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
     notes.append(f"{mode} became RGB with the profile sRGB")
     return converted
@@ -168,15 +187,15 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
         frames = getattr(opened, "n_frames", 1)
         if frames > 1:
             notes.append(f"only the first of its {frames} pictures is restored")
-        deep = _has_16_bits(opened)  # before loading, which forgets it
+        # Before loading, which forgets the depth and turns a TIFF.
+        deep, stored = _has_16_bits(opened), _orientation(opened)
         opened.load()
-        metadata = read_metadata(opened, notes)
-        try:
-            orientation = opened.getexif().get(0x0112, 1)
-        except Exception:  # the damage is noted already
-            orientation = 1
-        if deep or opened.mode.startswith("I;16"):
-            values = _read_16_bits(file, opened) if deep else np.asarray(opened)[:, :, None]
+        orientation = stored if deep else _orientation(opened)
+        metadata = read_metadata(opened, notes, turned=stored > 4)
+        if deep:
+            return _deep(upright(_read_16_bits(file, opened), stored), metadata, notes)
+        if opened.mode.startswith("I"):
+            values = np.clip(np.asarray(opened), 0, 65535)[:, :, None]
             return _deep(upright(values, orientation), metadata, notes)
         image = opened
         if image.mode in ("CMYK", "LAB"):

@@ -67,7 +67,7 @@ def _lost(kind: Format, like: Photo) -> list[str]:
         "the colour profile": has.icc_profile and not kind.icc_profile,
         "XMP": has.xmp and not kind.xmp,
         "the resolution": has.dpi and not kind.dpi,
-        "text": has.text and not kind.text and (kind.name != "JPEG" or _comment(has) is None),
+        "text": not kind.text and any(k != "Comment" or kind.name != "JPEG" for k, _ in has.text),
         "gamma": has.gamma and not has.icc_profile and kind.name != "PNG",
     }
     lost = [
@@ -136,8 +136,8 @@ def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: 
         for name in ("exif", "xmp", "icc_profile", "pnginfo", "comment", "dpi")
         if name in options
     ]
-    for left_out in (None, *parts, tuple(parts)):
-        trial = {k: v for k, v in options.items() if k != left_out and k not in (left_out or ())}
+    for left_out in ((), *((part,) for part in parts), tuple(parts)):
+        trial = {k: v for k, v in options.items() if k not in left_out}
         file = io.BytesIO()
         try:
             image.save(file, kind.name, **trial)
@@ -146,8 +146,8 @@ def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: 
         except Exception as error:  # encoders raise of every kind
             failure = error
             continue
-        if left_out is not None:
-            names = left_out if isinstance(left_out, str) else ", ".join(left_out)
+        if left_out:
+            names = ", ".join(left_out)
             notes.append(f"{names} cannot be written to {kind.name} and is left out")
         return file.getvalue()
     raise SaveError(f"cannot be written as {kind.name} ({failure})")
@@ -251,7 +251,12 @@ def write_photo(
             layers = [pixels if colour else _gray_16(pixels)]
             if alpha is not None:
                 layers.append(alpha[..., None])
-            data = _encode_16_bits(np.concatenate(layers, 2), kind, like.metadata, notes)
+            values = np.concatenate(layers, 2)
+            try:
+                data = _encode_16_bits(values, kind, like.metadata, notes)
+            except Exception:  # encoders raise of every kind
+                notes.append(f"metadata cannot be written to {kind.name} and is left out")
+                data = _encode_16_bits(values, kind, Metadata(), notes)
         else:
             image = Image.fromarray(to_8_bits(pixels))
             image = image.convert("L") if like.gray else image

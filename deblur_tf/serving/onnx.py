@@ -9,6 +9,7 @@ import pathlib
 
 import tensorflow as tf
 
+from deblur_tf.errors import UsageError
 from deblur_tf.files import replacing
 from deblur_tf.models.restorer import DiffusionRestorer, Restorer
 
@@ -32,12 +33,12 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
 
     Raises:
       ModuleNotFoundError: if tf2onnx is not installed.
-      ValueError: if the model needs no sampling.
+      UsageError: if the model needs no sampling.
     """
     import tf2onnx
 
     if not isinstance(model, DiffusionRestorer):
-        raise ValueError("a regression model has no denoising step")
+        raise UsageError("--format=onnx: a regression model has no denoising step")
 
     def step(noisy: tf.Tensor, blurry: tf.Tensor, noise_level: tf.Tensor) -> dict[str, tf.Tensor]:
         condition = model.condition(blurry)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ from deblur_tf.photographs.reading import open_image, read_photo, to_8_bits
 from deblur_tf.photographs.writing import FORMATS, write_photo
 
 MAX_SAMPLES = 8
+RESULTS_LIVE = 600.0  # seconds, in the folder that Gradio copies them from
 CSS = "footer {display: none !important}"
 
 
@@ -41,14 +44,14 @@ class Page:
     def __init__(self, deblurrer: Deblurrer, name: str = "tiny", max_pixels: int = 4_000_000):
         self.deblurrer, self.name, self.max_pixels = deblurrer, name, max_pixels
         self._cancelled: dict[str, threading.Event] = {}
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="deblur-demo-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="deblur-demo-")
 
     def restore(
         self,
         path: str | None,
         fidelity: float,
         n_samples: int,
-        seed: int,
+        seed: int | None,
         color_guard: bool,
         on_progress: Callable[[float], None],
     ) -> tuple[Any, Any, str, str]:
@@ -74,12 +77,13 @@ class Page:
         sampling = self.deblurrer.settings(**wanted)
         total = sampling.steps * sampling.n_samples
         samples = self.deblurrer.samples(
-            photo.pixels, int(seed), lambda done: on_progress(done / total), **wanted
+            photo.pixels, int(seed or 0), lambda done: on_progress(done / total), **wanted
         )
         if color_guard:
             blurry = pictures.to_model_range(photo.pixels)
             samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
-        folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder))
+        self._forget()
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder.name))
         suffix = pathlib.Path(path).suffix.lower()
         target = (
             folder / f"{pathlib.Path(path).stem}_sharp{suffix if suffix in FORMATS else '.png'}"
@@ -98,9 +102,16 @@ class Page:
         slider = (Image.fromarray(to_8_bits(photo.pixels)), Image.fromarray(mean_image(samples)))
         return slider, spread, str(target), "\n\n".join(words)
 
+    def _forget(self) -> None:
+        """Removes results that Gradio has copied long ago."""
+        for folder in pathlib.Path(self._folder.name).iterdir():
+            if time.time() - folder.stat().st_mtime > RESULTS_LIVE:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def cancel(self, visitor: str) -> None:
-        """Stops the work for a visitor at its next step."""
-        self._cancelled.setdefault(visitor, threading.Event()).set()
+        """Stops the work for a visitor, if there is any, at its next step."""
+        if event := self._cancelled.get(visitor):
+            event.set()
 
     def _on_submit(
         self,
@@ -135,7 +146,8 @@ class Page:
     def blocks(self) -> gr.Blocks:
         """The page."""
         has_curve = self.deblurrer.curve is not None
-        with gr.Blocks(title="deblur_tf", analytics_enabled=False) as page:
+        hour = (3600, 3600)  # Gradio's copies are looked at, and live, as long
+        with gr.Blocks(title="deblur_tf", analytics_enabled=False, delete_cache=hour) as page:
             gr.Markdown(
                 "# Sharpen a blurred photograph\n"
                 f"Model *{self.name}*: {self.deblurrer.sampling.describe()}. Photographs stay on "
@@ -144,7 +156,11 @@ class Page:
             with gr.Row():
                 with gr.Column(scale=1):
                     photo = gr.Image(
-                        type="filepath", label="Photograph", sources=["upload"], height=260
+                        type="filepath",
+                        image_mode=None,  # the file as it is: nobody else decodes it
+                        label="Photograph",
+                        sources=["upload"],
+                        height=260,
                     )
                     fidelity = gr.Slider(
                         0, 1, 1, step=0.05, label="Fidelity: 0 draws more, 1 is near the truth",
@@ -194,7 +210,7 @@ class Page:
             server_port=port or None,
             prevent_thread_lock=not block,
             max_file_size=64 << 20,
-            allowed_paths=[str(self._folder)],
+            allowed_paths=[self._folder.name],
             quiet=not block,
             theme=gr.themes.Default(font=["sans-serif"], font_mono=["monospace"]),
             css=CSS,

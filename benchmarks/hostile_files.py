@@ -1,0 +1,100 @@
+r"""Restores a folder of odd and damaged files, and counts what came of them.
+
+  python benchmarks/hostile_files.py --images=Pillow-12.3.0/Tests/images
+
+Every photograph below --images by its extension, of every fifth also a copy with four changed
+bytes and one cut in half, of every twenty-fifth one with another extension; an empty file, a pipe,
+a file without permission, and a name that is no UTF-8. One run of deblur-restore, by
+default with a small untrained network: what is tried are the files. Fails if there is a traceback,
+a file that is neither restored nor named, or a restored picture that is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from absl import app, flags
+
+_IMAGES = flags.DEFINE_string("images", None, "Folder of images.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "See deblur-restore; none: small and untrained.")
+_FLAGS = flags.DEFINE_list("restore_flags", ["--nokeep_sharp"], "More flags of deblur-restore.")
+
+
+def untrained(folder: pathlib.Path) -> str:
+    """A network of a few thousand weights, in a folder."""
+    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.models import saved
+    from deblur_tf.models.icdpm import GuidedDiffusion
+    from deblur_tf.networks.unet import UNet
+
+    model = GuidedDiffusion(UNet(4, (1, 2), num_res_blocks=1, num_middle_blocks=1))
+    model.build()
+    saved.save_model(model, folder, SamplingSettings(1, 0.9975))
+    return str(folder)
+
+
+def collect(images: pathlib.Path, folder: pathlib.Path) -> int:
+    """Fills a folder with hostile files; returns how many there are."""
+    from deblur_tf.photographs.listing import is_photo
+
+    rng = random.Random(0)
+    paths = sorted(p for p in images.rglob("*") if p.is_file() and is_photo(p))
+    for number, path in enumerate(paths):
+        place = folder / f"{number:04d}"  # names may clash
+        place.mkdir(parents=True)
+        shutil.copy(path, place / path.name)
+        data = bytearray(path.read_bytes())
+        if data and number % 5 == 0:
+            (place / f"cut_{path.name}").write_bytes(data[: len(data) // 2])
+            for _ in range(4):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            (place / f"changed_{path.name}").write_bytes(data)
+        if number % 25 == 0:
+            ending = rng.choice([".jpg", ".png", ".tif", ".webp"])
+            shutil.copy(path, place / f"called{ending}")
+    (folder / "empty.jpg").write_bytes(b"")
+    os.mkfifo(folder / "pipe.png")
+    shutil.copy(paths[0], folder / f"secret{paths[0].suffix}")
+    (folder / f"secret{paths[0].suffix}").chmod(0)
+    shutil.copy(paths[0], os.fsencode(folder) + b"/no\xff utf-8\n" + paths[0].suffix.encode())
+    return sum(1 for p in folder.rglob("*") if not p.is_dir())
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        files = collect(pathlib.Path(_IMAGES.value), root / "in")
+        model = _MODEL.value or untrained(root / "model")
+        command = [sys.executable, "-m", "deblur_tf.bin.restore", "-m", model]
+        command += ["-i", root / "in", "-o", root / "out", *_FLAGS.value]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        manifest = json.loads((root / "out" / "manifest.json").read_text())["files"]
+        lost = [path for path in manifest if not (root / "out" / path).exists()]
+        unfinished = sum("unfinished" in entry for entry in manifest.values())
+        # A name that has a line break takes two lines.
+        named = sum(line.startswith("error: ") for line in result.stderr.splitlines()) - 1
+        tracebacks = result.stderr.count("Traceback") + result.stdout.count("Traceback")
+        print(
+            f"{files} files: {len(manifest)} restored, {named} refused by name, {tracebacks} "
+            f"tracebacks, {len(lost)} results lost, {unfinished} unfinished, "
+            f"{files - len(manifest) - named} unaccounted for; exit code "
+            f"{result.returncode}, peak {peak:.1f} GiB"
+        )
+        if tracebacks or lost or unfinished or files != len(manifest) + named:
+            print(result.stderr[-3000:])
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)
