@@ -62,7 +62,9 @@ def along(size: int, side: int, overlap: int, multiple: int = 1) -> list[tuple[i
             (starts[i - 1] + side - start if i else 0, weight),
             (start + side - starts[i + 1] if i + 1 < count else 0, weight[::-1]),
         ):
-            edge[:shared] *= (np.arange(shared) + 0.5) / max(shared, 1)
+            # The outermost quarter of what is shared has missed the most, and has no say.
+            inner = max(shared - 2 * (shared // 4), 1)
+            edge[:shared] *= np.clip((np.arange(shared) + 0.5 - shared // 4) / inner, 0.0, 1.0)
         total[start : start + side] += weight
         tiles.append((start, weight))
     return [(start, np.float32(w / total[start : start + side])) for start, w in tiles]
