@@ -14,7 +14,6 @@ from deblur_tf.inference import colour, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.job import Job
 from deblur_tf.inference.manifest import Manifest
-from deblur_tf.inference.pictures import to_model_range
 from deblur_tf.photographs import listing
 from deblur_tf.photographs.reading import read_photo
 
@@ -82,12 +81,17 @@ def test_what_the_manifest_does_not_know_is_not_replaced(deblurrer, folder):
 
 def test_a_picture_that_was_begun_is_made_again(deblurrer, folder):
     restore(deblurrer, folder)
-    target = folder / "out" / "b.jpg"
-    Manifest(folder / "out").begin(target, [target])  # a crash while it was written
+    target, old = folder / "out" / "b.jpg", folder / "out" / "b_s0_0.jpg"
+    manifest = Manifest(folder / "out")
+    manifest.record(target, [target, old], {"source": "of other settings"})
+    manifest.begin(target, [target])  # a crash while it was written
+    old.write_bytes(b"a sample that is not of it any more")
     journal = folder / "out" / "manifest.journal"
     journal.write_text(journal.read_text() + '{"a.png": {"unfin')
     assert restore(deblurrer, folder)[2] == {"b.jpg"}
     assert not journal.exists()
+    assert not old.exists()
+    assert set(Manifest(folder / "out").files) == {"a.png", "b.jpg", "sub/a.png"}
 
 
 def test_a_manifest_that_cannot_be_read(deblurrer, folder):
@@ -147,10 +151,10 @@ def test_the_colour_guard_keeps_the_low_frequencies():
 
 
 def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
-    def reddish(self, batch, seed, sampling, on_step=None):
-        return (to_model_range(batch) * 0.5 + np.array([0.2, 0.0, 0.0], np.float32))[None]
+    def reddish(self, images, *_):
+        return (images * 0.5 + np.array([0.2, 0.0, 0.0], np.float32))[None]
 
-    monkeypatch.setattr(Deblurrer, "draw", reddish)
+    monkeypatch.setattr(Deblurrer, "_sampled", reddish)
     before = read_photo(folder / "in" / "a.png").pixels
     casts = []
     for guard in (False, True):
@@ -249,6 +253,18 @@ def test_fidelity_is_a_place_on_the_curve():
         curve.at(1.5)
     with pytest.raises(ValueError, match="no settings"):
         curve_of([], "niqe", "")
+
+
+def test_the_curve_of_a_measured_grid(tmp_path):
+    from deblur_tf.evaluation.grid import read_curve
+    from deblur_tf.files import write_csv
+
+    rows = [{"kind": "sample", "n_samples": 1, "beta_max": 0.9, **row} for row in ROWS]
+    write_csv(tmp_path / "grid.csv", rows)
+    curve = read_curve(tmp_path / "grid.csv", "niqe")
+    assert curve.points == curve_of(ROWS, "niqe", "").points
+    with pytest.raises(KeyError):
+        read_curve(tmp_path / "grid.csv", "fid")
 
 
 def test_the_curve_travels_with_the_model(model, tmp_path):

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags, logging
@@ -87,6 +88,8 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(OK)
 
+    # What matters of a file becomes a note or an error of its own.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names of files may be anything
             stream.reconfigure(errors="backslashreplace")

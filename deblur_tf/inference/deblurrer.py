@@ -66,7 +66,7 @@ class Deblurrer:
       sampling: the settings to sample with unless others are given.
       curve: of perception against distortion, if it was measured.
       tile: side of the tiles in which large pictures are restored; 0 for none, "auto"
-        for tiles where memory would not suffice for the whole.
+        for tiles as size and memory ask for.
       tile_overlap: pixels that neighbouring tiles share.
     """
 
@@ -81,7 +81,7 @@ class Deblurrer:
     ):
         smallest = memory.SMALLEST_TILE if tile == "auto" else int(tile)
         if smallest:
-            check_overlap(smallest, tile_overlap, 1 if model is None else model.size_multiple)
+            check_overlap(smallest, tile_overlap, model.size_multiple)
         self.model = model
         self.origin = origin
         self.sampling = sampling
@@ -190,17 +190,19 @@ class Deblurrer:
         seed: int,
         sampling: SamplingSettings,
         on_step: Callable[[float], None] | None = None,
+        color_guard: bool = False,
     ) -> np.ndarray:
         """`samples` of several images of one size with these settings and no others.
 
-        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3] in [-1, 1]; in smaller tiles
-        where memory runs out.
+        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] but for what the
+        colour guard adds; in smaller tiles where memory runs out.
         """
         images = pictures.to_model_range(batch)
         tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
         while True:
             try:
-                return self._sampled(images, seed, sampling, tile, on_step)
+                found = self._sampled(images, seed, sampling, tile, on_step)
+                break
             except Exception as error:
                 if not memory.ran_out_of_memory(error):
                     raise
@@ -211,6 +213,11 @@ class Deblurrer:
                         + ("; --tile=auto takes less" if self.tile == 0 else "")
                     ) from error
                 tile = side // 64 * 64
+        if color_guard:
+            for sample in found:
+                for restored, blurry in zip(sample, images, strict=True):
+                    restored[...] = colour.guarded(restored, blurry)
+        return found
 
     def _sampled(
         self,
@@ -284,12 +291,8 @@ class Deblurrer:
         sampling: SamplingSettings,
         on_step: Callable[[float], None] | None = None,
     ) -> np.ndarray:
-        """[B, H, W, 3] -> float32 of the same shape in [-1, 1]."""
-        means = self.draw(batch, seed, sampling, on_step).mean(axis=0)
-        if color_guard:
-            blurry = pictures.to_model_range(batch)
-            means = np.stack([colour.guarded(*pair) for pair in zip(means, blurry, strict=True)])
-        return means
+        """The means of the samples: [B, H, W, 3] -> float32 of the same shape, see `draw`."""
+        return self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
 
     def restore_many(
         self,

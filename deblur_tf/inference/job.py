@@ -20,7 +20,7 @@ from tqdm import tqdm
 from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.errors import DataError, Error, NonFiniteError, UsageError
 from deblur_tf.files import replacing, sha256
-from deblur_tf.inference import colour, memory, pictures, triage, uncertainty
+from deblur_tf.inference import memory, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.inference.manifest import Manifest
 from deblur_tf.metrics.psnr import psnr
@@ -128,20 +128,21 @@ class Job:
         about["sharpness"] = score and round(score, 3)
         remark = f", sharp already (score {score:.2f})" if sharp else ""
         print(f"{label} {path} ({width}x{height}){remark}", flush=True)
+        outputs = [task.target] if self.keep_sharp and sharp else list(task.outputs())
         if self.keep_sharp and sharp:
-            self.manifest.begin(task.target, [task.target])
+            self.manifest.begin(task.target, outputs)
             notes = self._copy(task, photo)
             self._copied += 1
             about["copied"] = True
         else:
             notes = self._restore(task, photo, about)
-        for stale in ours - self.manifest.outputs(task.target):  # samples of other settings
+        for stale in ours.difference(outputs):  # samples of other settings
             stale.unlink(missing_ok=True)
         if truth is not None:
             about |= self._measure(task, truth)
         about["seconds"] = round(time.monotonic() - started, 2)
         about["not_kept"] = [*photo.notes, *notes]
-        self.manifest.record(task.target, made_of, **about)
+        self.manifest.record(task.target, outputs, made_of, **about)
         print(f"{label} {task.target} in {about['seconds']:.1f} s", flush=True)
         for note in dict.fromkeys(about["not_kept"]):
             print(f"{label} {note}", flush=True)
@@ -151,11 +152,9 @@ class Job:
         height, width = photo.pixels.shape[:2]
         about["tile"] = self.deblurrer.tile_for(height, width, 1, self.sampling.n_samples)
         with self._steps() as on_step:
-            samples = self.deblurrer.draw(photo.pixels[None], self.seed, self.sampling, on_step)
-        samples = samples[:, 0]
-        if self.color_guard:
-            blurry = pictures.to_model_range(photo.pixels)
-            samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
+            samples = self.deblurrer.draw(
+                photo.pixels[None], self.seed, self.sampling, on_step, self.color_guard
+            )[:, 0]
         self.manifest.begin(task.target, task.outputs())
         kind = photo.pixels.dtype
         for sample, path in zip(samples, task.samples, strict=False):
@@ -244,9 +243,9 @@ class Job:
             each = memory.seconds_a_megapixel(self.deblurrer)
         except NonFiniteError:  # each photo will say so
             return text
-        evaluations = self.sampling.steps * self.sampling.n_samples
-        if self.sampling.sampler == "heun":
-            evaluations *= 2
+        steps = self.sampling.steps
+        a_sample = 2 * steps - 1 if self.sampling.sampler == "heun" else steps
+        evaluations = a_sample * self.sampling.n_samples
         seconds = each * pixels / 1e6 * evaluations
         side = int(largest**0.5)
         samples = self.sampling.n_samples

@@ -49,12 +49,13 @@ class Manifest:
         self.folder = pathlib.Path(folder)
         self.path = self.folder / MANIFEST_FILE
         self._journal = self.folder / JOURNAL_FILE
+        self._of_before = self._journal.exists()
         self.files: dict[str, dict[str, Any]] = {}
         try:
             if self.path.exists():
                 found = json.loads(self.path.read_text(encoding="utf-8"))["files"]
                 self.files = {name: dict(entry) for name, entry in found.items()}
-            if self._journal.exists():
+            if self._of_before:
                 for line in self._journal.read_text(encoding="utf-8").splitlines():
                     with contextlib.suppress(json.JSONDecodeError):  # the last may be cut
                         self.files.update(json.loads(line))
@@ -83,17 +84,29 @@ class Manifest:
         return {(self.folder / name).resolve() for name in names}
 
     def begin(self, target: pathlib.Path, outputs: Iterable[pathlib.Path]) -> None:
-        """Says that files are about to be written: after a crash, they may be replaced."""
-        names = [self._name(path) for path in outputs]
-        self._write(target, {"unfinished": True, "outputs": names})
+        """Says that files are about to be written: after a crash, they may be replaced.
 
-    def record(self, target: pathlib.Path, made_of: dict[str, Any], **about: Any) -> None:
-        """Adds to the entry that was begun."""
-        names = self.files[self._name(target)]["outputs"]
+        Those that the entry had are remembered with them.
+        """
+        names = {self._name(path) for path in (*outputs, *self.outputs(target))}
+        self._write(target, {"unfinished": True, "outputs": sorted(names)})
+
+    def record(
+        self,
+        target: pathlib.Path,
+        outputs: Iterable[pathlib.Path],
+        made_of: dict[str, Any],
+        **about: Any,
+    ) -> None:
+        """The entry of a picture that is finished."""
+        names = [self._name(path) for path in outputs]
         entry = {"made_of": made_of, **about, "outputs": names, "versions": versions()}
         self._write(target, entry)
 
     def _write(self, target: pathlib.Path, entry: dict[str, Any]) -> None:
+        if self._of_before:  # whose last line may be cut: nothing can follow it
+            self.close()
+            self._of_before = False
         self.files[self._name(target)] = entry
         with open(self._journal, "a", encoding="utf-8") as file:
             file.write(json.dumps({self._name(target): entry}) + "\n")

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 import psutil
 
 from deblur_tf.models.restorer import Restorer
@@ -62,7 +63,7 @@ def unet_floats(unet: UNet) -> float:
 
 def bytes_per_pixel(model: Restorer) -> float:
     """About how much memory one evaluation of a model takes for each pixel of its input."""
-    unets = [part for part in model._flatten_layers() if isinstance(part, UNet)]
+    unets = [part for part in model.layers if isinstance(part, UNet)]
     images = 3 * 12  # the images themselves, their bands and noise, at full resolution
     return CORRECTION * 4.0 * (images + max(map(unet_floats, unets), default=0.0))
 
@@ -125,8 +126,6 @@ def seconds_a_megapixel(deblurrer: Any, side: int = 256) -> float:
       deblurrer: a `Deblurrer`.
       side: of the pictures, in pixels.
     """
-    import numpy as np
-
     picture = np.full((side, side, 3), 128, np.uint8)
     for _ in range(2):
         started = time.perf_counter()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from deblur_tf.image_ops import LUMA
+
 # From this score on a photograph is left alone.
 SHARP = 0.9
 # A result whose score is below the first and has not grown by the second did not help.
@@ -49,7 +51,7 @@ def gray_of(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     top, left = (max(n - _LARGEST, 0) // 2 for n in (height, width))
     middle = image[top : top + _LARGEST, left : left + _LARGEST]
-    return middle.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255.0
+    return middle.astype(np.float32) @ np.array(LUMA, np.float32) / 255.0
 
 
 def sharpness(image: np.ndarray) -> float | None:

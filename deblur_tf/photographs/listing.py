@@ -86,13 +86,7 @@ def search(
         if not paths:
             raise UsageError(f"{given}: no such file or folder")
         pattern = len(paths) > 1 or str(paths[0]) != str(pathlib.Path(given))
-        for path in paths:
-            if pattern and (
-                path.resolve() in made
-                or any(_hidden(part) for part in path.parts[_fixed_parts(given) :])
-                or _inside(path, output, paths)
-            ):
-                continue
+        for path in _kept(given, paths, output, made) if pattern else paths:
             if path.is_dir():
                 if not pattern or recursive:
                     _walk(path, recursive, output, made, found)
@@ -114,11 +108,28 @@ def _fixed_parts(pattern: str) -> int:
     return next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
 
 
-def _inside(path: pathlib.Path, output: pathlib.Path, given: Sequence[pathlib.Path]) -> bool:
-    """Whether a match of a pattern lies in the output folder, and others do not."""
+def _kept(
+    pattern: str,
+    matches: Sequence[pathlib.Path],
+    output: pathlib.Path,
+    made: Collection[pathlib.Path],
+) -> list[pathlib.Path]:
+    """The matches of a pattern that are no results, nor hidden.
+
+    Those in the output folder are none either, unless all are in it.
+    """
     where = output.resolve()
-    within = [where in p.resolve().parents or p.resolve() == where for p in given]
-    return within[list(given).index(path)] and not all(within)
+    found = [(path, path.resolve()) for path in matches]
+    inside = {path for path, full in found if full == where or where in full.parents}
+    inside = set() if len(inside) == len(found) else inside
+    first = _fixed_parts(pattern)
+    return [
+        path
+        for path, full in found
+        if full not in made
+        and path not in inside
+        and not any(_hidden(part) for part in path.parts[first:])
+    ]
 
 
 def _walk(

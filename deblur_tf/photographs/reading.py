@@ -7,7 +7,6 @@ import dataclasses
 import io
 import os
 import stat
-import warnings
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -53,14 +52,14 @@ def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.I
     Raises:
       DataError: if it is no image, or of a kind that has no fixed range.
     """
-    with _errors(name), _quietly():
+    with _errors(name):
         if isinstance(file, (str, os.PathLike)):
             if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would wait for ever
                 raise DataError(f"{name}: not a regular file")
             if os.fspath(file).lower().endswith(_HEIF_EXTENSIONS):
                 _open_heif(name)
         Image.init()
-        image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+        image = Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN])
         if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
             image.close()
             raise DataError(
@@ -153,11 +152,10 @@ def _to_srgb(image: Image.Image, mode: str, notes: list[str]) -> Image.Image:
     """RGB of a CMYK or Lab image, by its profile where it has one."""
     profile = image.info.pop("icc_profile", None)
     srgb = ImageCms.createProfile("sRGB")
-    source = io.BytesIO(profile) if profile else None
     if mode == "LAB":
         given = ImageCms.createProfile("LAB")
-    elif source is not None:
-        given = source
+    elif profile:
+        given = io.BytesIO(profile)
     else:
         notes.append("CMYK became RGB; without a profile, colours are approximate")
         return image.convert("RGB")
@@ -183,17 +181,17 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
     """
     name = file if name is None else name
     notes: list[str] = []
-    with _quietly(), open_image(file, name) as opened, _errors(name):
+    with open_image(file, name) as opened, _errors(name):
         frames = getattr(opened, "n_frames", 1)
         if frames > 1:
             notes.append(f"only the first of its {frames} pictures is restored")
         # Before loading, which forgets the depth and turns a TIFF.
         deep, stored = _has_16_bits(opened), _orientation(opened)
         opened.load()
-        orientation = stored if deep else _orientation(opened)
         metadata = read_metadata(opened, notes, turned=stored > 4)
         if deep:
             return _deep(upright(_read_16_bits(file, opened), stored), metadata, notes)
+        orientation = _orientation(opened)
         if opened.mode.startswith("I"):
             values = np.clip(np.asarray(opened), 0, 65535)[:, :, None]
             return _deep(upright(values, orientation), metadata, notes)
@@ -241,14 +239,6 @@ def read_rgb(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> np
       DataError: if the file cannot be read.
     """
     return to_8_bits(read_photo(file, name).pixels)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Within, Pillow does not warn: what matters becomes a note."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextlib.contextmanager

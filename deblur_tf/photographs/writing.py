@@ -55,7 +55,6 @@ FORMATS = {
     **dict.fromkeys((".heic", ".heif"), _HEIF),
     ".jp2": Format("JPEG2000", alpha=True, exif=False, icc_profile=False, xmp=False, dpi=False),
 }
-OUTPUT_EXTENSIONS = tuple(FORMATS)
 
 
 def _lost(kind: Format, like: Photo) -> list[str]:
@@ -64,17 +63,13 @@ def _lost(kind: Format, like: Photo) -> list[str]:
     parts = {
         "alpha": like.alpha is not None and not kind.alpha,
         "EXIF": has.exif and not kind.exif,
-        "the colour profile": has.icc_profile and not kind.icc_profile,
+        "colour profile": has.icc_profile and not kind.icc_profile,
         "XMP": has.xmp and not kind.xmp,
-        "the resolution": has.dpi and not kind.dpi,
+        "resolution": has.dpi and not kind.dpi,
         "text": not kind.text and any(k != "Comment" or kind.name != "JPEG" for k, _ in has.text),
         "gamma": has.gamma and not has.icc_profile and kind.name != "PNG",
     }
-    lost = [
-        f"{kind.name} keeps no {name.removeprefix('the ')}"
-        for name, is_lost in parts.items()
-        if is_lost
-    ]
+    lost = [f"{kind.name} keeps no {name}" for name, is_lost in parts.items() if is_lost]
     if like.pixels.dtype == np.uint16 and not kind.deep:
         lost.append(f"16 bits became 8, since {kind.name} holds no more")
     return lost
@@ -156,7 +151,20 @@ def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: 
 def _encode_16_bits(
     values: np.ndarray, kind: Format, metadata: Metadata, notes: list[str]
 ) -> bytes:
-    """uint16 [H, W, 1 to 4] as PNG or TIFF."""
+    """The file's bytes of uint16 [H, W, 1 to 4]; see `_encode_8_bits`."""
+    try:
+        return _encode_deep(values, kind, metadata, notes)
+    except MemoryError:
+        raise
+    except Exception as error:  # encoders raise of every kind
+        if metadata == Metadata():
+            raise SaveError(f"cannot be written as {kind.name} ({error})") from error
+        notes.append(f"metadata cannot be written to {kind.name} and is left out")
+        return _encode_16_bits(values, kind, Metadata(), notes)
+
+
+def _encode_deep(values: np.ndarray, kind: Format, metadata: Metadata, notes: list[str]) -> bytes:
+    """uint16 [H, W, 1 to 4] as PNG or TIFF, with all metadata that it has a place for."""
     if kind.name == "PNG":
         import imagecodecs
 
@@ -224,7 +232,7 @@ def write_photo(
     """Writes a photo; the file is complete before it gets its name.
 
     Args:
-      path: its extension, one of `OUTPUT_EXTENSIONS`, gives the format.
+      path: its extension, one of `FORMATS`, gives the format.
       pixels: uint8 or uint16 [H, W, 3].
       like: the photo whose metadata, alpha and gray mode carry over.
 
@@ -252,11 +260,7 @@ def write_photo(
             if alpha is not None:
                 layers.append(alpha[..., None])
             values = np.concatenate(layers, 2)
-            try:
-                data = _encode_16_bits(values, kind, like.metadata, notes)
-            except Exception:  # encoders raise of every kind
-                notes.append(f"metadata cannot be written to {kind.name} and is left out")
-                data = _encode_16_bits(values, kind, Metadata(), notes)
+            data = _encode_16_bits(values, kind, like.metadata, notes)
         else:
             image = Image.fromarray(to_8_bits(pixels))
             image = image.convert("L") if like.gray else image
@@ -271,8 +275,10 @@ def write_photo(
 
 
 def _gray_16(pixels: np.ndarray) -> np.ndarray:
-    """uint16 [H, W, 1]: the luma of BT.601."""
-    luma = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    """uint16 [H, W, 3] -> luma, uint16 [H, W, 1]."""
+    from deblur_tf.image_ops import LUMA  # not before it is needed: it loads Keras
+
+    luma = pixels.astype(np.float64) @ np.array(LUMA)
     return np.round(luma).astype(np.uint16)[..., None]
 
 

@@ -199,58 +199,40 @@ class ExportedSampler(tf.Module):
 
         uint8 [B, H, W, 3], any size -> {"restored": uint8 [B, H, W, 3]}.
         """
-        return {"restored": self._shared(self._taken(image), *self._defaults())}
+        return self.restore_with(image, *self._defaults())
 
-    def restore_with(
-        self,
-        image: tf.Tensor,
-        seed: tf.Tensor,
-        steps: tf.Tensor,
-        beta_max: tf.Tensor,
-        n_samples: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
+    def restore_with(self, image: tf.Tensor, *settings: tf.Tensor) -> dict[str, tf.Tensor]:
         """With settings of one's own.
 
         Args:
           image: uint8 [B, H, W, 3], any size.
-          seed: int64 [B], or [1] for all; an image's result does not depend on its batch.
-          steps: int32, [B] of equal ones or [1].
-          beta_max: float32, likewise; 0 for the one that is fitted to the steps.
-          n_samples: int32, likewise: samples that are averaged.
+          settings: seed, int64 [B], or [1] for all: an image's result does not depend on its
+            batch; steps, int32, [B] of equal ones or [1]; beta_max, float32, likewise, 0
+            for the one that is fitted to the steps; n_samples, int32, likewise: samples that
+            are averaged.
 
         Returns:
           {"restored": uint8 [B, H, W, 3]}.
         """
-        taken = self._taken(image)
-        return {"restored": self._shared(taken, seed, steps, beta_max, n_samples)}
+        return {"restored": self._shared(self._taken(image), *settings)}
 
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """JPEG or PNG files in, PNG files out, of any mix of sizes; string [B] each."""
         return self.encoded_with(image_bytes, *self._defaults())
 
-    def encoded_with(
-        self,
-        image_bytes: tf.Tensor,
-        seed: tf.Tensor,
-        steps: tf.Tensor,
-        beta_max: tf.Tensor,
-        n_samples: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
+    def encoded_with(self, image_bytes: tf.Tensor, *settings: tf.Tensor) -> dict[str, tf.Tensor]:
         """`encoded` with settings, see `restore_with`."""
         count = tf.size(image_bytes)
-        settings = [
-            _per_image(values, count, name)
-            for name, values in zip(self._own, (seed, steps, beta_max, n_samples), strict=True)
-        ]
+        own = [_per_image(v, count, name) for name, v in zip(self._own, settings, strict=True)]
 
         def one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
-            data, *own = row
+            data, *values = row
             image = self._decoded(data)
-            return tf.io.encode_png(self._shared(image[None], *(v[None] for v in own))[0])
+            return tf.io.encode_png(self._shared(image[None], *(v[None] for v in values))[0])
 
         restored = tf.map_fn(
             one,
-            (image_bytes, *settings),
+            (image_bytes, *own),
             fn_output_signature=tf.TensorSpec([], tf.string),
             parallel_iterations=1,
         )

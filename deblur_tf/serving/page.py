@@ -14,11 +14,10 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from deblur_tf.errors import Error
-from deblur_tf.inference import colour, pictures, triage, uncertainty
+from deblur_tf.inference import triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.photographs.reading import open_image, read_photo, to_8_bits
 from deblur_tf.photographs.writing import FORMATS, write_photo
@@ -76,12 +75,13 @@ class Page:
             wanted["fidelity"] = fidelity
         sampling = self.deblurrer.settings(**wanted)
         total = sampling.steps * sampling.n_samples
-        samples = self.deblurrer.samples(
-            photo.pixels, int(seed or 0), lambda done: on_progress(done / total), **wanted
-        )
-        if color_guard:
-            blurry = pictures.to_model_range(photo.pixels)
-            samples = np.stack([colour.guarded(sample, blurry) for sample in samples])
+        samples = self.deblurrer.draw(
+            photo.pixels[None],
+            int(seed or 0),
+            sampling,
+            lambda done: on_progress(done / total),
+            color_guard,
+        )[:, 0]
         self._forget()
         folder = pathlib.Path(tempfile.mkdtemp(dir=self._folder.name))
         suffix = pathlib.Path(path).suffix.lower()
