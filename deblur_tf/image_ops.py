@@ -138,13 +138,13 @@ def depth_to_space(image: Tensor, block: int) -> Tensor:
     )
 
 
-def _reflected_indices(size: Tensor, padded: Tensor) -> Tensor:
-    """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave.
+def _reflected_indices(size: Tensor, padded: Tensor, margin: int = 0) -> Tensor:
+    """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave from -margin on.
 
     Unlike `pad(mode="reflect")` this holds for pads longer than the image.
     """
     period = ops.maximum(2 * (size - 1), 1)
-    position = ops.arange(padded, dtype="int32") % period
+    position = (ops.arange(padded, dtype="int32") - margin) % period
     return ops.where(position < size, position, period - position)
 
 
@@ -165,6 +165,17 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         size = ops.shape(image)[axis]
         indices = _reflected_indices(size, size + (-size) % multiple)
         image = ops.take(image, indices, axis=axis)
+    return image
+
+
+def pad_to_size(image: Tensor, height: Tensor, width: Tensor, margin: int = 0) -> Tensor:
+    """Continues an image by reflection: `margin` pixels above and left, the rest below and right.
+
+    [B, H, W, C] -> [B, height, width, C]; any H and W.
+    """
+    for axis, length in ((1, height), (2, width)):
+        size = ops.shape(image)[axis]
+        image = ops.take(image, _reflected_indices(size, length, margin), axis=axis)
     return image
 
 

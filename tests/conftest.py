@@ -37,7 +37,32 @@ def micro_model(output=None, dtype="float32"):
     )
 
 
-MODELS = {"small": small_model, "micro": micro_model}
+def blind_wiener(**sizes):
+    """A blind deconvolution whose network is as small as can be."""
+    from deblur_tf.networks.deconvolution import BlindWiener
+    from deblur_tf.networks.unet import UNet
+
+    shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "use_noise_level": False}
+    return BlindWiener(UNet(4, (1, 2), out_channels=2, patch=4, **shallow), **sizes)
+
+
+def deconvolved_model():
+    """`micro_model` behind a blind deconvolution."""
+    from deblur_tf.diffusion.outputs import Residual
+    from deblur_tf.models.deconvolved import DeconvolvedDiffusion
+    from deblur_tf.models.inputs import NoisyBlurryAndBands
+
+    micro = micro_model()
+    return DeconvolvedDiffusion(
+        micro.unet,
+        micro.guidance,
+        NoisyBlurryAndBands((3,)),
+        Residual(),
+        deconvolution=blind_wiener(),
+    )
+
+
+MODELS = {"small": small_model, "micro": micro_model, "deconvolved": deconvolved_model}
 
 
 def randomize(model, seed=0, scale=0.1):

@@ -21,10 +21,10 @@ from deblur_tf.networks.guidance import MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
 from deblur_tf.serving.export import export
 from deblur_tf.training import loop
-from deblur_tf.training.objective import L2Objective, Objective, batch_loss
+from deblur_tf.training.objective import Objective, PredictionObjective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import images, randomize
+from tests.conftest import blind_wiener, deconvolved_model, images, randomize
 from tests.training_case import recipe
 
 SHALLOW = {"num_res_blocks": 1, "num_middle_blocks": 1}
@@ -63,6 +63,9 @@ MODELS = {
     "Table 11 without": lambda: variant(see=inputs.NoisyOnly(), target="rgb"),
     "bands": lambda: variant(see=inputs.NoisyBlurryAndBands((3, 5))),
     "coarser scale unused in the latent": lambda: variant((1,), scales=(1, 2)),
+    "deconvolved": deconvolved_model,
+    "deconvolution alone": lambda: Regression(blind_wiener()),
+    "DvSR, deconvolution": lambda: DvSR(blind_wiener(), UNet(4, (1, 2), **SHALLOW)),
 }
 
 
@@ -85,7 +88,7 @@ def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
     np.testing.assert_array_equal(Deblurrer(copy).restore(picture, steps=2), restored)
 
 
-@pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR"])
+@pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR", "deconvolved"])
 def test_the_saved_model_gives_the_same(name, tmp_path):
     model = built(name)
     picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
@@ -104,7 +107,8 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_kind_trains_through_the_same_loop(name, tmp_path, eager_steps):
-    objective = L2Objective() if MODELS[name] is regression else Objective(warm_start_steps=2)
+    alone = isinstance(MODELS[name](), Regression)
+    objective = PredictionObjective() if alone else Objective(warm_start_steps=2)
     made = recipe(
         model=MODELS[name], objective=objective, optimizer=lambda: adamw(1e-3), total_steps=1
     )

@@ -60,8 +60,9 @@ def case(path, name):
     return model, arrays, noise
 
 
-def test_same_weights_same_forward(tmp_path, on_jax):
-    model, arrays, noise = case(tmp_path / "in.npz", "small")
+@pytest.mark.parametrize("name", ["small", "deconvolved"])
+def test_same_weights_same_forward(tmp_path, on_jax, name):
+    model, arrays, noise = case(tmp_path / "in.npz", name)
     on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
     want = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)

@@ -11,6 +11,7 @@ from deblur_tf import config
 from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.evaluation.protocols import Protocol, dvsr_grid, icdpm_grid
 from deblur_tf.models.architectures import ARCHITECTURES
+from deblur_tf.models.regression import Regression
 
 TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
 ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
@@ -80,8 +81,9 @@ def architecture_of(model):
     tests/test_architectures.py pins parameters and FLOPs of each.
     """
     guide = getattr(model, "guidance", None)
-    channels = (guide and guide.base_channels, model.unet.base_channels)
-    regression = not model.unet.use_noise_level
+    regression = isinstance(model, Regression)
+    unet = model.predictor if regression else model.unet
+    channels = (guide and guide.base_channels, unet.base_channels)
     (found,) = (
         a
         for a in ARCHITECTURES

@@ -36,6 +36,15 @@ class PairSource(Protocol):
         """One phrase that says what the pairs are made of."""
 
 
+Spec = tuple[tuple[tuple[int, ...], str], ...]
+
+
+def spec(source: PairSource) -> Spec:
+    """Shape and dtype of both parts of a pair: images, unless the source's own `spec` differs."""
+    image = ((source.crop_size, source.crop_size, 3), "uint8")
+    return getattr(source, "spec", (image, image))
+
+
 # Smallest side of a photo in pixels; smaller ones would be mostly reflections.
 MIN_SIDE = 16
 

@@ -10,6 +10,7 @@ from keras import ops
 from deblur_tf.diffusion import outputs
 from deblur_tf.models.regression import check_predictor
 from deblur_tf.models.restorer import DRIFT_NAMES, DiffusionRestorer, Prediction, drift
+from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -23,7 +24,8 @@ class DvSR(DiffusionRestorer):
     Most work of a restoration is done by g, once; the denoiser may be small.
 
     Args:
-      predictor: g, a UNet without noise level; 64 channels in the paper.
+      predictor: g, a UNet without noise level, of 64 channels in the paper; or a
+        `BlindWiener`.
       denoiser: f, a UNet that sees the noisy residual and the blurry image; 32.
       output: what the denoiser's output means, see `deblur_tf.diffusion.outputs`; None:
         the noise, as in the paper.
@@ -34,7 +36,7 @@ class DvSR(DiffusionRestorer):
 
     def __init__(
         self,
-        predictor: UNet,
+        predictor: UNet | BlindWiener,
         denoiser: UNet,
         output: outputs.Output | None = None,
         name: str = "dvsr",

@@ -46,6 +46,8 @@ class GuidedDiffusion(DiffusionRestorer):
     """
 
     stored_as = {"inputs": "inputs_layer", "output": "output_form"}
+    # Of what `seen` returns.
+    seen_channels = 3
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class GuidedDiffusion(DiffusionRestorer):
             self.guidance.build(input_shape)
             feature = (None, None, None, self.guidance.base_channels)
             features = (feature,) * len(self.unet.guided_depths)
-        channels = self.inputs_layer.connect(self.guidance)
+        channels = self.inputs_layer.connect(self.guidance, self.seen_channels)
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guided:
@@ -114,14 +116,18 @@ class GuidedDiffusion(DiffusionRestorer):
 
     def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Guided) -> Tensor:
         """The UNet's output, float32 [B, H, W, 3]; see `DiffusionRestorer.raw_output`."""
-        blurry, guidance = condition
-        scaled = self.output_form.scale(noisy, noise_level, blurry)
+        guidance = condition.guidance
+        scaled = self.output_form.scale(noisy, noise_level, self.known(condition))
         features = dict(zip(self.guidance_scales, guidance.features, strict=True))
         return self.unet(
-            self.inputs_layer(scaled, blurry, guidance),
+            self.inputs_layer(scaled, self.seen(condition), guidance),
             noise_level,
             [features[scale] for scale in self.unet.guided_scales],
         )
+
+    def seen(self, condition: Guided) -> Tensor:
+        """What the UNet sees beside the noisy image: the blurry one, [B, H, W, seen_channels]."""
+        return condition.blurry
 
     def call(
         self,

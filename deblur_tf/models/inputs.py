@@ -1,4 +1,7 @@
-"""What the denoiser of icDPM sees beside its latent guidance (Tables 9 b, 11)."""
+"""What the denoiser of icDPM sees beside its latent guidance (Tables 9 b, 11).
+
+The blurry image has three channels, or six where what a deconvolution made of it comes first.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from deblur_tf.types import Tensor
 class NoisyAndBlurry(keras.layers.Layer):
     """The noisy and the blurry image, 6 channels: icDPM (sec. 3.1)."""
 
-    def connect(self, guidance: MultiscaleGuidance | None) -> int:
-        """Tells of the model's guidance; returns the channels of the result."""
+    def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
+        """Tells of the guidance and of the blurry images' channels; returns the result's."""
         del guidance
-        return 6
+        return 3 + channels
 
     def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
-        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        """[B, H, W, 3], [B, H, W, 3 or 6] -> [B, H, W, channels]."""
         del guidance
         return ops.concatenate([noisy, blurry], axis=-1)
 
@@ -54,13 +57,13 @@ class NoisyBlurryAndBands(keras.layers.Layer):
         self.sizes = image_ops.check_box_sizes(sizes)
         self.stddev = stddev
 
-    def connect(self, guidance: MultiscaleGuidance | None) -> int:
-        """Tells of the model's guidance; returns the channels of the result."""
+    def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
+        """Tells of the guidance and of the blurry images' channels; returns the result's."""
         del guidance
-        return 6 + 3 * len(self.sizes)
+        return 3 + channels * (1 + len(self.sizes))
 
     def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
-        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        """[B, H, W, 3], [B, H, W, 3 or 6] -> [B, H, W, channels]."""
         del guidance
         bands = [band / self.stddev for band in image_ops.bands(blurry, self.sizes)]
         return ops.concatenate([noisy, blurry, *bands], axis=-1)
@@ -70,13 +73,13 @@ class NoisyBlurryAndBands(keras.layers.Layer):
 class NoisyOnly(keras.layers.Layer):
     """The noisy image alone: "w/o input concatenation" of Table 11."""
 
-    def connect(self, guidance: MultiscaleGuidance | None) -> int:
-        """Tells of the model's guidance; returns the channels of the result."""
-        del guidance
+    def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
+        """Tells of the guidance and of the blurry images' channels; returns the result's."""
+        del guidance, channels
         return 3
 
     def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
-        """[B, H, W, 3] twice -> [B, H, W, channels]."""
+        """[B, H, W, 3], [B, H, W, 3 or 6] -> [B, H, W, channels]."""
         del blurry, guidance
         return noisy
 
@@ -92,15 +95,15 @@ class NoisyBlurryAndPrediction(keras.layers.Layer):
 
     scale = 0
 
-    def connect(self, guidance: MultiscaleGuidance | None) -> int:
-        """Tells of the model's guidance; returns the channels of the result."""
+    def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
+        """Tells of the guidance and of the blurry images' channels; returns the result's."""
         if guidance is None:
             raise ValueError("NoisyBlurryAndPrediction needs a guidance network")
         self.scale = guidance.scales[0]
-        return 6 + TARGETS[guidance.target]
+        return 3 + channels + TARGETS[guidance.target]
 
     def call(self, noisy: Tensor, blurry: Tensor, guidance: Guidance) -> Tensor:
-        """[B, H, W, 3] twice -> [B, H, W, channels]; H and W as padded."""
+        """[B, H, W, 3], [B, H, W, 3 or 6] -> [B, H, W, channels]; H and W as padded."""
         prediction = guidance.predictions[0]
         for _ in range(self.scale):
             prediction = image_ops.upsample_nearest(prediction)

@@ -1,54 +1,57 @@
-"""A UNet alone, from image to image: DvSR's predictor (DvSR sec. 6.2, Table 4)."""
+"""A network from image to image, alone: DvSR's predictor (DvSR sec. 6.2, Table 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+
 from deblur_tf.models.restorer import DRIFT_NAMES, Prediction, RegressionRestorer, drift
+from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
 
-def check_predictor(unet: UNet) -> UNet:
-    """Returns `unet` if it is one without noise level and guidance.
+def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
+    """Returns a network that can predict an image from an image alone.
 
     Raises:
-      ValueError: otherwise.
+      ValueError: if it needs or gives more: a UNet with noise level or guidance.
     """
-    if unet.use_noise_level or unet.guided_depths:
+    if isinstance(network, UNet) and (network.use_noise_level or network.guided_depths):
         raise ValueError("a predictor needs UNet(use_noise_level=False, guided_depths=())")
-    return unet
+    return network
 
 
 @configurable
 class Regression(RegressionRestorer):
-    """The predictor alone, to be trained by L2. Its one sample is its prediction.
+    """A predictor alone, to be trained by L2. Its one sample is its prediction.
 
     Args:
-      unet: a UNet without noise level.
+      predictor: a UNet without noise level, as in the paper, or a `BlindWiener`.
     """
 
     diagnostic_names = DRIFT_NAMES
 
-    def __init__(self, unet: UNet, name: str = "regression", **kwargs: Any):
+    def __init__(self, predictor: UNet | BlindWiener, name: str = "regression", **kwargs: Any):
         super().__init__(name=name, **kwargs)
-        self.unet = check_predictor(unet)
+        self.predictor = check_predictor(predictor)
 
     @property
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
-        return self.unet.size_multiple
+        return self.predictor.size_multiple
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
-        self.unet.build(input_shape)
+        self.predictor.build(input_shape)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
         """The blurry image and the prediction: once per image."""
         del noise
-        return Prediction(blurry, self.unet(blurry))
+        return Prediction(blurry, self.predictor(blurry))
 
     def restore(self, condition: Prediction) -> Tensor:
         """The prediction, float32 [B, H, W, 3]."""

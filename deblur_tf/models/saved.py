@@ -35,7 +35,7 @@ from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError
 from deblur_tf.files import sha256, write_text
 from deblur_tf.model_folders import CONFIG_FILE, WEIGHTS_FILE, find
-from deblur_tf.models import alignment, dvsr, regression  # noqa: F401  (Keras' registry)
+from deblur_tf.models import alignment, deconvolved, dvsr, regression  # noqa: F401  (Keras' registry)
 
 SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY = "sampling", "fidelity", "weights_sha256"
 _BESIDE = (SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY)

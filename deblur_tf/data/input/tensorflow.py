@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from deblur_tf.data.input.batch import Batch
 from deblur_tf.data.input.device import DevicePairSource
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.pairs import PairSource, spec
 from deblur_tf.errors import DataError
 
 
@@ -80,7 +80,7 @@ def pair_dataset(
     parts = len(rows) // part_size
     load = _on_device if hasattr(make_pair, "make") else _on_host
     make = load(make_pair, part_size, failures)
-    shape = (part_size, make_pair.crop_size, make_pair.crop_size, 3)
+    shapes = [(part_size, *shape) for shape, _ in spec(make_pair)]
 
     @tf.autograph.experimental.do_not_convert  # it would lose default arguments
     def batch(number: tf.Tensor) -> Batch:
@@ -88,7 +88,9 @@ def pair_dataset(
         row = rows.start + part * part_size + tf.range(part_size, dtype=tf.int64)
         blurry, sharp = make(step * batch_size + row)
         return Batch(
-            tf.ensure_shape(blurry, shape), tf.ensure_shape(sharp, shape), tf.cast(row, tf.int32)
+            tf.ensure_shape(blurry, shapes[0]),
+            tf.ensure_shape(sharp, shapes[1]),
+            tf.cast(row, tf.int32),
         )
 
     return (
@@ -103,6 +105,7 @@ Make = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None) -> Make:
     """Pairs by number, each in a call of NumPy code."""
+    dtypes = [dtype for _, dtype in spec(make_pair)]
 
     def make(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -113,7 +116,7 @@ def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None
             raise
 
     def load(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pairs = [tf.numpy_function(make, [numbers[i]], (tf.uint8, tf.uint8)) for i in range(count)]
+        pairs = [tf.numpy_function(make, [numbers[i]], dtypes) for i in range(count)]
         blurry, sharp = zip(*pairs, strict=True)
         return tf.stack(blurry), tf.stack(sharp)
 

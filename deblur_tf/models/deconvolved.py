@@ -1,0 +1,79 @@
+"""icDPM behind a blind deconvolution: what a small network starts from on a CPU. Ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from deblur_tf.models.icdpm import GuidedDiffusion
+from deblur_tf.models.restorer import DRIFT_NAMES, drift
+from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.guidance import Guidance
+from deblur_tf.registry import configurable
+from deblur_tf.types import Shape, Tensor
+
+
+class Deconvolved(NamedTuple):
+    """The condition of `DeconvolvedDiffusion`.
+
+    Attributes:
+      blurry: float32 [B, H, W, 3] in [-1, 1].
+      guidance: what the guidance network knows of the deconvolved image.
+      image: the deconvolved image, float32 [B, H, W, 3], about [-1, 1].
+    """
+
+    blurry: Tensor
+    guidance: Guidance
+    image: Tensor
+
+
+@configurable
+class DeconvolvedDiffusion(GuidedDiffusion):
+    """`GuidedDiffusion` whose blurry image is deconvolved first.
+
+    A network of some layers looks a few dozen pixels far and cannot find out how the camera
+    shook; a filter that follows from the whole picture's statistics can undo much of it.
+    Guidance and diffusion then start from that: it is what is known of the sharp image, and
+    the UNet sees it beside the blurry one, which tells ringing from structure.
+
+    Args:
+      deconvolution: from the blurry image to one like it.
+      kwargs: as of `GuidedDiffusion`.
+    """
+
+    seen_channels = 6
+    diagnostic_names = DRIFT_NAMES
+
+    def __init__(
+        self,
+        *args: Any,
+        deconvolution: BlindWiener,
+        name: str = "deconvolved_diffusion",
+        **kwargs: Any,
+    ):
+        super().__init__(*args, name=name, **kwargs)
+        self.deconvolution = deconvolution
+
+    def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
+        """Creates all variables; `input_shape` is that of the blurry image."""
+        self.deconvolution.build(input_shape)
+        super().build(input_shape)
+
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Deconvolved:
+        """Deconvolved image and its guidance: once per image. Arguments: see `Restorer`."""
+        image = self.deconvolution(blurry)
+        return Deconvolved(blurry, super().condition(image, noise).guidance, image)
+
+    def known(self, condition: Deconvolved) -> Tensor:
+        """The deconvolved image."""
+        return condition.image
+
+    def seen(self, condition: Deconvolved) -> Tensor:
+        """The deconvolved image, then the blurry one: [B, H, W, 6]."""
+        return ops.concatenate([condition.image, condition.blurry], axis=-1)
+
+    def diagnostics(self, condition: Deconvolved, sharp: Tensor) -> dict[str, Tensor]:
+        """The colour drift of the deconvolved image."""
+        return drift(condition.image, sharp)

@@ -1,0 +1,300 @@
+"""Blind deconvolution: statistics, Wiener's filter and the error in closed form, against NumPy."""
+
+import numpy as np
+import pytest
+from keras import ops
+from scipy import ndimage
+
+from deblur_tf.data import blur
+from deblur_tf.models.regression import Regression
+from deblur_tf.networks import deconvolution
+from deblur_tf.networks.deconvolution import REACH, SIDE, WINDOW, BlindWiener
+from deblur_tf.networks.unet import UNet
+from deblur_tf.training.deconvolution import (
+    BlurStatistics,
+    FilterObjective,
+    expected_error,
+    power,
+)
+from tests.conftest import blind_wiener, images, randomize
+
+
+def natural(seed, height, width):
+    """A picture with edges: patches of constant colour under some texture, in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    cells = ndimage.zoom(rng.random((height // 8 + 1, width // 8 + 1, 3)), (8, 8, 1), order=0)
+    texture = 0.05 * rng.standard_normal((height, width, 3))
+    return np.clip(2 * cells[:height, :width] - 1 + texture, -1, 1).astype("float32")
+
+
+def random_filter(seed=0):
+    kernel = np.stack([blur.random_kernel(np.random.default_rng(seed + i)) for i in range(2)])
+    ratio = 0.2 * np.random.default_rng(seed).standard_normal((2, 19, 19)).astype("float32")
+    ratio = (ratio + ratio[:, ::-1, ::-1]) / 2
+    ratio[:, 9, 9] = -3.0
+    return kernel, ratio
+
+
+def spectrum(kernel, height, width):
+    """The FFT of a small centred kernel in a periodic image."""
+    placed = np.zeros((len(kernel), height, width))
+    placed[:, : kernel.shape[1], : kernel.shape[2]] = kernel
+    half = kernel.shape[1] // 2
+    return np.fft.fft2(np.roll(placed, (-half, -half), (1, 2)))
+
+
+def test_gradients_are_those_of_the_smoothed_image():
+    gray = images(0, 1, 20, 17, 1)[..., 0]
+    smooth = ndimage.convolve(gray[0], np.outer([1, 2, 1], [1, 2, 1]) / 16.0)
+
+    def at(image, dy, dx):
+        return np.roll(image, (-dy, -dx), (0, 1))
+
+    across, down = smooth - at(smooth, 0, -1), smooth - at(smooth, -1, 0)
+    want = [
+        (across + at(across, -1, 0)) / 2,
+        (down + at(down, 0, -1)) / 2,
+        smooth - at(smooth, -1, -1),
+        at(smooth, 0, -1) - at(smooth, -1, 0),
+        at(gray[0], 0, 1) - at(gray[0], 0, -1),
+        at(gray[0], 1, 0) - at(gray[0], -1, 0),
+        ndimage.convolve(smooth, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]]),
+    ]
+    want = np.stack(want)[:, 2:-2, 2:-2]
+    want /= np.sqrt((want**2).mean((1, 2), keepdims=True))
+    np.testing.assert_allclose(deconvolution.gradients(gray)[0], want, atol=1e-4)
+
+
+def test_correlations_are_sums_over_pairs_of_pixels():
+    gray = images(1, 2, 45, 70, 1)[..., 0]
+    g = np.array(deconvolution.gradients(gray)).astype(np.float64)
+    maps = np.array(deconvolution.correlations(gray))
+    assert maps.shape == (2, 18, 63, 63)
+    functions = {
+        0: (0, lambda x: x),
+        3: (3, lambda x: x),
+        5: (1, lambda x: x * abs(x)),
+        8: (0, lambda x: np.clip(x, -5, 5) ** 3),
+        13: (5, lambda x: x),
+        14: (4, lambda x: x * abs(x)),
+        16: (6, lambda x: x * abs(x)),
+        17: (6, lambda x: x * x),
+    }
+    height, width = g.shape[2:]
+    for channel, (which, function) in functions.items():
+        for dy, dx in ((0, 0), (3, -5), (-31, 7), (12, 31)):
+            a, b = function(g[1, which]), g[1, which]
+            here = a[max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)]
+            there = b[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
+            want = (here * there).sum() / (height * width)
+            assert maps[1, channel, REACH + dy, REACH + dx] == pytest.approx(want, abs=2e-5)
+
+
+def test_cepstra_are_those_of_hann_windows():
+    gray = images(2, 1, 200, 256, 1)[..., 0]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+    taper = np.outer(hann, hann)
+    powers = []
+    for top in (0, 64):
+        for left in (0, 64, 128):
+            part = gray[0, top : top + WINDOW, left : left + WINDOW].astype(np.float64)
+            powers.append(abs(np.fft.fft2((part - part.mean()) * taper)) ** 2 / (taper**2).sum())
+    want = [np.log(np.mean(powers, 0) + 1e-6), np.mean(np.log(np.array(powers) + 1e-6), 0)]
+    got = np.array(deconvolution.cepstra(gray))[0]
+    for a, b in zip(got, want, strict=True):
+        full = np.roll(np.fft.ifft2(b).real, (REACH, REACH), (0, 1))[:63, :63]
+        np.testing.assert_allclose(a, full, atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (128, 128), (131, 190)])
+def test_statistics_of_any_size_and_in_a_graph_of_unknown_size(shape):
+    import tensorflow as tf
+
+    image = images(3, 1, *shape, 3)
+    maps = np.array(deconvolution.statistics(image))
+    assert maps.shape == (1, SIDE, SIDE, deconvolution.CHANNELS)
+    assert np.isfinite(maps).all()
+    assert not maps[:, -1].any()
+    assert not maps[:, :, -1].any()
+    graph = tf.function(
+        deconvolution.statistics, input_signature=[tf.TensorSpec([None, None, None, 3])]
+    )
+    np.testing.assert_allclose(graph(image), maps, atol=1e-4)
+
+
+def test_statistics_turn_with_the_image():
+    """So that one example teaches eight."""
+    image = natural(0, 256, 256)
+    maps = np.array(deconvolution.statistics(image[None]))[0]
+    turned = {
+        "rows": (image[::-1], deconvolution.flipped(maps, 0)[..., deconvolution.FLIPPED]),
+        "columns": (image[:, ::-1], deconvolution.flipped(maps, 1)[..., deconvolution.FLIPPED]),
+        "swapped": (image.swapaxes(0, 1), maps.swapaxes(0, 1)[..., deconvolution.SWAPPED]),
+    }
+    for name, (other, want) in turned.items():
+        got = np.array(deconvolution.statistics(np.ascontiguousarray(other)[None]))[0]
+        scale = abs(want).max((0, 1))
+        # All but the pixels at the border are the same.
+        assert (abs(got - want).max((0, 1)) / scale).max() < 0.05, name
+
+
+def test_the_kernel_shows_in_the_correlations():
+    """A correlation of blurred white noise is that of the kernel, to which noise adds a spike."""
+    rng = np.random.default_rng(0)
+    kernel = blur.random_kernel(rng)
+    noise = rng.standard_normal((600, 600, 1)).astype("float32")
+    blurred = blur.convolve(noise, kernel)[None, ..., 0]
+    maps = np.array(deconvolution.correlations(blurred))[0, 12]  # columns, no smoothing
+    transform = spectrum(kernel[None], 64, 64)[0]
+    frequency = np.arange(64) / 64
+    derivative = 2 * np.sin(2 * np.pi * frequency)[None]
+    want = np.fft.ifft2(abs(transform * derivative) ** 2).real
+    want = np.roll(want, (REACH, REACH), (0, 1))[:63, :63] / want[0, 0]
+    assert np.corrcoef(maps.ravel(), want.ravel())[0, 1] > 0.97
+
+
+def test_transfer_and_response_are_those_of_the_fft():
+    kernel, ratio = random_filter()
+    got = [np.array(x) for x in deconvolution.transfer(kernel, 96, 65)]
+    want = spectrum(kernel, 96, 65)
+    np.testing.assert_allclose(got[0], want.real, atol=2e-6)
+    np.testing.assert_allclose(got[1], want.imag, atol=2e-6)
+    log_r = spectrum(ratio, 96, 65)
+    np.testing.assert_allclose(log_r.imag, 0.0, atol=1e-9)
+    wiener = want.conj() / (abs(want) ** 2 + np.exp(np.clip(log_r.real, -6, 4)))
+    got = deconvolution.response(kernel, ratio, 96, 65)
+    np.testing.assert_allclose(np.array(got[0]) + 1j * np.array(got[1]), wiener, atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [(53, 70), (1, 1), (16, 130)])
+def test_wiener_equals_its_twin(size):
+    kernel, ratio = random_filter()
+    image = images(4, 2, *size, 3)
+    height, width = (-(-(n + 96) // 32) * 32 for n in size)
+    mean = image.mean((1, 2), keepdims=True)
+    pads = ((0, 0), (48, height - 48 - size[0]), (48, width - 48 - size[1]), (0, 0))
+    padded = np.pad((image - mean).astype(np.float64), pads, mode="reflect")
+    transform = spectrum(kernel, height, width)
+    ratios = np.exp(np.clip(spectrum(ratio, height, width).real, -6, 4))
+    response = transform.conj() / (abs(transform) ** 2 + ratios)
+    result = np.fft.ifft2(np.fft.fft2(padded, axes=(1, 2)) * response[..., None], axes=(1, 2)).real
+    want = mean + result[:, 48 : 48 + size[0], 48 : 48 + size[1]]
+    np.testing.assert_allclose(deconvolution.wiener(image, kernel, ratio), want, atol=1e-4)
+
+
+def test_the_true_kernel_deblurs():
+    rng = np.random.default_rng(1)
+    sharp = natural(1, 158, 190)
+    kernel = blur.random_kernel(rng, 12.0)
+    blurry = blur.convolve(sharp, kernel) + 0.01 * rng.standard_normal((128, 160, 3))
+    ratio = np.full((1, 1, 1), np.log(1e-2), "float32")
+    found = deconvolution.wiener(blurry[None].astype("float32"), kernel[None], ratio)
+    before, after = (
+        np.mean((np.array(x)[20:-20, 20:-20] - sharp[35:-35, 35:-35]) ** 2)
+        for x in (blurry, found[0])
+    )
+    assert after < 0.4 * before
+
+
+def test_untrained_it_takes_a_symmetric_kernel_of_sum_one_and_changes_little():
+    layer = blind_wiener()
+    layer.build((None, None, None, 3))
+    image = natural(2, 64, 80)[None]
+    kernel, ratio = (np.array(x) for x in layer.blur(image))
+    assert kernel.shape == (1, 31, 31)
+    assert ratio.shape == (1, 19, 19)
+    np.testing.assert_allclose(kernel.sum(), 1.0, atol=1e-6)
+    np.testing.assert_allclose(kernel, kernel[:, ::-1, ::-1], atol=1e-7)
+    result = np.array(layer(image))
+    np.testing.assert_allclose(result.mean((1, 2)), image.mean((1, 2)), atol=0.05)
+    assert np.mean((result - image) ** 2) < np.var(image)
+
+
+def test_images_of_a_batch_do_not_meet():
+    layer = blind_wiener()
+    layer.build((None, None, None, 3))
+    randomize(layer)
+    batch = images(5, 3, 40, 33, 3)
+    together = np.array(layer(batch))
+    for i in range(3):
+        np.testing.assert_allclose(layer(batch[i : i + 1])[0], together[i], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: BlindWiener(UNet(4)),
+        lambda: BlindWiener(UNet(4, use_noise_level=False)),
+        lambda: BlindWiener(UNet(4, (1,) * 8, out_channels=2, use_noise_level=False)),
+        lambda: blind_wiener(kernel_size=30),
+        lambda: blind_wiener(ratio_size=65),
+    ],
+    ids=["noise level", "channels", "too deep", "even", "too large"],
+)
+def test_what_does_not_fit_is_refused(make):
+    with pytest.raises(ValueError, match="BlindWiener"):
+        make()
+
+
+@pytest.fixture(scope="module")
+def source(photos):
+    return BlurStatistics(photos, sizes=(96, 128), examples=3)
+
+
+def test_an_example_is_a_function_of_its_number(source, photos):
+    again = BlurStatistics(photos, sizes=(96, 128), examples=3)
+    for index in (0, 1, 2**40):
+        for a, b, (shape, dtype) in zip(source(index), again(index), source.spec, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert (a.shape, a.dtype) == (shape, dtype)
+    maps, truth = source(5)
+    assert truth[..., 0].sum() == pytest.approx(1.0, abs=1e-5)
+    assert 0 <= truth[0, 0, 2] <= 15 / 255
+    assert (truth[..., 1] >= 0).all()
+    assert maps[REACH, REACH, 0] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_expected_error_is_what_a_filter_leaves_of_noise():
+    """Of white images: S is one number, and the mean over many pixels is the expectation."""
+    rng = np.random.default_rng(2)
+    kernel, ratio = random_filter(3)
+    true = blur.random_kernel(rng, 8.0)
+    sharp = 0.2 * rng.standard_normal((700, 700, 1)).astype("float32")
+    blurry = blur.convolve(sharp, true) + 0.02 * rng.standard_normal((670, 670, 1))
+    blurry = np.repeat(blurry, 3, -1).astype("float32")[None]
+    truth = np.zeros((2, SIDE, SIDE, 3), "float32")
+    truth[:, REACH - 15 : REACH + 16, REACH - 15 : REACH + 16, 0] = true
+    truth[..., 1], truth[..., 2] = 0.2**2, 0.02
+    errors, before = (np.array(x) for x in expected_error(kernel, ratio, truth))
+    found = np.array(deconvolution.wiener(blurry, kernel[:1], ratio[:1]))[0, 60:-60, 60:-60, 0]
+    wanted = sharp[75:-75, 75:-75, 0]
+    assert np.mean((found - wanted) ** 2) == pytest.approx(errors[0], rel=0.03)
+    plain = blurry[0, 60:-60, 60:-60, 0]
+    assert np.mean((plain - wanted) ** 2) == pytest.approx(before[0], rel=0.03)
+
+
+def test_power_of_white_noise_is_its_variance():
+    noise = 30 * np.random.default_rng(0).standard_normal((512, 512, 1))
+    assert np.mean(power(noise)) == pytest.approx((30 / 255) ** 2, rel=0.03)
+
+
+def test_the_loss_falls_and_reaches_every_weight(source):
+    import keras
+    import tensorflow as tf
+
+    model = Regression(blind_wiener())
+    model.build()
+    maps, truth = (np.stack(x) for x in zip(*(source(i) for i in range(4)), strict=True))
+    objective, optimizer = FilterObjective(), keras.optimizers.Adam(3e-3)
+    losses = []
+    for step in range(12):
+        with tf.GradientTape() as tape:
+            terms = objective(model, maps, truth, step, None)
+            loss = ops.mean(terms["loss"])
+        weights = [v.value for v in model.trainable_variables]
+        gradients = tape.gradient(loss, weights)
+        assert all(g is not None for g in gradients)
+        optimizer.apply(gradients, model.trainable_variables)
+        losses.append(float(loss))
+    assert set(terms) == set(objective.terms(model))
+    assert losses[-1] < losses[0] - 0.05
