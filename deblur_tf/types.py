@@ -8,3 +8,5 @@ from typing import Any
 Tensor = Any
 # None where a size is not known.
 Shape = tuple[int | None, ...]
+# Real and imaginary part.
+Pair = tuple[Tensor, Tensor]

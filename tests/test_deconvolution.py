@@ -7,8 +7,9 @@ from scipy import ndimage
 
 from deblur_tf.data import blur
 from deblur_tf.models.regression import Regression
-from deblur_tf.networks import deconvolution
-from deblur_tf.networks.deconvolution import REACH, SIDE, WINDOW, BlindWiener
+from deblur_tf.networks import deconvolution, statistics
+from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.statistics import REACH, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
 from deblur_tf.training.deconvolution import (
     BlurStatistics,
@@ -62,13 +63,13 @@ def test_gradients_are_those_of_the_smoothed_image():
     ]
     want = np.stack(want)[:, 2:-2, 2:-2]
     want /= np.sqrt((want**2).mean((1, 2), keepdims=True))
-    np.testing.assert_allclose(deconvolution.gradients(gray)[0], want, atol=1e-4)
+    np.testing.assert_allclose(statistics.gradients(gray)[0], want, atol=1e-4)
 
 
 def test_correlations_are_sums_over_pairs_of_pixels():
     gray = images(1, 2, 45, 70, 1)[..., 0]
-    g = np.array(deconvolution.gradients(gray)).astype(np.float64)
-    maps = np.array(deconvolution.correlations(gray))
+    g = np.array(statistics.gradients(gray)).astype(np.float64)
+    maps = np.array(statistics.correlations(gray))
     assert maps.shape == (2, 18, 63, 63)
     functions = {
         0: (0, lambda x: x),
@@ -100,7 +101,7 @@ def test_cepstra_are_those_of_hann_windows():
             part = gray[0, top : top + WINDOW, left : left + WINDOW].astype(np.float64)
             powers.append(abs(np.fft.fft2((part - part.mean()) * taper)) ** 2 / (taper**2).sum())
     want = [np.log(np.mean(powers, 0) + 1e-6), np.mean(np.log(np.array(powers) + 1e-6), 0)]
-    got = np.array(deconvolution.cepstra(gray))[0]
+    got = np.array(statistics.cepstra(gray))[0]
     for a, b in zip(got, want, strict=True):
         full = np.roll(np.fft.ifft2(b).real, (REACH, REACH), (0, 1))[:63, :63]
         np.testing.assert_allclose(a, full, atol=2e-4)
@@ -111,13 +112,13 @@ def test_statistics_of_any_size_and_in_a_graph_of_unknown_size(shape):
     import tensorflow as tf
 
     image = images(3, 1, *shape, 3)
-    maps = np.array(deconvolution.statistics(image))
-    assert maps.shape == (1, SIDE, SIDE, deconvolution.CHANNELS)
+    maps = np.array(statistics.statistics(image))
+    assert maps.shape == (1, SIDE, SIDE, statistics.CHANNELS)
     assert np.isfinite(maps).all()
     assert not maps[:, -1].any()
     assert not maps[:, :, -1].any()
     graph = tf.function(
-        deconvolution.statistics, input_signature=[tf.TensorSpec([None, None, None, 3])]
+        statistics.statistics, input_signature=[tf.TensorSpec([None, None, None, 3])]
     )
     np.testing.assert_allclose(graph(image), maps, atol=1e-4)
 
@@ -125,14 +126,14 @@ def test_statistics_of_any_size_and_in_a_graph_of_unknown_size(shape):
 def test_statistics_turn_with_the_image():
     """So that one example teaches eight."""
     image = natural(0, 256, 256)
-    maps = np.array(deconvolution.statistics(image[None]))[0]
+    maps = np.array(statistics.statistics(image[None]))[0]
     turned = {
-        "rows": (image[::-1], deconvolution.flipped(maps, 0)[..., deconvolution.FLIPPED]),
-        "columns": (image[:, ::-1], deconvolution.flipped(maps, 1)[..., deconvolution.FLIPPED]),
-        "swapped": (image.swapaxes(0, 1), maps.swapaxes(0, 1)[..., deconvolution.SWAPPED]),
+        "rows": (image[::-1], statistics.flipped(maps, 0)[..., statistics.FLIPPED]),
+        "columns": (image[:, ::-1], statistics.flipped(maps, 1)[..., statistics.FLIPPED]),
+        "swapped": (image.swapaxes(0, 1), maps.swapaxes(0, 1)[..., statistics.SWAPPED]),
     }
     for name, (other, want) in turned.items():
-        got = np.array(deconvolution.statistics(np.ascontiguousarray(other)[None]))[0]
+        got = np.array(statistics.statistics(np.ascontiguousarray(other)[None]))[0]
         scale = abs(want).max((0, 1))
         # All but the pixels at the border are the same.
         assert (abs(got - want).max((0, 1)) / scale).max() < 0.05, name
@@ -144,7 +145,7 @@ def test_the_kernel_shows_in_the_correlations():
     kernel = blur.random_kernel(rng)
     noise = rng.standard_normal((600, 600, 1)).astype("float32")
     blurred = blur.convolve(noise, kernel)[None, ..., 0]
-    maps = np.array(deconvolution.correlations(blurred))[0, 12]  # columns, no smoothing
+    maps = np.array(statistics.correlations(blurred))[0, 12]  # columns, no smoothing
     transform = spectrum(kernel[None], 64, 64)[0]
     frequency = np.arange(64) / 64
     derivative = 2 * np.sin(2 * np.pi * frequency)[None]

@@ -9,8 +9,10 @@ from keras import ops
 
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.models.restorer import DRIFT_NAMES, drift
+from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.guidance import Guidance
+from deblur_tf.networks.statistics import Overview
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
@@ -40,30 +42,46 @@ class DeconvolvedDiffusion(GuidedDiffusion):
 
     Args:
       deconvolution: from the blurry image to one like it.
+      learn_deconvolution: whether diffusion's loss reaches it. It has learned from far more
+        images alone (`training.deconvolution`) than training sees afterwards.
       kwargs: as of `GuidedDiffusion`.
     """
 
     seen_channels = 6
+    needs_overview = True
     diagnostic_names = DRIFT_NAMES
 
     def __init__(
         self,
         *args: Any,
         deconvolution: BlindWiener,
+        learn_deconvolution: bool = False,
         name: str = "deconvolved_diffusion",
         **kwargs: Any,
     ):
         super().__init__(*args, name=name, **kwargs)
         self.deconvolution = deconvolution
+        self.learn_deconvolution = learn_deconvolution
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.deconvolution.build(input_shape)
         super().build(input_shape)
 
-    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Deconvolved:
+    def overview(self, blurry: Tensor) -> Overview:
+        """See `Restorer.overview`."""
+        return statistics.overview(blurry)
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Deconvolved:
         """Deconvolved image and its guidance: once per image. Arguments: see `Restorer`."""
-        image = self.deconvolution(blurry)
+        image = self.deconvolution(blurry, overview)
+        if not self.learn_deconvolution:
+            image = ops.stop_gradient(image)
         return Deconvolved(blurry, super().condition(image, noise).guidance, image)
 
     def known(self, condition: Deconvolved) -> Tensor:

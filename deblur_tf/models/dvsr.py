@@ -8,9 +8,16 @@ from typing import Any
 from keras import ops
 
 from deblur_tf.diffusion import outputs
-from deblur_tf.models.regression import check_predictor
-from deblur_tf.models.restorer import DRIFT_NAMES, DiffusionRestorer, Prediction, drift
+from deblur_tf.models.regression import check_predictor, predict
+from deblur_tf.models.restorer import (
+    DRIFT_NAMES,
+    DiffusionRestorer,
+    Prediction,
+    drift,
+)
+from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.statistics import Overview
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -57,10 +64,24 @@ class DvSR(DiffusionRestorer):
         self.predictor.build(input_shape)
         self.denoiser.build((*input_shape[:-1], 2 * input_shape[-1]))
 
-    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
+    @property
+    def needs_overview(self) -> bool:
+        """Whether the predictor does."""
+        return isinstance(self.predictor, BlindWiener)
+
+    def overview(self, blurry: Tensor) -> Overview:
+        """See `Restorer.overview`."""
+        return statistics.overview(blurry)
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Prediction:
         """The blurry image and the initial prediction g(blurry): once per image."""
         del noise
-        return Prediction(blurry, self.predictor(blurry))
+        return predict(self.predictor, blurry, overview)
 
     def known(self, condition: Prediction) -> Tensor:
         """Zero: all that is known beforehand is in the prediction already."""

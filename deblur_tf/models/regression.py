@@ -7,8 +7,15 @@ from typing import Any
 
 import keras
 
-from deblur_tf.models.restorer import DRIFT_NAMES, Prediction, RegressionRestorer, drift
+from deblur_tf.models.restorer import (
+    DRIFT_NAMES,
+    Prediction,
+    RegressionRestorer,
+    drift,
+)
+from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.statistics import Overview
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -23,6 +30,13 @@ def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(network, UNet) and (network.use_noise_level or network.guided_depths):
         raise ValueError("a predictor needs UNet(use_noise_level=False, guided_depths=())")
     return network
+
+
+def predict(predictor: UNet | BlindWiener, blurry: Tensor, overview: Tensor | None) -> Prediction:
+    """Blurry image and prediction; for `overview` see `Restorer.condition`."""
+    if isinstance(predictor, BlindWiener):
+        return Prediction(blurry, predictor(blurry, overview))
+    return Prediction(blurry, predictor(blurry))
 
 
 @configurable
@@ -48,10 +62,24 @@ class Regression(RegressionRestorer):
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.predictor.build(input_shape)
 
-    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
+    @property
+    def needs_overview(self) -> bool:
+        """Whether the predictor does."""
+        return isinstance(self.predictor, BlindWiener)
+
+    def overview(self, blurry: Tensor) -> Overview:
+        """See `Restorer.overview`."""
+        return statistics.overview(blurry)
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Prediction:
         """The blurry image and the prediction: once per image."""
         del noise
-        return Prediction(blurry, self.predictor(blurry))
+        return predict(self.predictor, blurry, overview)
 
     def restore(self, condition: Prediction) -> Tensor:
         """The prediction, float32 [B, H, W, 3]."""

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
+from deblur_tf.networks.statistics import Overview
 from deblur_tf.types import Shape, Tensor
 
 
@@ -32,19 +33,31 @@ class Restorer(keras.Model):
     guidance_channels: int = 1
     # Names of what `diagnostics` returns.
     diagnostic_names: tuple[str, ...] = ()
+    # Whether `condition` depends on more of an image than lies near each pixel.
+    needs_overview: bool = False
 
     @property
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
         raise NotImplementedError
 
-    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Any:
+    def overview(self, blurry: Tensor) -> Overview:
+        """What `condition` must know of the whole of images, where `needs_overview`."""
+        raise NotImplementedError
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Any:
         """All that is known of blurry images: once per image.
 
         Args:
           blurry: float32 [B, H, W, 3] in [-1, 1].
           noise: standard normal [B, H / 2^k, W / 2^k, guidance_channels] for each of
             `guidance_scales`; None adds none.
+          overview: `Overview.maps`, of images of which `blurry` are parts; None: of `blurry`.
         """
         raise NotImplementedError
 

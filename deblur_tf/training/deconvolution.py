@@ -24,8 +24,8 @@ from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.pairs import SyntheticPairs
 from deblur_tf.data.parts import word
 from deblur_tf.data.synthesis import MARGIN
-from deblur_tf.networks import deconvolution
-from deblur_tf.networks.deconvolution import CHANNELS, REACH, SIDE
+from deblur_tf.networks import deconvolution, statistics
+from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE
 from deblur_tf.registry import configurable
 from deblur_tf.types import Tensor
 
@@ -71,17 +71,17 @@ class BlurStatistics(SyntheticPairs):
         """Example number `index`.
 
         Returns:
-          `deconvolution.statistics`, float16 [64, 64, 20], and float32 [64, 64, 3]: the
+          `statistics.statistics`, float16 [64, 64, 20], and float32 [64, 64, 3]: the
           kernel, and S with images in [0, 1], both with zero at row and column 31, and sigma.
         """
         rng = np.random.default_rng((self.seed, int(index)))
         maps, truth = self._made[int(rng.integers(self.examples))]
         for axis in (0, 1):
             if rng.integers(2):
-                maps = deconvolution.flipped(maps, axis)[..., deconvolution.FLIPPED]
-                truth = deconvolution.flipped(truth, axis)
+                maps = statistics.flipped(maps, axis)[..., statistics.FLIPPED]
+                truth = statistics.flipped(truth, axis)
         if rng.integers(2):
-            maps = maps.swapaxes(0, 1)[..., deconvolution.SWAPPED]
+            maps = maps.swapaxes(0, 1)[..., statistics.SWAPPED]
             truth = truth.swapaxes(0, 1)
         return np.ascontiguousarray(maps), np.ascontiguousarray(truth)
 
@@ -94,7 +94,7 @@ class BlurStatistics(SyntheticPairs):
         blurry = blur.convolve(window, kernel)
         blurry = blurry + stddev * rng.standard_normal(blurry.shape, dtype=np.float32)
         blurry = np.round(np.clip(blurry, 0.0, 255.0)) / 127.5 - 1.0
-        maps = deconvolution.statistics(ops.convert_to_tensor(blurry[None], dtype="float32"))
+        maps = statistics.statistics(ops.convert_to_tensor(blurry[None], dtype="float32"))
         truth = np.zeros((SIDE, SIDE, 3), np.float32)
         first = REACH - MARGIN
         truth[first : REACH + MARGIN + 1, first : REACH + MARGIN + 1, 0] = kernel
