@@ -46,7 +46,7 @@ def blind_wiener(**sizes):
     return BlindWiener(UNet(4, (1, 2), out_channels=2, patch=4, **shallow), **sizes)
 
 
-def deconvolved_model():
+def deconvolved_model(**settings):
     """`micro_model` behind a blind deconvolution."""
     from deblur_tf.diffusion.outputs import Residual
     from deblur_tf.models.deconvolved import DeconvolvedDiffusion
@@ -59,6 +59,7 @@ def deconvolved_model():
         NoisyBlurryAndBands((3,)),
         Residual(),
         deconvolution=blind_wiener(),
+        **settings,
     )
 
 

@@ -17,7 +17,8 @@ from deblur_tf.training.deconvolution import (
     expected_error,
     power,
 )
-from tests.conftest import blind_wiener, images, randomize
+from deblur_tf.training.objective import Objective
+from tests.conftest import blind_wiener, deconvolved_model, images, randomize
 
 
 def natural(seed, height, width):
@@ -299,3 +300,36 @@ def test_the_loss_falls_and_reaches_every_weight(source):
         losses.append(float(loss))
     assert set(terms) == set(objective.terms(model))
     assert losses[-1] < losses[0] - 0.05
+
+
+@pytest.mark.parametrize("learn", [False, True])
+def test_the_diffusions_loss_reaches_the_deconvolution_if_told_to(learn):
+    import tensorflow as tf
+
+    model = deconvolved_model(learn_deconvolution=learn)
+    model.build()
+    randomize(model)
+    objective = Objective(warm_start_steps=0)
+    blurry, sharp = (np.uint8(255 * np.abs(images(i, 1, 32, 32, 3)).clip(0, 1)) for i in (1, 2))
+    with tf.GradientTape() as tape:
+        loss = objective(model, blurry, sharp, 3, np.arange(1, dtype=np.int32))["loss"]
+    weights = [v.value for v in model.deconvolution.trainable_variables]
+    gradients = tape.gradient(loss, weights)
+    reached = [g is not None and float(ops.max(ops.abs(g))) > 0.0 for g in gradients]
+    assert all(reached) if learn else not any(reached)
+
+
+def test_condition_holds_what_the_filter_made():
+    model = deconvolved_model()
+    model.build()
+    randomize(model)
+    blurry = natural(6, 32, 40)[None]
+    condition = model.condition(blurry)
+    np.testing.assert_array_equal(condition.image, model.deconvolution(blurry))
+    assert model.known(condition) is condition.image
+    assert model.seen(condition).shape == (1, 32, 40, 6)
+    noisy, level = images(7, 1, 32, 40, 3), np.array([0.5], "float32")
+    base = np.array(model.denoise(noisy, level, condition).noise)
+    for field in ("blurry", "image"):
+        other = condition._replace(**{field: getattr(condition, field) + 0.1})
+        assert np.abs(np.array(model.denoise(noisy, level, other).noise) - base).max() > 1e-4

@@ -15,7 +15,7 @@ from deblur_tf.models.regression import Regression
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.tiles import Grid, TiledRestoration, along
 from deblur_tf.networks.unet import UNet
-from tests.conftest import randomize
+from tests.conftest import deconvolved_model, randomize
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.floats(0, 0.49), st.sampled_from([1, 4, 8]))
@@ -98,6 +98,24 @@ def test_tiles_give_the_picture_of_the_whole(name, any_model):
     seams = np.zeros(error.shape, bool)
     seams[64 - 4 : 96 + 4], seams[:, 40 - 4 : 96 + 4] = True, True
     assert np.sqrt(np.mean(error[seams] ** 2)) < 1.5
+
+
+def test_tiles_share_the_statistics_of_the_whole():
+    """One blur for one picture: a part without any structure gets that of the rest."""
+    model = deconvolved_model()
+    model.build()
+    randomize(model)
+    rng = np.random.default_rng(4)
+    picture = np.zeros((1, 256, 512, 3), np.float32)
+    picture[:, :, :256] = rng.uniform(-1, 1, (1, 256, 256, 3))
+    keys = sample_keys(0, [0])
+    tiled = TiledRestoration(model, side=256, overlap=0).prepare(picture, keys).condition.image
+    alone = model.condition(picture[:, :, :256]).image
+    # What fills the tile that has structure is what the shared filter makes of it.
+    np.testing.assert_allclose(tiled[:, :, :200], np.array(alone)[:, :, :200], atol=1e-3)
+    overviews = [np.array(model.overview(picture[:, :, x : x + 256]).weight) for x in (0, 256)]
+    assert overviews[0] > 0.0
+    assert overviews[1] == 0.0
 
 
 def test_one_tile_is_the_whole(model):

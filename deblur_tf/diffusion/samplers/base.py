@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
+from deblur_tf.backend import cond
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.types import Tensor
@@ -21,6 +22,8 @@ Carry = tuple[Tensor, State]
 
 # (x, noise_level [B]) -> what the network makes of it.
 Denoise = Callable[[Tensor, Tensor], Estimate]
+# Standard normal noise of the shape of x.
+Draw = Callable[[], Tensor]
 # (t, row t of the table, carry, given) -> carry
 Body = Callable[[Tensor, Tensor, Carry, Any], Carry]
 # (body, steps, carry, table, given) -> the last carry
@@ -36,16 +39,25 @@ class Sampler(Protocol):
     def init(self, x: Tensor) -> State:
         """What it remembers before the first step, from x_T; () for nothing."""
 
-    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
+    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
         """x_t -> x_{t-1}, and what to remember.
 
         Args:
           denoise: see `Denoise`.
           x: x_t, float32 [B, H, W, C].
           row: row t - 1 of `table`, float32 [columns].
-          noise: standard normal, of the shape of x.
+          noise: draws standard normal noise of the shape of x; see `add_noise`.
           state: from the step before.
         """
+
+
+def add_noise(mean: Tensor, stddev: Tensor, noise: Draw) -> Tensor:
+    """mean + stddev * noise, which is drawn only where it has an effect.
+
+    In a last step it has none, and in deterministic sampling never; drawing it costs
+    about a tenth of what a small network does.
+    """
+    return cond(stddev > 0.0, lambda: mean + stddev * noise(), lambda: mean)
 
 
 def body_of(
@@ -68,7 +80,7 @@ def body_of(
         def at(x: Tensor, noise_level: Tensor) -> Estimate:
             return denoise(x, noise_level, given)
 
-        return sampler.step(at, x, row, noise(t - 1, given), state)
+        return sampler.step(at, x, row, lambda: noise(t - 1, given), state)
 
     return body
 

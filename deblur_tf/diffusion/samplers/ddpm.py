@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from deblur_tf.diffusion.samplers.base import Carry, Denoise, State
+from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State, add_noise
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.types import Tensor
 
@@ -37,9 +37,9 @@ class DDPM:
         del x
         return ()
 
-    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
+    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
         """x_t -> x_{t-1}; noise has no effect at t = 1, where the variance is zero."""
         level = ops.broadcast_to(row[NOISE_LEVEL], ops.shape(x)[:1])
         estimate = denoise(x, level)
         mean = row[MEAN_SHARP] * estimate.target + row[MEAN_NOISY] * x
-        return mean + row[STDDEV] * noise, state
+        return add_noise(mean, row[STDDEV], noise), state

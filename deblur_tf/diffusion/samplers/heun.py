@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from deblur_tf.backend import cond
-from deblur_tf.diffusion.samplers.base import Carry, Denoise, State
+from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State
 from deblur_tf.diffusion.samplers.multistep import level_pairs
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.types import Tensor
@@ -49,7 +49,7 @@ class Heun:
         del x
         return ()
 
-    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
+    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
         """See `Sampler.step`; `noise` is not used."""
         del noise
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from deblur_tf.diffusion.samplers.base import Carry, Denoise, State
+from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State, add_noise
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.errors import UsageError
 from deblur_tf.types import Tensor
@@ -69,11 +69,12 @@ class _Linear:
         """The estimate before, of which the first step takes nothing."""
         return ops.zeros_like(x) if self.second_order else ()
 
-    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Tensor, state: State) -> Carry:
+    def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
         """See `Sampler.step`."""
         target = denoise(x, ops.broadcast_to(row[NOISE_LEVEL], ops.shape(x)[:1])).target
         used = target + row[EXTRAPOLATION] * (target - state) if self.second_order else target
-        after = row[SHARP] * used + row[NOISY] * x + row[STDDEV] * noise
+        mean = row[SHARP] * used + row[NOISY] * x
+        after = add_noise(mean, row[STDDEV], noise)
         return after, target if self.second_order else state
 
 
