@@ -126,18 +126,32 @@ def test_statistics_of_any_size_and_in_a_graph_of_unknown_size(shape):
 
 def test_statistics_turn_with_the_image():
     """So that one example teaches eight."""
-    image = natural(0, 256, 256)
-    maps = np.array(statistics.statistics(image[None]))[0]
-    turned = {
-        "rows": (image[::-1], statistics.flipped(maps, 0)[..., statistics.FLIPPED]),
-        "columns": (image[:, ::-1], statistics.flipped(maps, 1)[..., statistics.FLIPPED]),
-        "swapped": (image.swapaxes(0, 1), maps.swapaxes(0, 1)[..., statistics.SWAPPED]),
-    }
-    for name, (other, want) in turned.items():
-        got = np.array(statistics.statistics(np.ascontiguousarray(other)[None]))[0]
-        scale = abs(want).max((0, 1))
+    image = natural(0, 256, 256)[None]
+    maps = statistics.statistics(image)
+    for orientation in range(statistics.ORIENTATIONS):
+        other = image[:, ::-1] if orientation & 1 else image
+        other = other[:, :, ::-1] if orientation & 2 else other
+        other = other.swapaxes(1, 2) if orientation & 4 else other
+        got = np.array(statistics.statistics(np.ascontiguousarray(other)))
+        want = np.array(statistics.turned(maps, orientation))
+        scale = abs(want).max((0, 1, 2))
         # All but the pixels at the border are the same.
-        assert (abs(got - want).max((0, 1)) / scale).max() < 0.05, name
+        assert (abs(got - want).max((0, 1, 2)) / scale).max() < 0.05, orientation
+
+
+def test_a_turned_picture_has_the_turned_kernel():
+    layer = blind_wiener()
+    layer.build((None, None, None, 3))
+    randomize(layer)
+    maps = images(8, 2, SIDE, SIDE, statistics.CHANNELS)
+    maps[:, -1], maps[:, :, -1] = 0.0, 0.0
+    here = [np.array(x) for x in layer.blur(maps)]
+    alone = [np.array(x) for x in layer.read(maps)]
+    for orientation in range(statistics.ORIENTATIONS):
+        there = layer.blur(statistics.turned(maps, orientation))
+        for a, b, single in zip(here, there, alone, strict=True):
+            np.testing.assert_allclose(statistics.turned_back(b, orientation), a, atol=1e-5)
+            assert abs(single - a).max() > 1e-4
 
 
 def test_the_kernel_shows_in_the_correlations():
@@ -202,7 +216,7 @@ def test_untrained_it_takes_a_symmetric_kernel_of_sum_one_and_changes_little():
     layer = blind_wiener()
     layer.build((None, None, None, 3))
     image = natural(2, 64, 80)[None]
-    kernel, ratio = (np.array(x) for x in layer.blur(image))
+    kernel, ratio = (np.array(x) for x in layer.blur(statistics.statistics(image)))
     assert kernel.shape == (1, 31, 31)
     assert ratio.shape == (1, 19, 19)
     np.testing.assert_allclose(kernel.sum(), 1.0, atol=1e-6)

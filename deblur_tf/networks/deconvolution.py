@@ -13,7 +13,17 @@ import numpy as np
 from keras import ops
 
 from deblur_tf import image_ops
-from deblur_tf.networks.statistics import CHANNELS, GRAIN, REACH, SIDE, rounded_up, statistics
+from deblur_tf.networks.statistics import (
+    CHANNELS,
+    GRAIN,
+    ORIENTATIONS,
+    REACH,
+    SIDE,
+    rounded_up,
+    statistics,
+    turned,
+    turned_back,
+)
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Pair, Shape, Tensor
@@ -144,20 +154,30 @@ class BlindWiener(keras.layers.Layer):
         del input_shape
         self.unet.build((None, SIDE, SIDE, 2 * CHANNELS + self._place.shape[-1]))
 
-    def blur(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Kernel and noise that an image seems to have.
+    def blur(self, maps: Tensor) -> Pair:
+        """`read` in all eight orientations, averaged: a turned picture has the turned kernel.
+
+        Arguments and result: see `read`.
+        """
+        found = self.read(
+            ops.concatenate([turned(maps, code) for code in range(ORIENTATIONS)], axis=0)
+        )
+        return tuple(
+            sum(turned_back(x, i) for i, x in enumerate(ops.split(values, ORIENTATIONS)))
+            / ORIENTATIONS
+            for values in found
+        )
+
+    def read(self, maps: Tensor) -> Pair:
+        """Kernel and noise that an image with these statistics seems to have.
 
         Args:
-          image: float32 [B, H, W, 3] in [-1, 1].
+          maps: of `statistics`, float32 [B, 64, 64, 20].
 
         Returns:
           The kernel, float32 [B, kernel_size, kernel_size], non-negative, sum 1, and
           log R, see `wiener`: [B, ratio_size, ratio_size].
         """
-        return self.read(statistics(image))
-
-    def read(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """`blur` of an image with these statistics, float32 [B, 64, 64, 20]."""
         place = ops.convert_to_tensor(self._place.astype("float32"))
         place = ops.broadcast_to(place, (ops.shape(maps)[0], *self._place.shape[1:]))
         # Large and small values both matter.
@@ -186,7 +206,7 @@ class BlindWiener(keras.layers.Layer):
         Returns:
           float32 [B, H, W, 3].
         """
-        return wiener(image, *self.read(statistics(image) if maps is None else maps))
+        return wiener(image, *self.blur(statistics(image) if maps is None else maps))
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:

@@ -24,6 +24,7 @@ SIDE = 64
 # Of statistics: 18 correlations and two cepstra; and where each of them is when the image is
 # mirrored, or rows and columns are swapped.
 CHANNELS = 20
+ORIENTATIONS = 8
 FLIPPED = [0, 1, 3, 2, 4, 5, 7, 6, 8, 9, 11, 10, *range(12, 20)]
 SWAPPED = [1, 0, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 15, 14, *range(16, 20)]
 # Side of the windows whose power spectra are averaged.
@@ -232,6 +233,27 @@ def overview(image: Tensor) -> Overview:
     return Overview(statistics(image), energy[0] + energy[1])
 
 
-def flipped(maps: np.ndarray, axis: int) -> np.ndarray:
-    """Maps [SIDE, SIDE, ...] whose distances along an axis have the other sign."""
-    return np.roll(np.flip(maps, axis), -1, axis)
+def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:
+    """Maps of an image in another orientation.
+
+    Args:
+      maps: [B, SIDE, SIDE, C] around row and column `REACH`.
+      orientation: 0 to 7; bit 0 mirrors rows, bit 1 columns, and then bit 2 swaps both.
+      statistic: whether they are `statistics`, of which some trade places.
+    """
+    for bit, axis in ((1, 1), (2, 2)):
+        if orientation & bit:
+            maps = ops.roll(ops.flip(maps, axis), -1, axis)
+            maps = ops.take(maps, FLIPPED, axis=-1) if statistic else maps
+    if orientation & 4:
+        maps = ops.transpose(maps, (0, 2, 1, 3))
+        maps = ops.take(maps, SWAPPED, axis=-1) if statistic else maps
+    return maps
+
+
+def turned_back(kernel: Tensor, orientation: int) -> Tensor:
+    """The kernel [B, s, s], s odd, of an image whose kernel in an orientation this is."""
+    if orientation & 4:
+        kernel = ops.transpose(kernel, (0, 2, 1))
+    axes = [axis for bit, axis in ((1, 1), (2, 2)) if orientation & bit]
+    return ops.flip(kernel, axes) if axes else kernel

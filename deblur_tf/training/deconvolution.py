@@ -76,14 +76,11 @@ class BlurStatistics(SyntheticPairs):
         """
         rng = np.random.default_rng((self.seed, int(index)))
         maps, truth = self._made[int(rng.integers(self.examples))]
-        for axis in (0, 1):
-            if rng.integers(2):
-                maps = statistics.flipped(maps, axis)[..., statistics.FLIPPED]
-                truth = statistics.flipped(truth, axis)
-        if rng.integers(2):
-            maps = maps.swapaxes(0, 1)[..., statistics.SWAPPED]
-            truth = truth.swapaxes(0, 1)
-        return np.ascontiguousarray(maps), np.ascontiguousarray(truth)
+        orientation = int(rng.integers(statistics.ORIENTATIONS))
+        return tuple(
+            ops.convert_to_numpy(statistics.turned(x[None], orientation, x is maps)[0])
+            for x in (maps, truth)
+        )
 
     def _example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((self.seed, 1, number))
