@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur_tf.errors import UsageError
 from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.models.dvsr import DvSR
+from deblur_tf.models.regression import Regression
+from deblur_tf.networks.unet import UNet
 from tests.browser import page as browser
-from tests.conftest import micro_model, randomize
+from tests.conftest import blind_wiener, deconvolved_model, micro_model, randomize
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs" / "serving.md"
 MAX_PIXELS = 5000
@@ -276,6 +280,32 @@ def test_one_step_in_onnx(small, tmp_path, monkeypatch):
     names = {}
     exec(blocks("ONNX")[0], names)
     assert names["sharp"].shape == (1, 48, 64, 3)
+
+
+def test_one_step_in_onnx_after_a_deconvolution(tmp_path):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from deblur_tf.serving.onnx import export_step
+
+    model = deconvolved_model()
+    model.build()
+    randomize(model)
+    session = onnxruntime.InferenceSession(str(export_step(model, tmp_path)))
+    rng = np.random.default_rng(0)
+    noisy, blurry = (rng.uniform(-1, 1, (1, 24, 32, 3)).astype("float32") for _ in range(2))
+    level, condition = np.array([0.4], np.float32), model.condition(blurry)
+    given = {"noisy": noisy, "blurry": blurry, "noise_level": level}
+    (found,) = session.run(None, given | {"deconvolved": np.array(condition.image)})
+    want = model.limit(model.denoise(noisy, level, condition).target, condition)
+    np.testing.assert_allclose(found, np.array(want), atol=1e-4)
+    alone = Regression(blind_wiener())
+    alone.build()
+    with pytest.raises(UsageError, match="no denoising step"):
+        export_step(alone, tmp_path)
+    both = DvSR(blind_wiener(), UNet(4, (1, 2), num_res_blocks=1, num_middle_blocks=1))
+    both.build()
+    with pytest.raises(UsageError, match="Fourier"):
+        export_step(both, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -82,6 +82,12 @@ class DeconvolvedDiffusion(GuidedDiffusion):
         image = self.deconvolution(blurry, overview)
         if not self.learn_deconvolution:
             image = ops.stop_gradient(image)
+        return self.condition_of(blurry, image, noise)
+
+    def condition_of(
+        self, blurry: Tensor, image: Tensor, noise: Sequence[Tensor] | None = None
+    ) -> Deconvolved:
+        """The condition of a blurry image whose deconvolved image is known."""
         return Deconvolved(blurry, super().condition(image, noise).guidance, image)
 
     def known(self, condition: Deconvolved) -> Tensor:

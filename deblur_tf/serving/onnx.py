@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from deblur_tf.errors import UsageError
 from deblur_tf.files import replacing
+from deblur_tf.models.deconvolved import DeconvolvedDiffusion
 from deblur_tf.models.restorer import DiffusionRestorer, Restorer
 
 STEP_FILE = "step.onnx"
@@ -21,8 +22,9 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
     """Writes `step.onnx`: the limited estimate of the target in a noisy target.
 
     Inputs, float32: noisy [B, H, W, 3], blurry [B, H, W, 3] in [-1, 1], noise_level [B];
-    H and W are multiples of the model's `size_multiple`. Output: target
-    [B, H, W, 3]. The guidance is computed in every step, without noise.
+    H and W are multiples of the model's `size_multiple`. A `DeconvolvedDiffusion` also takes
+    deconvolved [B, H, W, 3]: converters know no Fourier transform in two dimensions. Output:
+    target [B, H, W, 3]. The guidance is computed in every step, without noise.
 
     Args:
       model: a built diffusion model.
@@ -33,15 +35,23 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
 
     Raises:
       ModuleNotFoundError: if tf2onnx is not installed.
-      UsageError: if the model needs no sampling.
+      UsageError: if the model needs no sampling, or Fourier transforms in it.
     """
     import tf2onnx
 
     if not isinstance(model, DiffusionRestorer):
         raise UsageError("--format=onnx: a regression model has no denoising step")
 
-    def step(noisy: tf.Tensor, blurry: tf.Tensor, noise_level: tf.Tensor) -> dict[str, tf.Tensor]:
-        condition = model.condition(blurry)
+    deconvolved = isinstance(model, DeconvolvedDiffusion)
+    if model.needs_overview and not deconvolved:
+        raise UsageError(
+            "--format=onnx: this model's predictor needs Fourier transforms; try saved_model"
+        )
+
+    def step(
+        noisy: tf.Tensor, blurry: tf.Tensor, noise_level: tf.Tensor, *known: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        condition = model.condition_of(blurry, *known) if known else model.condition(blurry)
         estimate = model.denoise(noisy, noise_level, condition)
         return {"target": model.limit(estimate.target, condition)}
 
@@ -51,6 +61,8 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
         tf.TensorSpec(image, tf.float32, name="blurry"),
         tf.TensorSpec([None], tf.float32, name="noise_level"),
     ]
+    if deconvolved:
+        signature.append(tf.TensorSpec(image, tf.float32, name="deconvolved"))
     traced = tf.function(step, autograph=False)
     made, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
     target = folder / STEP_FILE
