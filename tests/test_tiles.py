@@ -91,6 +91,8 @@ def test_tiles_give_the_picture_of_the_whole(name, any_model):
     keys, schedule = sample_keys(3, [0]), inference_schedule(3)
     whole = np.array(Restoration(any_model, samplers.named(name))(blurry, keys, schedule))
     tiled = TiledRestoration(any_model, samplers.named(name), side=96, overlap=32)
+    if any_model.needs_overview:  # parts this small say something else of the blur
+        tiled._overview = lambda image: (np.array(any_model.overview(image).maps),)
     found = np.array(tiled(blurry, keys, schedule))
     error = 127.5 * np.abs(np.clip(found, -1, 1) - np.clip(whole, -1, 1)).max(axis=-1)[0]
     assert found.shape == whole.shape
