@@ -218,7 +218,11 @@ def statistics(image: Tensor) -> Tensor:
       in the last row and column. No gradients flow through them.
     """
     image = ops.stop_gradient(image)
-    size = [ops.maximum(n, WINDOW) for n in ops.shape(image)[1:3]]
+    # Sizes that are known stay numbers: JAX has no others.
+    size = [
+        max(n, WINDOW) if isinstance(n, int) else ops.maximum(n, WINDOW)
+        for n in ops.shape(image)[1:3]
+    ]
     gray = (ops.mean(image_ops.pad_to_size(image, *size), axis=-1) + 1.0) / 2.0
     maps = ops.concatenate([correlations(gray), cepstra(gray)], axis=1)
     maps = ops.pad(maps, [(0, 0), (0, 0), (0, SIDE - 2 * REACH - 1), (0, SIDE - 2 * REACH - 1)])
