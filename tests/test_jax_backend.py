@@ -66,9 +66,11 @@ def test_same_weights_same_forward(tmp_path, on_jax, name):
     on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
     got = np.load(tmp_path / "out.npz")
     want = model(arrays["sharp"], arrays["noise_level"], arrays["blurry"], noise)
-    np.testing.assert_allclose(got["noise"], want["noise"], atol=1e-5)
+    # Fourier transforms of some thousand terms differ more than convolutions do.
+    atol = 1e-4 if name == "deconvolved" else 1e-5
+    np.testing.assert_allclose(got["noise"], want["noise"], atol=atol)
     for k, gray in enumerate(want["gray"]):
-        np.testing.assert_allclose(got[f"gray_{k}"], gray, atol=1e-5)
+        np.testing.assert_allclose(got[f"gray_{k}"], gray, atol=atol)
 
 
 def test_same_loss_and_gradients(tmp_path, on_jax):
