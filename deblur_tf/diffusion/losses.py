@@ -33,12 +33,6 @@ def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
 
 
 @configurable
-def mse(result: Tensor, wanted: Tensor) -> Tensor:
-    """(result - wanted)^2, mean over pixels. Shapes as `denoising_l1`."""
-    return ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
-
-
-@configurable
 def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
     """log(MSE + floor) / 2: the PSNR of each image, but for sign and scale.
 
@@ -46,7 +40,8 @@ def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
     be made worse, and one that is beyond help does not drown the others. Used for
     restoration by Chen et al. (HINet, 2021). Shapes as `denoising_l1`.
     """
-    return 0.5 * ops.log(mse(result, wanted) + floor)
+    mse = ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
+    return 0.5 * ops.log(mse + floor)
 
 
 def _error(result: Tensor, wanted: Tensor) -> Tensor:

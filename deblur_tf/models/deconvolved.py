@@ -9,10 +9,8 @@ from keras import ops
 
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.models.restorer import DRIFT_NAMES, drift
-from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.guidance import Guidance
-from deblur_tf.networks.statistics import Overview
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
@@ -67,10 +65,6 @@ class DeconvolvedDiffusion(GuidedDiffusion):
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.deconvolution.build(input_shape)
         super().build(input_shape)
-
-    def overview(self, blurry: Tensor) -> Overview:
-        """See `Restorer.overview`."""
-        return statistics.overview(blurry)
 
     def condition(
         self,

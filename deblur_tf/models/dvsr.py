@@ -15,9 +15,7 @@ from deblur_tf.models.restorer import (
     Prediction,
     drift,
 )
-from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
-from deblur_tf.networks.statistics import Overview
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -51,6 +49,7 @@ class DvSR(DiffusionRestorer):
     ):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
+        self.needs_overview = isinstance(predictor, BlindWiener)
         self.denoiser = denoiser
         self.output_form = outputs.check(output)
 
@@ -63,15 +62,6 @@ class DvSR(DiffusionRestorer):
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.predictor.build(input_shape)
         self.denoiser.build((*input_shape[:-1], 2 * input_shape[-1]))
-
-    @property
-    def needs_overview(self) -> bool:
-        """Whether the predictor does."""
-        return isinstance(self.predictor, BlindWiener)
-
-    def overview(self, blurry: Tensor) -> Overview:
-        """See `Restorer.overview`."""
-        return statistics.overview(blurry)
 
     def condition(
         self,

@@ -13,9 +13,7 @@ from deblur_tf.models.restorer import (
     RegressionRestorer,
     drift,
 )
-from deblur_tf.networks import statistics
 from deblur_tf.networks.deconvolution import BlindWiener
-from deblur_tf.networks.statistics import Overview
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -52,6 +50,7 @@ class Regression(RegressionRestorer):
     def __init__(self, predictor: UNet | BlindWiener, name: str = "regression", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
+        self.needs_overview = isinstance(predictor, BlindWiener)
 
     @property
     def size_multiple(self) -> int:
@@ -61,15 +60,6 @@ class Regression(RegressionRestorer):
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.predictor.build(input_shape)
-
-    @property
-    def needs_overview(self) -> bool:
-        """Whether the predictor does."""
-        return isinstance(self.predictor, BlindWiener)
-
-    def overview(self, blurry: Tensor) -> Overview:
-        """See `Restorer.overview`."""
-        return statistics.overview(blurry)
 
     def condition(
         self,

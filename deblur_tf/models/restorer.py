@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
+from deblur_tf.networks import statistics
 from deblur_tf.networks.statistics import Overview
 from deblur_tf.types import Shape, Tensor
 
@@ -42,8 +43,11 @@ class Restorer(keras.Model):
         raise NotImplementedError
 
     def overview(self, blurry: Tensor) -> Overview:
-        """What `condition` must know of the whole of images, where `needs_overview`."""
-        raise NotImplementedError
+        """What `condition` must know of the whole of images, where `needs_overview`.
+
+        float32 [B, H, W, 3] in [-1, 1] -> statistics of each.
+        """
+        return statistics.overview(blurry)
 
     def condition(
         self,

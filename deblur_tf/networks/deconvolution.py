@@ -81,7 +81,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
         coefficients: float32 [B, t, t], even.
 
     Returns:
-      float32 [B, H, W, 3]; its mean is the image's.
+      float32 [B, H, W, 3]; the mean of the continued image stays.
     """
     height, width = ops.shape(image)[1], ops.shape(image)[2]
     size = [rounded_up(n + 2 * MARGIN, GRAIN) for n in (height, width)]
@@ -109,7 +109,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
 class BlindWiener(keras.layers.Layer):
     """Kernel and noise from `statistics` by a small network, then Wiener's filter.
 
-    Untrained it takes a Gaussian blur of about a pixel for the kernel.
+    Untrained it takes a kernel that falls with the radius r as exp(-r / 2).
 
     Args:
       unet: reads the statistics: a UNet without noise level and guidance, with two channels

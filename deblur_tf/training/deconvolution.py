@@ -58,7 +58,7 @@ class BlurStatistics(SyntheticPairs):
         super().__init__(*args, crop_size=SIDE, **kwargs)
         self.sizes = tuple(sizes)
         self.examples = examples
-        self._made = ImageCache(self._example, max_bytes=examples << 20)
+        self._made = ImageCache(self._example, max_bytes=examples << 18)
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""

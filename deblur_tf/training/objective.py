@@ -183,14 +183,8 @@ class Objective:
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class PredictionObjective:
-    """The error of a first prediction (DvSR sec. 6.2, Table 4).
-
-    Attributes:
-      distance: of prediction and sharp image; the paper's is the L2.
-    """
-
-    distance: Distance = losses.mse
+class L2Objective:
+    """Mean squared error of a first prediction (DvSR sec. 6.2, Table 4)."""
 
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
@@ -203,5 +197,5 @@ class PredictionObjective:
         del step, items  # nothing is drawn
         sharp = image_ops.to_model_range(sharp)
         condition = model.condition(image_ops.to_model_range(blurry))
-        loss = self.distance(model.restore(condition), sharp)
+        loss = ops.mean(ops.square(model.restore(condition) - sharp), axis=(1, 2, 3))
         return {"loss": loss, **model.diagnostics(condition, sharp)}
