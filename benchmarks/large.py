@@ -68,15 +68,16 @@ def whole_program(megapixels: float) -> tuple[float, float]:
     return seconds, int(result.stdout.split("peak")[-1]) / 2**20
 
 
-def timed(fn: Callable[[], object]) -> float:
-    """Median seconds of a call, after one."""
-    fn()
+def timed(*fns: Callable[[], object]) -> np.ndarray:
+    """Median seconds of a call of each, after one, taken in turns: machines speed up and tire."""
     taken = []
-    for _ in range(_REPEATS.value):
-        started = time.perf_counter()
-        fn()
-        taken.append(time.perf_counter() - started)
-    return float(np.median(taken))
+    for _ in range(1 + _REPEATS.value):
+        stamps = [time.perf_counter()]
+        for fn in fns:
+            fn()
+            stamps.append(time.perf_counter())
+        taken.append(np.diff(stamps))
+    return np.median(taken[1:], axis=0)
 
 
 def steps_and_guidance() -> None:
@@ -93,24 +94,22 @@ def steps_and_guidance() -> None:
     model = Deblurrer.from_pretrained(_MODEL.value).model
     side = _SIDE.value
     blurry = image_ops.to_model_range(picture(side, side)[None])
-    keys, restoration = sample_keys(0, [0]), Restoration(model)
+    keys, restoration, wait = sample_keys(0, [0]), Restoration(model), ops.convert_to_numpy
     prepared = restoration.prepare(blurry, keys)
-    short, long = (
-        timed(
-            lambda n=n: ops.convert_to_numpy(
-                restoration.sample(prepared, keys, inference_schedule(n))
-            )
-        )
-        for n in (2, 6)
+    unet = tf.function(lambda x: model.raw_output(x, tf.ones([1]), prepared.condition))
+    short, long, guidance, forward = timed(
+        *(
+            lambda n=n: wait(restoration.sample(prepared, keys, inference_schedule(n)))
+            for n in (2, 6)
+        ),
+        lambda: wait(restoration.prepare(blurry, keys)[0].blurry),
+        lambda: wait(unet(prepared.condition.blurry)),
     )
     step = (long - short) / 4
-    guidance = timed(lambda: ops.convert_to_numpy(restoration.prepare(blurry, keys)[0].blurry))
-    unet = tf.function(lambda x: model.raw_output(x, tf.ones([1]), prepared.condition))
-    forward = timed(lambda: ops.convert_to_numpy(unet(prepared.condition.blurry)))
     print(
         f"{side}x{side}: a UNet forward {1e3 * forward:.0f} ms; a step {step / forward:.3f} of it;"
     )
-    print(f"guidance, once an image, {guidance / forward:.3f} of it")
+    print(f"what is done once an image, {guidance / forward:.3f} of it")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     large = image_ops.to_model_range(picture(3 * side, 3 * side)[None])
     restoration(large, keys, inference_schedule(1))

@@ -31,6 +31,12 @@ def named_variables(
     return named
 
 
+def frozen_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """The layer's variables that training leaves as they are, named as `named_variables` does."""
+    trained = named_variables(layer, trainable_only=True)
+    return {n: v for n, v in named_variables(layer).items() if n not in trained}
+
+
 def values_of(variables: Mapping[str, keras.Variable]) -> Arrays:
     """The values of variables by name."""
     return {name: keras.ops.convert_to_numpy(v.value) for name, v in variables.items()}

@@ -10,6 +10,8 @@ from deblur_tf.errors import ModelError
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
+# Of a run: weights that it leaves as they are, which its checkpoints lack.
+FROZEN_FILE = "frozen.npz"
 DEFAULT_MODEL = "tiny"
 
 

@@ -4,6 +4,10 @@ import os
 import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What XLA compiles here runs once or twice: compiling fast counts for more than running fast.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import numpy as np
 import pytest
@@ -80,6 +84,20 @@ def model():
     built = small_model()
     built.build()
     return randomize(built)
+
+
+@pytest.fixture(scope="session")
+def micro_dir(tmp_path_factory):
+    """A model folder for programs, of which the networks of the box take seconds to trace."""
+    from deblur_tf.diffusion.outputs import Residual
+    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.models import saved
+
+    built = micro_model(Residual())
+    built.build()
+    folder = tmp_path_factory.mktemp("micro")
+    saved.save_model(built, folder, SamplingSettings(1, 0.9975))
+    return folder
 
 
 @pytest.fixture(scope="session")

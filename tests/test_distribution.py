@@ -118,10 +118,10 @@ def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
 
 
 def test_accumulation_gives_the_weights_of_the_whole_batch():
-    """4 x 64 equals 256."""
+    """4 x 8 equals 32."""
     states = []
     for accumulate in (1, 4):
-        made = recipe(batch_size=256, accumulate=accumulate, clip_norm=CLIP_NORM)
+        made = recipe(batch_size=32, accumulate=accumulate, clip_norm=CLIP_NORM)
         stepper = make_stepper(made)
         batches = stepper.batches(made.pairs(), 0)
         losses = [float(stepper(next(batches), step)["loss"]) for step in range(3)]

@@ -12,7 +12,6 @@ import sys
 import numpy as np
 import pytest
 
-from deblur_tf import model_folders
 from deblur_tf.bin import quiet
 from tests.conftest import hears_ctrl_c
 from tests.programs import run
@@ -109,9 +108,9 @@ def test_jax_that_is_not_there(folder):
 
 
 @pytest.fixture
-def box(tmp_path):
-    """A copy of the model in the box, to be damaged; without its checksum."""
-    folder = pathlib.Path(shutil.copytree(model_folders.pretrained_dir(), tmp_path / "box"))
+def box(tmp_path, micro_dir):
+    """A copy of a model, to be damaged; without its checksum."""
+    folder = pathlib.Path(shutil.copytree(micro_dir, tmp_path / "box"))
     config = json.loads((folder / "model.json").read_text())
     del config["weights_sha256"]
     (folder / "model.json").write_text(json.dumps(config))
@@ -143,9 +142,10 @@ def test_a_result_that_is_not_finite(box, folder):
     assert list((folder / "out").iterdir()) == []
 
 
-def test_more_steps_than_float32_has_levels_for_give_a_picture(folder):
+def test_more_steps_than_float32_has_levels_for_give_a_picture(folder, micro_dir):
     """With 300 steps of beta_max 0.9 the last noise level is e^-112."""
-    result = run("restore", "-i", "a.png", "-o", "out", "--steps=300", "--beta_max=0.9", cwd=folder)
+    settings = ("-m", micro_dir, "--steps=300", "--beta_max=0.9")
+    result = run("restore", "-i", "a.png", "-o", "out", *settings, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "192 of the steps see nothing but noise" in result.stdout
     from PIL import Image

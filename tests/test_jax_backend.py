@@ -91,7 +91,7 @@ def test_same_loss_and_gradients(tmp_path, on_jax):
 
 
 @pytest.mark.slow
-def test_checkpoints_move_between_backends(tmp_path, on_jax):
+def test_checkpoints_move_between_backends(tmp_path, on_jax, eager_steps):
     """TensorFlow trains 2 steps, JAX 2 more in parts, TensorFlow 2: as TensorFlow alone."""
 
     def on_tensorflow(run_dir, steps):

@@ -139,12 +139,12 @@ def test_a_missing_model_has_its_own_exit_code(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_a_folder_with_a_bad_file_is_restored_all_the_same(tmp_path):
+def test_a_folder_with_a_bad_file_is_restored_all_the_same(tmp_path, micro_dir):
     source, out = tmp_path / "in", tmp_path / "out"
     photo(source / "a.png", 1)
     photo(source / "B.JPG", 2, (17, 31))
     (source / "bad.png").write_bytes(b"broken")
-    arguments = ("-i", source, "-o", out, "--steps=2", "-n", "2", "--seed=5")
+    arguments = ("-i", source, "-o", out, "-m", micro_dir, "--steps=2", "-n", "2", "--seed=5")
     result = run("restore", *arguments)
     assert result.returncode == 1, result.stderr
     assert "bad.png" in result.stderr.splitlines()[-1]
@@ -194,7 +194,7 @@ def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
     assert [r["GFLOPs"] for r in found] == ["300.2", "1197.6", "4784.2"]
 
 
-def test_a_row_is_evaluated_on_its_test_set(tmp_path):
+def test_a_row_is_evaluated_on_its_test_set(tmp_path, micro_dir):
     """The gin file names set, split and sampling; a grid gives a table a point."""
     from deblur_tf.datasets import pair_builder, prepare
 
@@ -206,6 +206,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path):
         "--gin_param=Protocol.grid = ((1, 0.5), (2, 0.5))",
         f"--data_dir={tmp_path / 'data'}",
         "-n=2",
+        f"-m={micro_dir}",
     )
     result = run("evaluate", *settings, "-o", tmp_path / "out")
     assert result.returncode == 0, result.stderr

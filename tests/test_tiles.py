@@ -85,6 +85,8 @@ def any_model(request):
 @pytest.mark.parametrize("name", ["ddpm", "heun", "dpmpp_2m_sde"])
 def test_tiles_give_the_picture_of_the_whole(name, any_model):
     """To some of 255, and where tiles meet no worse than elsewhere by much."""
+    if any_model.needs_overview and name != "ddpm":
+        pytest.skip("each sampler once with small models, and each model once")
     rng = np.random.default_rng(1)
     small = rng.random((1, 24, 20, 3), np.float32)
     blurry = np.kron(2 * small - 1, np.ones((1, 7, 7, 1), np.float32))[:, :150, :134]
@@ -188,9 +190,9 @@ def test_tiles_fit_into_memory(model):
 
     each = memory.bytes_per_pixel(model)
     assert memory.choose_tile(model, 1000, 1000, free=int(3e6 * each)) == 0
-    assert memory.choose_tile(model, 2000, 2000, free=1 << 40) == memory.LARGEST_TILE
+    assert memory.choose_tile(model, 2000, 2000, free=1 << 40) == model.largest_tile
     side = memory.choose_tile(model, 4000, 6000, free=4 << 30)
-    assert memory.SMALLEST_TILE <= side <= memory.LARGEST_TILE
+    assert memory.SMALLEST_TILE <= side <= model.largest_tile
     assert side % 64 == 0
     assert memory.needed_bytes(model, 4000, 6000, side) < 0.75 * (4 << 30)
     assert memory.choose_tile(model, 4000, 6000, free=1) == memory.SMALLEST_TILE
@@ -201,8 +203,7 @@ def test_mixed_sizes_do_not_change_a_picture(model):
     """One graph serves all sizes, so what came before leaves no trace, to the last bit."""
     rng = np.random.default_rng(0)
     pictures = [
-        rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
-        for h, w in ((40, 40), (48, 33), (17, 64), (40, 40), (56, 24))
+        rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((48, 33), (17, 64), (48, 33))
     ]
     together = Deblurrer(model)
     for picture in pictures:

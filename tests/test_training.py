@@ -3,7 +3,6 @@
 import dataclasses
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import micro_model
-from tests.training_case import SMALL, recipe
+from tests.training_case import EAGER_TRAINING, SMALL, recipe
 
 
 def train(made, run_dir, **kwargs):
@@ -37,7 +36,7 @@ def assert_same_state(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def test_resuming_is_exact_to_the_bit(tmp_path, capsys):
+def test_resuming_is_exact_to_the_bit(tmp_path, capsys, eager_steps):
     """3 steps, a restart and 3 steps equal 6 steps; after that, nothing is left to do."""
     train(recipe(), tmp_path / "whole")
     train(recipe(total_steps=3), tmp_path / "parts")
@@ -167,13 +166,11 @@ def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
 
     def command(name):
         return [
-            sys.executable,
-            "-m",
-            "deblur_tf.bin.train",
+            *EAGER_TRAINING,
             "--gin_file=smoke.gin",
             f"--run_dir={tmp_path / name}",
-            "--gin_param=TOTAL_STEPS = 30",
-            "--gin_param=Recipe.checkpoint_every = 4",
+            "--gin_param=TOTAL_STEPS = 12",
+            "--gin_param=Recipe.checkpoint_every = 2",
             *SMALL,
         ]
 
@@ -186,15 +183,15 @@ def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if line.startswith(f"step {reached + 5:2d}/30"):
+            if line.startswith(f"step {reached + 3:2d}/12"):
                 process.send_signal(number)
                 break
         lines += process.stdout.readlines()
         assert process.wait(60) == code, "".join(lines)
         assert "Traceback" not in "".join(lines)
         step = int(newest(tmp_path / "parts")["step"])
-        # After a kill up to four steps are done again.
-        assert reached + 5 - 4 * (number == signal.SIGKILL) <= step < 30
+        # After a kill up to two steps are done again.
+        assert reached + 3 - 2 * (number == signal.SIGKILL) <= step < 12
         reached = step
     subprocess.run(command("parts"), check=True, capture_output=True)
     assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "parts"))

@@ -1,5 +1,7 @@
 """A training recipe that runs in seconds."""
 
+import sys
+
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.optimizer import adam
@@ -21,6 +23,14 @@ def recipe(**changes):
     }
     return Recipe(**(settings | changes))
 
+
+# deblur-train without tracing, which takes longer than a few small steps do.
+EAGER_TRAINING = [
+    sys.executable,
+    "-c",
+    "import tensorflow as tf; tf.config.run_functions_eagerly(True); "
+    "from deblur_tf.bin.train import entry; entry()",
+]
 
 # The same network in flags of the program, over smoke.gin.
 SMALL = [

@@ -178,7 +178,8 @@ def main(argv: Sequence[str]) -> int:
         progress=sys.stderr.isatty(),
         on_error=lambda error: common.fail(error, common.FAILED),
     )
-    print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {sampling.describe()}")
+    how = sampling.describe(deblurrer.model.betas)
+    print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {how}")
     _warn_of(found)
     print(job.estimate(tasks), flush=True)
     failed = [str(path) for path in job.run(tasks)]

@@ -33,6 +33,12 @@ def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
 
 
 @configurable
+def mse(result: Tensor, wanted: Tensor) -> Tensor:
+    """(result - wanted)^2, mean over pixels. Shapes as `denoising_l1`."""
+    return ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
+
+
+@configurable
 def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
     """log(MSE + floor) / 2: the PSNR of each image, but for sign and scale.
 
@@ -40,8 +46,7 @@ def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
     be made worse, and one that is beyond help does not drown the others. Used for
     restoration by Chen et al. (HINet, 2021). Shapes as `denoising_l1`.
     """
-    mse = ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
-    return 0.5 * ops.log(mse + floor)
+    return 0.5 * ops.log(mse(result, wanted) + floor)
 
 
 def _error(result: Tensor, wanted: Tensor) -> Tensor:

@@ -132,6 +132,40 @@ def inference_schedule(steps: int, beta_max: float | None = None) -> Schedule:
     return Schedule(linear_betas(steps, 1e-6, beta_max))
 
 
+# Stable Diffusion's training schedule (Rombach et al., 2022): sqrt(beta) is linear in t.
+STABLE_DIFFUSION_STEPS = 1000
+STABLE_DIFFUSION_BETAS = (0.00085, 0.012)
+
+
+@functools.cache
+def stable_diffusion_levels() -> np.ndarray:
+    """sqrt(alpha_bar) of timestep 0 to 999: float64 [1000], the last one 0.0683."""
+    first, last = STABLE_DIFFUSION_BETAS
+    roots = np.linspace(math.sqrt(first), math.sqrt(last), STABLE_DIFFUSION_STEPS)
+    return np.sqrt(np.cumprod(1.0 - roots**2))
+
+
+def spaced_schedule(steps: int) -> Schedule:
+    """Stable Diffusion's schedule at so many of its timesteps, evenly spaced from 0 to 999.
+
+    As in IDDPM (Nichol and Dhariwal, 2021, sec. 4): beta_t = 1 - ab_t / ab_{t-1} of the
+    timesteps that are left. One step is the last of them.
+
+    Raises:
+      UsageError: if steps is not 1 to 1000.
+    """
+    if not 1 <= steps <= STABLE_DIFFUSION_STEPS:
+        raise UsageError(f"steps must be 1 to {STABLE_DIFFUSION_STEPS} here, got {steps}")
+    position = np.arange(steps) if steps > 1 else np.ones(1)
+    timesteps = np.round((STABLE_DIFFUSION_STEPS - 1) * position / max(steps - 1, 1))
+    kept = stable_diffusion_levels()[timesteps.astype(int)] ** 2
+    return Schedule(1.0 - kept / np.concatenate([[1.0], kept[:-1]]))
+
+
+# Names of the schedules that a model may have been trained with.
+LINEAR, SPACED = "linear", "stable_diffusion"
+
+
 @configurable
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
@@ -156,18 +190,27 @@ class SamplingSettings:
             raise UsageError(f"n_samples must be 1 or more, got {self.n_samples}")
         self.schedule()
 
-    def schedule(self) -> Schedule:
+    def schedule(self, betas: str = LINEAR) -> Schedule:
         """The schedule to sample over.
+
+        Args:
+          betas: what the model was trained with: LINEAR, or SPACED, which has no beta_max.
 
         Raises:
           UsageError: if there is none for these settings.
         """
+        if betas == SPACED:
+            if self.beta_max is not None:
+                raise UsageError("the schedule of this model is fixed: it has no beta_max")
+            return spaced_schedule(self.steps)
         return inference_schedule(self.steps, self.beta_max)
 
-    def describe(self) -> str:
-        """One phrase, with a word on steps that are wasted."""
-        schedule = self.schedule()
+    def describe(self, betas: str = LINEAR) -> str:
+        """One phrase, with a word on steps that are wasted; see `schedule`."""
+        schedule = self.schedule(betas)
         text = f"{self.steps} step(s) of {self.sampler}, beta_max {schedule.betas[-1]:g}, "
+        if betas == SPACED:
+            text = f"{self.steps} of {STABLE_DIFFUSION_STEPS} steps, {self.sampler}, "
         text += f"{self.n_samples} sample(s)"
         if schedule.blind_steps:
             text += (

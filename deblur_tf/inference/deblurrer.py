@@ -127,6 +127,7 @@ class Deblurrer:
             base = self.curve.at(fidelity)
         found = base.but(**changes)
         samplers.named(found.sampler, found.eta)
+        found.schedule(self.model.betas)
         return found
 
     def tile_for(self, height: int, width: int, copies: int = 1, n_samples: int = 1) -> int:
@@ -206,7 +207,7 @@ class Deblurrer:
             except Exception as error:
                 if not memory.ran_out_of_memory(error):
                     raise
-                side = min(tile or memory.LARGEST_TILE * 2, max(batch.shape[1:3])) // 2
+                side = min(tile or self.model.largest_tile * 2, max(batch.shape[1:3])) // 2
                 if self.tile == 0 or side // 64 * 64 < memory.SMALLEST_TILE:
                     raise MemoryError(
                         f"not enough memory for {batch.shape[2]}x{batch.shape[1]} pixels"
@@ -227,7 +228,7 @@ class Deblurrer:
         tile: int,
         on_step: Callable[[float], None] | None,
     ) -> np.ndarray:
-        restoration, schedule = self._with(sampling, tile), sampling.schedule()
+        restoration, schedule = self._with(sampling, tile), sampling.schedule(self.model.betas)
         numbers = [0] * len(images)
         prepared = restoration.prepare(images, sample_keys(seed, numbers))
         result = []

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import psutil
 
+from deblur_tf.models.deblurdiff import LatentDiffusion
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.networks.unet import UNet
 
@@ -18,10 +19,11 @@ SHARE = 0.6
 # Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
 KEPT_BYTES = 72
 SAMPLE_BYTES = 36  # of each sample, with what is made of it
-LARGEST_TILE, SMALLEST_TILE = 1024, 128
-# Larger pictures are not computed whole on a CPU, even if they fit: above about 2.7 megapixels
-# a convolution of oneDNN took over twenty times as long a pixel.
-WHOLE_PIXELS = 1_500_000
+SMALLEST_TILE = 128
+# Pictures of more than so many of a model's largest tiles, 1.5 megapixels for most, are not
+# computed whole on a CPU, even if they fit: above about 2.7 a convolution of oneDNN took over
+# twenty times as long a pixel.
+WHOLE_TILES = 1.43
 # By how much the estimate of a network's memory is off, see benchmarks/large.py.
 CORRECTION = 1.7
 
@@ -61,11 +63,22 @@ def unet_floats(unet: UNet) -> float:
     return (skips + 6 * widths[0]) / area
 
 
+def latent_floats(model: LatentDiffusion) -> float:
+    """`unet_floats` of the autoencoder at full size, or of attention over the largest tile."""
+    unet = model.unet
+    depth = min(unet.attention_depths, default=0)
+    tokens = (model.largest_tile / (model.vae.factor * 2**depth)) ** 2
+    heads = unet.widths[depth] / unet.head_width
+    return max(6.0 * model.vae.channels[0], 3.0 * heads * tokens**2 / model.largest_tile**2)
+
+
 def bytes_per_pixel(model: Restorer) -> float:
     """About how much memory one evaluation of a model takes for each pixel of its input."""
-    unets = [part for part in model.layers if isinstance(part, UNet)]
+    floats = [unet_floats(part) for part in model.layers if isinstance(part, UNet)]
+    if isinstance(model, LatentDiffusion):
+        floats.append(latent_floats(model))
     images = 3 * 12  # the images themselves, their bands and noise, at full resolution
-    return CORRECTION * 4.0 * (images + max(map(unet_floats, unets), default=0.0))
+    return CORRECTION * 4.0 * (images + max(floats, default=0.0))
 
 
 def choose_tile(
@@ -91,11 +104,11 @@ def choose_tile(
         free = available_bytes()
     budget, each = SHARE * free, copies * bytes_per_pixel(model)
     pixels, kept = height * width, copies * (KEPT_BYTES + SAMPLE_BYTES * n_samples)
-    if pixels <= min(WHOLE_PIXELS / copies, budget / each):
+    if pixels <= min(WHOLE_TILES * model.largest_tile**2 / copies, budget / each):
         return 0
     left = max(budget - kept * pixels, 0.0)
     side = int((left / each) ** 0.5)
-    return max(min(side // 64 * 64, LARGEST_TILE), SMALLEST_TILE)
+    return max(min(side // 64 * 64, model.largest_tile), SMALLEST_TILE)
 
 
 def needed_bytes(model: Restorer, height: int, width: int, tile: int, n_samples: int = 1) -> float:

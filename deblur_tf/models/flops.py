@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of convolutions and dense layers."""
+"""Counts the floating-point operations of convolutions, dense layers and attention."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from typing import Any
 import keras
 
 from deblur_tf.models.restorer import DiffusionRestorer
+from deblur_tf.networks.kernels import LatentKernelPredictor
+from deblur_tf.networks.latent_layers import Attention
 from deblur_tf.types import Tensor
+
+KERNELS = (keras.layers.Conv2D, keras.layers.Dense)
+KINDS = (*KERNELS, Attention, LatentKernelPredictor)
+# (layer, what it sees, what it gives)
+Visit = Callable[[keras.layers.Layer, tuple[Tensor, ...], Tensor], None]
 
 
 def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int:
     """Operations of one forward pass for one image, 2 per multiply-add.
 
-    Runs the model on shapes alone and notes what each convolution and dense
-    layer sees. Pointwise work (activations, sums, pooling) is not counted.
+    Runs the model on shapes alone and notes what each convolution, dense layer, product of
+    attention and element-wise adaptive convolution sees. Pointwise work (activations, sums,
+    pooling) is not counted.
 
     Args:
       model: a built `UNet` or restorer; of the latter, what is done once an
@@ -30,10 +38,16 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     """
     total = 0
 
-    def add(layer: keras.layers.Layer, output: Tensor) -> None:
+    def add(layer: keras.layers.Layer, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        positions = math.prod(output.shape[1:-1])
-        total += 2 * positions * math.prod(layer.kernel.shape)
+        values = math.prod(output.shape[1:])
+        if isinstance(layer, Attention):  # scores, and what they weigh
+            context = inputs[-1].shape
+            total += 4 * values * math.prod(context[1:-1])
+        elif isinstance(layer, LatentKernelPredictor):
+            total += 2 * values * layer.size**2
+        elif isinstance(layer, KERNELS):
+            total += 2 * values // output.shape[-1] * math.prod(layer.kernel.shape)
 
     _visit(model, height, width, add)
     return total
@@ -54,9 +68,11 @@ def training_bytes(model: keras.Model, side: int, batch: int) -> float:
     """
     total = 0
 
-    def add(layer: keras.layers.Layer, output: Tensor) -> None:
+    def add(layer: keras.layers.Layer, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        total += math.prod(output.shape[1:])
+        del inputs
+        if isinstance(layer, KERNELS):
+            total += math.prod(output.shape[1:])
 
     _visit(model, side, side, add)
     return BYTES_KEPT * total * batch
@@ -66,9 +82,9 @@ def _visit(
     model: keras.Model,
     height: int,
     width: int,
-    visit: Callable[[keras.layers.Layer, Tensor], None],
+    visit: Visit,
 ) -> None:
-    """Calls `visit` with each conv and dense layer and its output, on shapes alone."""
+    """Calls `visit` with each layer of `KINDS`, what it sees and gives, on shapes alone."""
     multiple = model.size_multiple
     if height % multiple or width % multiple:
         raise ValueError(f"{height}x{width} is no multiple of {multiple}")
@@ -76,7 +92,8 @@ def _visit(
     level = keras.KerasTensor((1,), "float32")
     with _observed(model, visit):
         if isinstance(model, DiffusionRestorer):
-            model.compute_output_spec(image, level, image)
+            noisy = keras.KerasTensor((1, *model.noisy_shape(height, width)), "float32")
+            model.compute_output_spec(noisy, level, image)
         elif getattr(model, "use_noise_level", False):
             model.compute_output_spec(image, level)
         else:
@@ -84,22 +101,16 @@ def _visit(
 
 
 @contextlib.contextmanager
-def _observed(
-    model: keras.Model, visit: Callable[[keras.layers.Layer, Tensor], None]
-) -> Iterator[None]:
-    """Calls `visit` with each conv and dense layer and its output, within."""
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))
-    ]
+def _observed(model: keras.Model, visit: Visit) -> Iterator[None]:
+    """Calls `visit` with each layer of `KINDS`, what it sees and gives, within."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, KINDS)]
 
     def watched(layer: keras.layers.Layer) -> Callable[..., Tensor]:
         original = layer.call
 
         def call(*args: Any, **kwargs: Any) -> Tensor:
             output = original(*args, **kwargs)
-            visit(layer, output)
+            visit(layer, args, output)
             return output
 
         return call

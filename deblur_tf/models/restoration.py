@@ -122,6 +122,11 @@ class Restoration:
         )
         return self.model.to_image(x, condition)
 
+    def finish(self, image: Tensor, condition: Any, height: Tensor, width: Tensor) -> Tensor:
+        """The restored image without padding: float32 [B, height, width, 3]."""
+        blurry = image_ops.crop(condition.blurry, height, width)
+        return self.model.finish(image_ops.crop(image, height, width), blurry)
+
     def _denoise(self, noisy: Tensor, noise_level: Tensor, given: Any) -> Estimate:
         condition, _ = given
         estimate = self.model.denoise(noisy, noise_level, condition)
@@ -177,7 +182,7 @@ class Restoration:
             image = self.image(
                 prepared.condition, keys, table, schedule.steps, self._compiled_body, loop
             )
-        return image_ops.crop(image, prepared.height, prepared.width)
+        return self.finish(image, prepared.condition, prepared.height, prepared.width)
 
     def __call__(self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule) -> Tensor:
         """`sample` after `prepare`: float32 [B, H, W, 3] for the same."""

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
+from deblur_tf.diffusion.schedules import LINEAR
 from deblur_tf.networks import statistics
 from deblur_tf.networks.statistics import Overview
 from deblur_tf.types import Shape, Tensor
@@ -36,6 +37,10 @@ class Restorer(keras.Model):
     diagnostic_names: tuple[str, ...] = ()
     # Whether `condition` depends on more of an image than lies near each pixel.
     needs_overview: bool = False
+    # Side in pixels of the largest tiles in which a large image is restored.
+    largest_tile: int = 1024
+    # The schedule that it was trained with, see `SamplingSettings.schedule`.
+    betas: str = LINEAR
 
     @property
     def size_multiple(self) -> int:
@@ -65,6 +70,14 @@ class Restorer(keras.Model):
         """
         raise NotImplementedError
 
+    def finish(self, image: Tensor, blurry: Tensor) -> Tensor:
+        """The last touch to a restored image: float32 [B, H, W, 3] twice, not padded."""
+        del blurry
+        return image
+
+    def start(self, new: Sequence[str]) -> None:
+        """Called when weights of another model have been taken over; `new` parts had none."""
+
     def diagnostics(self, condition: Any, sharp: Tensor) -> dict[str, Tensor]:
         """Figures to watch in training, [B] each; not part of the loss."""
         del condition, sharp
@@ -88,6 +101,10 @@ class DiffusionRestorer(Restorer):
     def target_shape(self, condition: Any) -> Shape:
         """(B, H, W, C) of what diffuses; the entries may be tensors."""
         return ops.shape(condition.blurry)
+
+    def noisy_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(h, w, C) of what diffuses for an image of a size."""
+        return height, width, 3
 
     def known(self, condition: Any) -> Tensor:
         """What is known of the target before sampling, of its shape."""

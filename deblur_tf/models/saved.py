@@ -34,8 +34,14 @@ from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError
 from deblur_tf.files import sha256, write_text
-from deblur_tf.model_folders import CONFIG_FILE, WEIGHTS_FILE, find
-from deblur_tf.models import alignment, deconvolved, dvsr, regression  # noqa: F401  (Keras' registry)
+from deblur_tf.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FILE, find
+from deblur_tf.models import (  # noqa: F401  (Keras' registry)
+    alignment,
+    deblurdiff,
+    deconvolved,
+    dvsr,
+    regression,
+)
 
 SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY = "sampling", "fidelity", "weights_sha256"
 _BESIDE = (SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY)
@@ -175,8 +181,9 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
                     f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"
                 )
             source, state = found
-            # Untrained variables, if any, are not averaged.
             weights = select(state, "model") | select(state, "ema")
+            if (folder / FROZEN_FILE).is_file():
+                weights |= read_npz(folder / FROZEN_FILE)
             origin = f"{source} (averaged weights of step {int(state['step'])})"
         weights = {name: np.asarray(w, np.float32) for name, w in weights.items()}
     except CheckpointError as error:

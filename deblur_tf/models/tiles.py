@@ -301,4 +301,4 @@ class TiledRestoration(Restoration):
                 ),
                 condition,
             )
-        return image_ops.crop(image, prepared.height, prepared.width)
+        return self.finish(image, condition, prepared.height, prepared.width)

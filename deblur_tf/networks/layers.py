@@ -40,7 +40,8 @@ def check_policy(layer: keras.layers.Layer) -> None:
 
 def dense(features: int, name: str, **kwargs: Any) -> keras.layers.Dense:
     """A linear map of the last axis."""
-    return keras.layers.Dense(features, kernel_initializer=GlorotUniform(), name=name, **kwargs)
+    kwargs.setdefault("kernel_initializer", GlorotUniform())
+    return keras.layers.Dense(features, name=name, **kwargs)
 
 
 @configurable

@@ -14,7 +14,15 @@ import tensorflow as tf
 import deblur_tf
 from deblur_tf import image_ops
 from deblur_tf.diffusion import samplers
-from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings, Schedule
+from deblur_tf.diffusion.schedules import (
+    DEFAULT_SAMPLING,
+    LINEAR,
+    SPACED,
+    STABLE_DIFFUSION_STEPS,
+    SamplingSettings,
+    Schedule,
+    stable_diffusion_levels,
+)
 from deblur_tf.files import PARTIAL
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
@@ -28,17 +36,22 @@ def schedule_in_graph(
     steps: tf.Tensor,
     sampling: SamplingSettings = DEFAULT_SAMPLING,
     beta_max: tf.Tensor | None = None,
+    betas: str = LINEAR,
 ) -> Schedule:
-    """`sampling.but(steps, beta_max).schedule()` for tensors.
+    """`sampling.but(steps, beta_max).schedule(betas)` for tensors.
 
     Args:
       steps: int32 scalar, at least 1.
       sampling: the model's settings.
-      beta_max: scalar in (0, 1); None or 0 for the one that is fitted to the steps.
+      beta_max: scalar in (0, 1); None or 0 for the one that is fitted to the steps; of
+        SPACED ignored.
+      betas: see `SamplingSettings.schedule`.
 
     Returns:
       A schedule whose betas are float64 [steps].
     """
+    if betas == SPACED:
+        return _spaced_in_graph(steps)
     fitted = tf.minimum(10.0 / tf.cast(steps, tf.float64), 0.9)
     if sampling.beta_max is not None:
         own = tf.constant(sampling.beta_max, tf.float64)
@@ -50,6 +63,16 @@ def schedule_in_graph(
         last = tf.where(given > 0.0, given, fitted)
     betas = tf.linspace(tf.constant(1e-6, tf.float64), last, steps)
     return Schedule(tf.where(steps == 1, last, betas), tf.experimental.numpy)
+
+
+def _spaced_in_graph(steps: tf.Tensor) -> Schedule:
+    """`spaced_schedule` for a tensor."""
+    position = tf.cast(tf.range(steps) + tf.cast(steps == 1, tf.int32), tf.float64)
+    gaps = tf.cast(tf.maximum(steps - 1, 1), tf.float64)
+    timesteps = tf.round((STABLE_DIFFUSION_STEPS - 1) * position / gaps)
+    kept = tf.gather(stable_diffusion_levels() ** 2, tf.cast(timesteps, tf.int32))
+    before = tf.concat([tf.ones([1], tf.float64), kept[:-1]], axis=0)
+    return Schedule(1.0 - kept / before, tf.experimental.numpy)
 
 
 def _checked(value: tf.Tensor, *requirements: tuple[tf.Tensor, str]) -> tf.Tensor:
@@ -179,17 +202,22 @@ class ExportedSampler(tf.Module):
         )
         first = tf.zeros([batch], tf.int32)
         condition = restoration.condition(blurry, sample_keys(seed, first))
-        table = restoration.sampler.table(schedule_in_graph(steps, self._sampling, beta_max))
+        table = restoration.sampler.table(
+            schedule_in_graph(steps, self._sampling, beta_max, restoration.model.betas)
+        )
 
         def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             x = restoration.image(condition, sample_keys(seed, first + i), table, steps)
+            x = restoration.finish(x, condition, shape[1], shape[2])
             return i + 1, total + tf.clip_by_value(x, -1.0, 1.0)
 
         _, total = tf.while_loop(
-            lambda i, _: i < count, add, (0, tf.zeros_like(blurry)), parallel_iterations=1
+            lambda i, _: i < count,
+            add,
+            (0, tf.zeros_like(image, tf.float32)),
+            parallel_iterations=1,
         )
-        mean = total / tf.cast(count, tf.float32)
-        return image_ops.to_uint8(image_ops.crop(mean, shape[1], shape[2]))
+        return image_ops.to_uint8(total / tf.cast(count, tf.float32))
 
     def _defaults(self) -> list[tf.Tensor]:
         return [tf.constant(value) for value in self._own.values()]

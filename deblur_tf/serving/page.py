@@ -89,7 +89,7 @@ class Page:
             folder / f"{pathlib.Path(path).stem}_sharp{suffix if suffix in FORMATS else '.png'}"
         )
         notes = write_photo(target, mean_image(samples, photo.pixels.dtype), photo)
-        spread, words = None, [sampling.describe()]
+        spread, words = None, [sampling.describe(self.deblurrer.model.betas)]
         if len(samples) > 1:
             found = uncertainty.spread_of(samples)
             uncertainty.write_picture(folder / "spread.png", found)
@@ -146,11 +146,12 @@ class Page:
     def blocks(self) -> gr.Blocks:
         """The page."""
         has_curve = self.deblurrer.curve is not None
+        settings = self.deblurrer.sampling.describe(self.deblurrer.model.betas)
         hour = (3600, 3600)  # Gradio's copies are looked at, and live, as long
         with gr.Blocks(title="deblur_tf", analytics_enabled=False, delete_cache=hour) as page:
             gr.Markdown(
                 "# Sharpen a blurred photograph\n"
-                f"Model *{self.name}*: {self.deblurrer.sampling.describe()}. Photographs stay on "
+                f"Model *{self.name}*: {settings}. Photographs stay on "
                 "this machine."
             )
             with gr.Row():

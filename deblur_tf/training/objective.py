@@ -197,5 +197,5 @@ class L2Objective:
         del step, items  # nothing is drawn
         sharp = image_ops.to_model_range(sharp)
         condition = model.condition(image_ops.to_model_range(blurry))
-        loss = ops.mean(ops.square(model.restore(condition) - sharp), axis=(1, 2, 3))
+        loss = losses.mse(model.restore(condition), sharp)
         return {"loss": loss, **model.diagnostics(condition, sharp)}

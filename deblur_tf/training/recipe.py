@@ -10,8 +10,11 @@ from deblur_tf.data.pairs import PairSource
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.registry import configurable
 from deblur_tf.training.deconvolution import FilterObjective
+from deblur_tf.training.latent import AutoencoderObjective, LatentObjective
 from deblur_tf.training.objective import L2Objective, Objective
 from deblur_tf.training.optimizer import adam
+
+Loss = Objective | L2Objective | FilterObjective | AutoencoderObjective | LatentObjective
 
 
 @configurable
@@ -49,7 +52,7 @@ class Recipe:
     pairs: Callable[[], PairSource]
     validation_pairs: Callable[[], PairSource] | None = None
     optimizer: Callable[[], Any] = adam
-    objective: Objective | L2Objective | FilterObjective = Objective()
+    objective: Loss = Objective()
     batch_size: int = 256
     accumulate: int = 1
     total_steps: int = 1_000_000

@@ -11,11 +11,12 @@ from typing import Any
 import keras
 
 from deblur_tf import config
-from deblur_tf.arrays import Arrays
+from deblur_tf.arrays import Arrays, read_npz, write_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.errors import SaveError, UsageError
 from deblur_tf.files import write_text
+from deblur_tf.model_folders import FROZEN_FILE
 from deblur_tf.models import saved
 from deblur_tf.models.flops import training_bytes
 from deblur_tf.training import loop
@@ -141,9 +142,11 @@ def train(
         new = run.stepper.start_from(weights, origin)
         print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
     validation: Callable[[Arrays], Any] | None = None
+    if checkpoints.latest() is not None and (run.folder / FROZEN_FILE).exists():
+        run.stepper.freeze(read_npz(run.folder / FROZEN_FILE), str(run.folder / FROZEN_FILE))
     if run.stepper.chief:
         _write_settings(run)
-        validation = Validation(run.recipe, run.held_out)
+        validation = Validation(run.recipe, run.held_out, run.stepper.frozen())
         print(run.describe(name), flush=True)
     with worker_errors(run.placement):
         return loop.train(
@@ -179,6 +182,9 @@ def _write_settings(run: Run) -> None:
         run.folder.mkdir(parents=True, exist_ok=True)
         saved.save_model_config(run.stepper.model, run.folder, run.recipe.sampling)
         write_text(run.folder / CONFIG_FILE, config.operative())
+        frozen = run.stepper.frozen()
+        if frozen and Checkpoints(run.folder).latest() is None:
+            write_npz(run.folder / FROZEN_FILE, frozen)
     except OSError as error:
         raise SaveError(
             f"{run.folder}: cannot be written ({error.strerror or error}); choose another --run_dir"

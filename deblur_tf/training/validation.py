@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deblur_tf import image_ops
-from deblur_tf.arrays import Arrays, assign_named, named_variables
+from deblur_tf.arrays import Arrays, assign_named, frozen_variables, named_variables
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.restoration import Restoration, sample_keys
@@ -24,16 +24,18 @@ class Validation:
       recipe: gives the model and the settings.
       source: gives the pairs, from number `FIRST_PAIR` on: with the source of
         the training, crops and blur that training does not see.
+      frozen: weights that training leaves as they are, see `Stepper.frozen`.
     """
 
-    def __init__(self, recipe: Recipe, source: PairSource):
+    def __init__(self, recipe: Recipe, source: PairSource, frozen: Arrays | None = None):
         pairs = [source(FIRST_PAIR + i) for i in range(recipe.validation_images)]
         self.blurry, self.sharp = (np.stack(images) for images in zip(*pairs, strict=True))
-        self.schedule = recipe.sampling.schedule()
         self.seed = recipe.seed
         self.model = recipe.model()
         self.model.build()
+        assign_named(frozen_variables(self.model), frozen or {}, "frozen weights")
         self.restoration = Restoration(self.model)
+        self.schedule = recipe.sampling.schedule(self.model.betas)
 
     def __call__(self, weights: Arrays) -> tuple[dict[str, float], np.ndarray]:
         """Mean PSNR in dB of input and output, and a picture of all pairs.

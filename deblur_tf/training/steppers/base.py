@@ -8,7 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from deblur_tf.arrays import Arrays, assign_named, named_variables, select, values_of
+from deblur_tf.arrays import (
+    Arrays,
+    assign_named,
+    frozen_variables,
+    named_variables,
+    select,
+    values_of,
+)
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import EMA
@@ -69,13 +76,13 @@ class Stepper:
     def _named(self) -> dict[str, dict[str, keras.Variable]]:
         optimizer = {v.path.split("/", 1)[1]: v for v in self.optimizer.variables}
         return {
-            "model": named_variables(self.model),
+            "model": named_variables(self.model, trainable_only=True),
             "ema": self.ema.variables,
             "optimizer": optimizer,
         }
 
     def state(self, step: int) -> Arrays:
-        """All that a restart needs, after `step` steps."""
+        """All that a restart needs, after `step` steps, but for what is frozen."""
         arrays = {
             f"{group}/{name}": value
             for group, variables in self._named().items()
@@ -92,17 +99,26 @@ class Stepper:
     def start_from(self, weights: Arrays, source: str) -> list[str]:
         """Takes weights of another model of this kind, for model and average.
 
-        Returns the names of the parts that it did not have.
+        Returns the names of the parts that it did not have; see `Restorer.start`.
 
         Raises:
           CheckpointError: if some do not fit.
         """
         named = named_variables(self.model)
         assign_named({n: v for n, v in named.items() if n in weights}, weights, source)
+        new = sorted({name.split("/")[0] for name in named.keys() - weights.keys()})
+        self.model.start(new)
         for name, average in self.ema.variables.items():
-            if name in weights:
-                average.assign(weights[name])
-        return sorted({name.split("/")[0] for name in named.keys() - weights.keys()})
+            average.assign(named[name].value)
+        return new
+
+    def frozen(self) -> Arrays:
+        """The weights that training leaves as they are, by name."""
+        return values_of(frozen_variables(self.model))
+
+    def freeze(self, weights: Arrays, source: str) -> None:
+        """Takes over what `frozen` returned."""
+        assign_named(frozen_variables(self.model), weights, source)
 
     def averages(self) -> Arrays:
         """The averaged weights by name."""

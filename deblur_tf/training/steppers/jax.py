@@ -40,7 +40,7 @@ class JaxStepper(Stepper):
         """`_scan` for the present source of pairs."""
         import jax
 
-        return jax.jit(self._scan, static_argnums=4, donate_argnums=0)
+        return jax.jit(self._scan, static_argnums=5, donate_argnums=0)
 
     def _groups(self) -> tuple[list[keras.Variable], ...]:
         """The variables that a step changes: weights, optimizer, averages."""
@@ -53,6 +53,10 @@ class JaxStepper(Stepper):
     def _read(self) -> list[list[Any]]:
         # Copies: what is donated to a step must not be a variable's own value.
         return [[keras.ops.copy(v.value) for v in group] for group in self._groups()]
+
+    def _frozen(self) -> list[Any]:
+        """Values of the weights that stay: given to each call, they are not compiled in."""
+        return [v.value for v in self.model.non_trainable_variables]
 
     def _fill(self) -> None:
         """Gives the variables copies of the values on the device."""
@@ -106,12 +110,13 @@ class JaxStepper(Stepper):
         """There is one process."""
         return value
 
-    def loss(self, weights: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
+    def loss(self, weights: Any, frozen: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         """Loss of a part of the batch and its terms: a pure function of the weights.
 
         Sums over the examples divided by the global batch size.
         """
-        mapping = list(zip(self.model.trainable_variables, weights, strict=True))
+        variables = self.model.trainable_variables + self.model.non_trainable_variables
+        mapping = list(zip(variables, [*weights, *frozen], strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             per_example = self.objective(self.model, batch.blurry, batch.sharp, step, batch.item)
         parts = {
@@ -119,15 +124,15 @@ class JaxStepper(Stepper):
         }
         return parts["loss"], parts
 
-    def _gradients(self, weights: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
+    def _gradients(self, weights: Any, frozen: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         import jax
 
         gradient = jax.grad(self.loss, has_aux=True)
         if self.accumulate == 1:
-            return gradient(weights, batch, step)
+            return gradient(weights, frozen, batch, step)
 
         def add(total: Any, part: Batch) -> tuple[Any, Metrics]:
-            more, terms = gradient(weights, part, step)
+            more, terms = gradient(weights, frozen, part, step)
             return jax.tree.map(lambda a, b: a + b, total, more), terms
 
         parted = Batch(*(x.reshape(self.accumulate, -1, *x.shape[1:]) for x in batch))
@@ -135,9 +140,9 @@ class JaxStepper(Stepper):
         total, terms = jax.lax.scan(add, zeros, parted)
         return total, {name: values.sum() for name, values in terms.items()}
 
-    def _step(self, values: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
+    def _step(self, values: Any, frozen: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
         weights, optimizer, average = values
-        gradients, parts = self._gradients(weights, batch, step)
+        gradients, parts = self._gradients(weights, frozen, batch, step)
         weights, optimizer = self.optimizer.stateless_apply(
             optimizer, self.clipped(gradients), weights
         )
@@ -146,7 +151,7 @@ class JaxStepper(Stepper):
         return [list(weights), list(optimizer), average], parts
 
     def _scan(
-        self, values: Any, arrays: Any, batches: Any, first_step: Any, count: int
+        self, values: Any, frozen: Any, arrays: Any, batches: Any, first_step: Any, count: int
     ) -> tuple[Any, Metrics]:
         import jax
 
@@ -156,7 +161,7 @@ class JaxStepper(Stepper):
                 items = np.arange(self.batch_size, dtype=np.int32)
                 made = self._source.make(arrays, step * self.batch_size + items)
                 batch = Batch(*made, items)
-            return self._step(values, batch, step)
+            return self._step(values, frozen, batch, step)
 
         steps = first_step + np.arange(count, dtype=np.int32)
         if count == 1:  # a loop of one would compile more slowly
@@ -167,11 +172,13 @@ class JaxStepper(Stepper):
 
     def lower(self, batch: Batch) -> Any:
         """The call for step 0, as JAX stages it before compiling."""
-        return self._jitted.lower(self._values, self._arrays, batch, np.int32(0), self.steps(0))
+        return self._jitted.lower(
+            self._values, self._frozen(), self._arrays, batch, np.int32(0), self.steps(0)
+        )
 
     def __call__(self, batch: Batch | None, step: int) -> Metrics:
         self._values, parts = self._jitted(
-            self._values, self._arrays, batch, np.int32(step), self.steps(step)
+            self._values, self._frozen(), self._arrays, batch, np.int32(step), self.steps(step)
         )
         # JAX sorts dictionaries.
         return {name: parts[name] for name in self.objective.terms(self.model)}

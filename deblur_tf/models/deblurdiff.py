@@ -1,0 +1,281 @@
+"""DeblurDiff: latent kernels and a control branch on a latent diffusion prior.
+
+Kong et al., "DeblurDiff: Real-World Image Deblurring with Generative Diffusion Models",
+2025. What diffuses is the latent z_0 of the sharp image. A frozen diffusion model of latents,
+the prior, is steered by a trained copy of its encoder, which sees the blurry image's latent
+z_lq and a guess z^s of the sharp one's: z_lq, filtered by predicted kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+from deblur_tf.diffusion import outputs
+from deblur_tf.diffusion.schedules import SPACED, stable_diffusion_levels
+from deblur_tf.models.colour import FIXES
+from deblur_tf.models.restorer import DiffusionRestorer, Prediction, RegressionRestorer
+from deblur_tf.networks.control import ControlBranch
+from deblur_tf.networks.kernels import LatentPredictor, Once
+from deblur_tf.networks.latent_unet import LatentUNet
+from deblur_tf.networks.vae import AutoencoderKL
+from deblur_tf.registry import configurable
+from deblur_tf.types import Shape, Tensor
+
+
+@configurable
+class Autoencoder(RegressionRestorer):
+    """The autoencoder alone: what it "restores" is the round trip of an image.
+
+    The first stage of training, and the ceiling of what follows.
+    """
+
+    def __init__(self, vae: AutoencoderKL, name: str = "autoencoder", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.vae = vae
+
+    @property
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return self.vae.factor
+
+    def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
+        """Creates all variables; `input_shape` is that of an image."""
+        self.vae.build(input_shape)
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Prediction:
+        """The image and its round trip."""
+        del noise, overview
+        return Prediction(blurry, self.vae(blurry))
+
+    def restore(self, condition: Prediction) -> Tensor:
+        """The round trip, float32 [B, H, W, 3]."""
+        return condition.image
+
+    def call(self, image: Tensor) -> Tensor:
+        """The round trip: float32 [B, H, W, 3] -> the same."""
+        return self.vae(image)
+
+
+class Latents(NamedTuple):
+    """The condition of a model of latents.
+
+    Attributes:
+      blurry: float32 [B, H, W, 3] in [-1, 1].
+      latent: z_lq, its latent, [B, h, w, C].
+      structure: z^s, where it does not depend on the step; else empty.
+    """
+
+    blurry: Tensor
+    latent: Tensor
+    structure: Any = ()
+
+
+@configurable
+class LatentDiffusion(DiffusionRestorer):
+    """A diffusion model of the latents of sharp images: the prior.
+
+    It takes no notice of the blurry image, so that it restores nothing.
+
+    Args:
+      vae: makes latents of images.
+      unet: predicts the noise in a latent; its context is a weight of this model.
+      output: what the UNet's output means, see `deblur_tf.diffusion.outputs`; None: the noise.
+    """
+
+    stored_as = {"output": "output_form"}
+    betas = SPACED
+    largest_tile = 512  # what Stable Diffusion has learned
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        unet: LatentUNet,
+        output: outputs.Output | None = None,
+        name: str = "latent_diffusion",
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.vae = vae
+        self.unet = unet
+        self.output_form = outputs.check(output)
+        self._levels = stable_diffusion_levels().astype(np.float32)
+
+    @property
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this."""
+        return self.vae.factor * self.unet.size_multiple
+
+    @property
+    def latent_shape(self) -> Shape:
+        """(None, None, None, C) of a latent."""
+        return (None, None, None, self.vae.latent_channels)
+
+    def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
+        """Creates all variables; `input_shape` is that of the blurry image."""
+        self.vae.trainable = False
+        self.vae.build(input_shape)
+        self.unet.build(self.latent_shape)
+        # Of the empty text in Stable Diffusion, else learned.
+        self.context = self.add_weight(
+            shape=(1, *self.unet.context_shape), initializer="zeros", name="context"
+        )
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Latents:
+        """The blurry image and its latent: once per image."""
+        del noise, overview
+        return Latents(blurry, self.vae.encode(blurry))
+
+    def target_shape(self, condition: Latents) -> Shape:
+        """(B, h, w, C) of the latent."""
+        return ops.shape(condition.latent)
+
+    def noisy_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """See `DiffusionRestorer.noisy_shape`."""
+        factor = self.vae.factor
+        return height // factor, width // factor, self.vae.latent_channels
+
+    def known(self, condition: Latents) -> Tensor:
+        """The blurry image's latent."""
+        return condition.latent
+
+    def to_target(self, sharp: Tensor, condition: Latents) -> Tensor:
+        """z_0, the sharp image's latent."""
+        del condition
+        return self.vae.encode(sharp)
+
+    def to_image(self, target: Tensor, condition: Latents) -> Tensor:
+        """The decoded latent: float32 [B, H, W, 3], about [-1, 1]."""
+        del condition
+        return self.vae.decode(target)
+
+    def limit(self, target: Tensor, condition: Latents) -> Tensor:
+        """The target itself: latents have no bounds."""
+        del condition
+        return target
+
+    def timestep(self, noise_level: Tensor) -> Tensor:
+        """The step of training, 0 to 999, whose level is nearest: float32 [B]."""
+        levels = ops.convert_to_tensor(self._levels)
+        apart = ops.abs(noise_level[:, None] - levels[None])
+        return ops.cast(ops.argmin(apart, axis=-1), "float32")
+
+    def estimates(
+        self, noisy: Tensor, noise_level: Tensor, condition: Latents
+    ) -> tuple[Tensor, Tensor | None]:
+        """The UNet's output, and z^s where the model has such: float32 [B, h, w, C]."""
+        scaled = self.output_form.scale(noisy, noise_level, self.known(condition))
+        return self.unet(scaled, self.timestep(noise_level), self.context), None
+
+    def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Latents) -> Tensor:
+        """The UNet's output for a noisy latent; see `DiffusionRestorer.raw_output`."""
+        return self.estimates(noisy, noise_level, condition)[0]
+
+    def call(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor) -> dict[str, Tensor]:
+        """ "noise": the noise predicted in a noisy latent."""
+        condition = self.condition(blurry)
+        return {"noise": self.denoise(noisy, noise_level, condition).noise}
+
+
+@configurable
+class DeblurDiff(LatentDiffusion):
+    """The prior, steered by a control branch and a predictor of the sharp latent.
+
+    The prior is frozen, with its context. The ablations are other parts: no predictor (control
+    alone), `LatentPredictor` (no kernels), `Once` (no iterative refinement).
+
+    Args:
+      vae, unet, output: see `LatentDiffusion`.
+      control: sees the noisy latent, z_lq and z^s, in this order.
+      predictor: gives z^s from z_lq and the noisy latent; None: there is none.
+      colour: how colours are made those of the blurry image, "wavelet" or "adain", see
+        `deblur_tf.models.colour`; None: they are left.
+      encoded_range: what the autoencoder is given of a blurry image: [-1, 1], or the [0, 1]
+        that the released weights expect.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        unet: LatentUNet,
+        control: ControlBranch,
+        predictor: LatentPredictor | Once | None = None,
+        output: outputs.Output | None = None,
+        colour: str | None = "wavelet",
+        encoded_range: Sequence[float] = (-1.0, 1.0),
+        name: str = "deblur_diff",
+        **kwargs: Any,
+    ):
+        super().__init__(vae, unet, output, name=name, **kwargs)
+        self.control = control
+        self.predictor = predictor
+        if colour is not None and colour not in FIXES:
+            raise ValueError(f"colour must be {' or '.join(FIXES)}, or None, got {colour!r}")
+        self.colour = colour
+        self.encoded_range = tuple(encoded_range)
+
+    def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
+        """Creates all variables; `input_shape` is that of the blurry image."""
+        super().build(input_shape)
+        self.unet.trainable = False
+        self.context.trainable = False
+        channels = self.vae.latent_channels
+        if self.predictor is not None:
+            self.predictor.build(self.latent_shape)
+        seen = 2 if self.predictor is None else 3
+        self.control.build((None, None, None, seen * channels))
+
+    def finish(self, image: Tensor, blurry: Tensor) -> Tensor:
+        """`image` with the colours of `blurry`."""
+        return image if self.colour is None else FIXES[self.colour](image, blurry)
+
+    def start(self, new: Sequence[str]) -> None:
+        """The control branch starts as the UNet's encoder, unless it has weights already.
+
+        See `Restorer.start`.
+        """
+        if "control" in new:
+            self.control.start_from(self.unet)
+
+    def condition(
+        self,
+        blurry: Tensor,
+        noise: Sequence[Tensor] | None = None,
+        overview: Tensor | None = None,
+    ) -> Latents:
+        """The blurry image, z_lq, and z^s where it is the same in each step."""
+        del noise, overview
+        low, high = self.encoded_range
+        latent = self.vae.encode(low + (high - low) * (blurry + 1.0) / 2.0)
+        if not isinstance(self.predictor, Once):
+            return Latents(blurry, latent)
+        return Latents(blurry, latent, self.predictor(latent, self.context))
+
+    def estimates(
+        self, noisy: Tensor, noise_level: Tensor, condition: Latents
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `LatentDiffusion.estimates`; the predictor runs at each step, with its noise."""
+        noisy = self.output_form.scale(noisy, noise_level, self.known(condition))
+        timestep = self.timestep(noise_level)
+        structure = None
+        seen = [noisy, condition.latent]
+        if self.predictor is not None:
+            structure = condition.structure
+            if not isinstance(self.predictor, Once):
+                structure = self.predictor(condition.latent, noisy, timestep, self.context)
+            seen.append(structure)
+        control = self.control(ops.concatenate(seen, axis=-1), timestep, self.context)
+        return self.unet(noisy, timestep, self.context, control), structure
