@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import pathlib
+import shlex
 import zipfile
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
-from deblur_tf.errors import CheckpointError
+from deblur_tf.errors import CheckpointError, DataError
 from deblur_tf.files import replacing
 
 Arrays = dict[str, np.ndarray]
@@ -135,3 +137,33 @@ def _check_npz(path: str | os.PathLike[str]) -> None:
                 raise CheckpointError(
                     f"{path}: {member.filename} says that it is of shape {shape}, and is smaller"
                 )
+
+
+def read_tensors(path: str | os.PathLike[str]) -> Arrays:
+    """The arrays of a .safetensors or .npz file; no file is ever unpickled.
+
+    Raises:
+      DataError: if it is missing, damaged or of another kind; CheckpointError for an .npz.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.suffix != ".safetensors":
+        code = (
+            "import torch; from safetensors.torch import save_file; d = "
+            f"torch.load({str(path)!r}, map_location='cpu', weights_only=True); save_file("
+            f"{{k: v.float().contiguous() for k, v in d.items()}}, {path.stem + '.safetensors'!r})"
+        )
+        raise DataError(
+            f"{path}: only .safetensors and .npz are read, since opening other kinds can run "
+            f"code that lies in them. Where PyTorch is installed: python -c {shlex.quote(code)}"
+        )
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error

@@ -35,6 +35,8 @@ def _get_config(self: keras.layers.Layer) -> dict[str, Any]:
     """Constructor arguments."""
     stored_as = getattr(self, "stored_as", {})
     config = keras.layers.Layer.get_config(self)
+    # Its owner freezes it where it is to be frozen: a layer that is made so stays half so.
+    config.pop("trainable", None)
     for name in _arguments(type(self)):
         config[name] = _serialized(getattr(self, stored_as.get(name, name)))
     return config

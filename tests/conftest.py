@@ -67,6 +67,37 @@ def deconvolved_model(**settings):
     )
 
 
+def latent_parts(kind="kernels", window=None):
+    """The parts of `latent_model`, the smallest that have every kind of layer."""
+    from deblur_tf.networks.control import ControlBranch
+    from deblur_tf.networks.kernels import LatentKernelPredictor, LatentPredictor, Once
+    from deblur_tf.networks.latent_unet import LatentUNet
+    from deblur_tf.networks.vae import AutoencoderKL
+
+    sizes = {"base_channels": 8, "channel_multipliers": (1, 2), "num_res_blocks": 1}
+    sizes |= {"attention_depths": (1,), "head_width": 8, "groups": 4, "context_shape": (2, 8)}
+    sizes |= {"window": window}
+
+    def unet(channels=4):
+        return LatentUNet(out_channels=channels, name="unet", **sizes)
+
+    predictors = {
+        "kernels": lambda: LatentKernelPredictor(unet(100), name="predictor"),
+        "direct": lambda: LatentPredictor(unet(4), name="predictor"),
+        "once": lambda: Once(LatentKernelPredictor(unet(100))),
+        "control": lambda: None,
+    }
+    vae = AutoencoderKL((8, 8), 1, groups=4)
+    return vae, unet(), ControlBranch(**sizes), predictors[kind]()
+
+
+def latent_model(kind="kernels", window=None, **settings):
+    """A DeblurDiff of a few channels, and its ablations: "direct", "once", "control"."""
+    from deblur_tf.models.deblurdiff import DeblurDiff
+
+    return DeblurDiff(*latent_parts(kind, window), **settings)
+
+
 MODELS = {"small": small_model, "micro": micro_model, "deconvolved": deconvolved_model}
 
 

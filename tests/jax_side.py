@@ -5,6 +5,7 @@ python -m tests.jax_side gradients IN.npz OUT.npz
 python -m tests.jax_side train RUN_DIR STEPS
 python -m tests.jax_side scan HOST|DEVICE OUT.npz
 python -m tests.jax_side initial OUT.npz
+python -m tests.jax_side latents OUT.npz
 """
 
 import os
@@ -92,8 +93,15 @@ def initial(target):
     np.savez(target, **{n: np.array(v.value) for n, v in named_variables(model).items()})
 
 
+def latents(target):
+    """Two steps of training, and what is predicted then."""
+    from tests.test_deblurdiff import trained_a_little
+
+    np.savez(target, **trained_a_little())
+
+
 if __name__ == "__main__":
-    {"forward": forward, "gradients": gradients, "train": train, "scan": scan, "initial": initial}[
-        sys.argv[1]
-    ](*sys.argv[2:])
+    {f.__name__: f for f in (forward, gradients, train, scan, initial, latents)}[sys.argv[1]](
+        *sys.argv[2:]
+    )
     assert sys.modules["tensorflow"] is None

@@ -113,6 +113,19 @@ def test_checkpoints_move_between_backends(tmp_path, on_jax, eager_steps):
         np.testing.assert_allclose(mixed[name], alone[name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
+def test_models_of_latents_learn_the_same(on_jax, tmp_path, eager_steps):
+    """With frozen weights, which JAX gets as arguments."""
+    from tests.test_deblurdiff import trained_a_little
+
+    on_jax("latents", tmp_path / "jax.npz")
+    found, want = dict(np.load(tmp_path / "jax.npz")), trained_a_little()
+    assert found.keys() == want.keys()
+    for name, value in want.items():
+        scale = np.abs(value).max() + 1e-6
+        np.testing.assert_allclose(found[name], value, atol=2e-4 * scale, err_msg=name)
+
+
 def test_initial_weights_are_those_of_tensorflow(on_jax, tmp_path):
     import keras
 

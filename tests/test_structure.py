@@ -8,7 +8,10 @@ import keras
 import pytest
 
 from deblur_tf import config
+from deblur_tf.models.deblurdiff import Autoencoder
 from tests import test_alignment, test_dvsr, test_injections, test_layers
+from tests.conftest import latent_model, latent_parts
+from tests.test_deblurdiff import prior as latent_prior
 
 ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
 
@@ -23,7 +26,7 @@ FLOORS = [
     ["photographs"],
     ["data"],
     ["metrics"],
-    ["inference", "serving"],
+    ["inference", "serving", "conversion"],
     ["evaluation"],
     ["study"],
     ["training"],
@@ -95,7 +98,8 @@ def covered():
     """Classes that the conformance tests of layers and models make."""
     made = [make() for make, *_ in test_layers.CASES.values()]
     made += [make() for make in test_dvsr.MODELS.values()]
-    made += [test_alignment.aligned()]
+    made += [test_alignment.aligned(), latent_prior(), Autoencoder(latent_parts()[0])]
+    made += [latent_model(kind) for kind in ("kernels", "direct", "once", "control")]
     made += [test_injections.injections.make(n, 4, "float32") for n in ("add", "concat", "adagn")]
     parts = set()
     for layer in made:

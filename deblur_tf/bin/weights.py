@@ -1,10 +1,19 @@
-r"""Makes the files that metrics need, from what their authors publish. Downloads nothing.
+r"""Makes files of weights from what their authors publish. Downloads nothing.
 
+  deblur-weights convert sd2 --from=v2-1_512-ema-pruned.safetensors -o sd21
+  deblur-weights check sd2 -m sd21 --image=photo.jpg
+  deblur-weights convert deblurdiff --from=model.safetensors -o released
   deblur-weights convert lpips --net=alex --trunk=alexnet.safetensors --heads=alex.safetensors
   deblur-weights convert inception --trunk=pt_inception-2015-12-05-6726825d.safetensors
   deblur-weights make niqe --photos=my_sharp_photos
   deblur-weights list
 
+convert sd2: the prior of DeblurDiff, a model folder for --init_from, from Stable Diffusion
+2.1-base (--prediction=epsilon) or the 768 model (--prediction=v): a single file, or the
+folder in which diffusers keeps it.
+check sd2: the round trip of a photo through the autoencoder, and whether the network
+predicts what it is set to.
+convert deblurdiff: a model folder for deblur-restore from DeblurDiff's released weights.
 convert lpips: --trunk is torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth,
 --heads the file v0.1/alex.pth or v0.1/vgg.pth of the lpips package.
 convert inception: --trunk is the file of pytorch-fid.
@@ -14,8 +23,8 @@ their release as niqe_pris_params.npz, with mu_pris_param and cov_pris_param) gi
 figures that are comparable with published ones.
 list: which files are found where.
 
-The result is written to --output, by default ~/.cache/deblur_tf, where deblur-evaluate
-looks for it.
+What metrics need is written to --output, by default ~/.cache/deblur_tf, where
+deblur-evaluate looks for it.
 """
 
 from __future__ import annotations
@@ -30,6 +39,12 @@ from deblur_tf.bin import common
 _NET = flags.DEFINE_enum("net", "alex", ["alex", "vgg"], "convert lpips: the classifier.")
 _TRUNK = flags.DEFINE_string("trunk", None, "convert: file of the classifier.")
 _HEADS = flags.DEFINE_string("heads", None, "convert lpips: file of the linear heads.")
+_FROM = flags.DEFINE_string("from", None, "convert sd2, deblurdiff: .safetensors file, or folder.")
+_PREDICTION = flags.DEFINE_enum(
+    "prediction", "epsilon", ["epsilon", "v"], "convert sd2: what the network gives."
+)
+_MODEL = flags.DEFINE_string("model", None, "check sd2: the converted folder.", short_name="m")
+_IMAGE = flags.DEFINE_string("image", None, "check sd2: a photo.")
 _PHOTOS = flags.DEFINE_string("photos", None, "make niqe: folder of sharp photos.")
 _COLOR = flags.DEFINE_enum("color", "gray", ["gray", "y"], "make niqe: which luminance.")
 _OUTPUT = flags.DEFINE_string(
@@ -54,6 +69,9 @@ def _list() -> None:
 
 
 _FLAGS = {
+    "convert sd2": ("from", "prediction"),
+    "convert deblurdiff": ("from",),
+    "check sd2": ("model", "image"),
     "convert lpips": ("net", "trunk", "heads"),
     "convert inception": ("trunk",),
     "make niqe": ("photos", "color"),
@@ -61,11 +79,41 @@ _FLAGS = {
 }
 
 
+def _prior(command: tuple[str, ...]) -> int:
+    """Of Stable Diffusion and DeblurDiff."""
+    if command == ("check", "sd2"):
+        _given(model=_MODEL.value, image=_IMAGE.value)
+        from deblur_tf.conversion.check import check
+        from deblur_tf.diffusion.outputs import Noise
+        from deblur_tf.models import saved
+        from deblur_tf.models.deblurdiff import LatentDiffusion
+        from deblur_tf.photographs.reading import read_rgb
+
+        model = saved.load_model(_MODEL.value).model
+        if not isinstance(model, LatentDiffusion):
+            raise common.UsageError(f"{_MODEL.value}: not a model of latents")
+        expected = "noise" if model.output_form == Noise() else "velocity"
+        print("\n".join(check(model, read_rgb(_IMAGE.value)).lines(expected)))
+        return common.OK
+    _given(**{"from": _FROM.value, "output": _OUTPUT.value})
+    common.make_folder(_OUTPUT.value)
+    from deblur_tf.conversion import stable_diffusion
+
+    if command == ("convert", "sd2"):
+        lines = stable_diffusion.stable_diffusion(_FROM.value, _OUTPUT.value, _PREDICTION.value)
+    else:
+        lines = stable_diffusion.deblurdiff(_FROM.value, _OUTPUT.value)
+    print("\n".join([*lines, f"written: {_OUTPUT.value}"]))
+    return common.OK
+
+
 def main(argv: Sequence[str]) -> int:
     command = tuple(argv[1:])
     common.refuse_flags(" ".join(command), _FLAGS)
     if " ".join(command) not in _FLAGS:
         raise common.UsageError(f"give one of: {'; '.join(_FLAGS)}")
+    if command[-1] in ("sd2", "deblurdiff"):
+        return _prior(command)
     if command == ("list",):
         _list()
         return common.OK

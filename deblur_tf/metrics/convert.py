@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from deblur_tf.arrays import Arrays, read_npz, write_npz
+from deblur_tf.arrays import Arrays, read_tensors, write_npz
 from deblur_tf.errors import DataError
 from deblur_tf.metrics import fid, inception, lpips, niqe
 from deblur_tf.metrics.weights import check_arrays
@@ -22,33 +19,6 @@ _LAYERS = {
     "alex": ((0,), (3,), (6,), (8,), (10,)),
     "vgg": ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)),
 }
-
-
-def read_tensors(path: str | os.PathLike[str]) -> Arrays:
-    """The arrays of a .safetensors or .npz file; no file is ever unpickled.
-
-    Raises:
-      DataError: if it is missing, damaged or of another kind; CheckpointError for an .npz.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.suffix == ".npz":
-        return read_npz(path)
-    if path.suffix != ".safetensors":
-        code = (
-            "import torch; from safetensors.torch import save_file; d = "
-            f"torch.load({str(path)!r}, map_location='cpu', weights_only=True); save_file("
-            f"{{k: v.float().contiguous() for k, v in d.items()}}, {path.stem + '.safetensors'!r})"
-        )
-        raise DataError(
-            f"{path}: only .safetensors and .npz are read, since opening other kinds can run "
-            f"code that lies in them. Where PyTorch is installed: python -c {shlex.quote(code)}"
-        )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 class _Source:

@@ -121,8 +121,8 @@ class LatentDiffusion(DiffusionRestorer):
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
-        self.vae.trainable = False
         self.vae.build(input_shape)
+        self.vae.trainable = False
         self.unet.build(self.latent_shape)
         # Of the empty text in Stable Diffusion, else learned.
         self.context = self.add_weight(

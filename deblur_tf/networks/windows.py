@@ -22,7 +22,8 @@ def places(size: Tensor | int, side: int) -> Tensor | np.ndarray:
     gaps = (size - 1) // side
     apart = -((side - size) // xp.maximum(gaps, 1))
     starts = xp.minimum(xp.arange(gaps + 1, dtype="int32") * apart, size - side)
-    return starts[:, None] + xp.arange(side, dtype="int32")
+    found = starts[:, None] + xp.arange(side, dtype="int32")
+    return found.astype("int32") if xp is np else found
 
 
 def cut(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

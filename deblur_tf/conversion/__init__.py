@@ -1,0 +1,1 @@
+"""Weights of other programs as model folders of this one."""

@@ -1,0 +1,68 @@
+"""Whether a converted prior does what it should, with no reference at hand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from deblur_tf import image_ops
+from deblur_tf.diffusion.process import q_sample
+from deblur_tf.diffusion.schedules import stable_diffusion_levels
+from deblur_tf.metrics.psnr import psnr
+from deblur_tf.models.deblurdiff import LatentDiffusion
+
+TIMESTEPS = (100, 500, 900)
+
+
+class Findings(NamedTuple):
+    """What `check` found.
+
+    Attributes:
+      psnr: of the image's round trip through the autoencoder, in dB.
+      errors: (timestep, mean square error of the output as noise, as velocity) each.
+    """
+
+    psnr: float
+    errors: tuple[tuple[int, float, float], ...]
+
+    def lines(self, expected: str) -> list[str]:
+        """What to print; `expected` is "noise" or "velocity"."""
+        text = [f"round trip of the autoencoder: {self.psnr:.2f} dB"]
+        for timestep, noise, velocity in self.errors:
+            nearer = "noise" if noise < velocity else "velocity"
+            well = nearer == expected and min(noise, velocity) < 0.8
+            text.append(
+                f"timestep {timestep}: error {noise:.4f} as noise, {velocity:.4f} as velocity: "
+                f"{'as set' if well else f'NOT what the model is set to ({expected})'}"
+            )
+        return text
+
+
+def check(model: LatentDiffusion, image: np.ndarray, seed: int = 0) -> Findings:
+    """Decodes what was encoded, and denoises it at three timesteps.
+
+    Args:
+      model: a converted prior.
+      image: uint8 [H, W, 3].
+      seed: of the noise.
+    """
+    multiple = model.size_multiple
+    height, width = (n // multiple * multiple for n in image.shape[:2])
+    image = image[None, :height, :width]
+    latent = model.vae.encode(image_ops.to_model_range(image))
+    found = psnr(image_ops.to_uint8_array(model.vae.decode(latent))[0], image[0])
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal(latent.shape).astype("float32")
+    errors = []
+    for timestep in TIMESTEPS:
+        level = stable_diffusion_levels()[timestep]
+        levels = np.array([level], "float32")
+        noisy = q_sample(latent, noise, levels)
+        result = model.unet(noisy, model.timestep(levels), model.context)
+        velocity = level * noise - np.sqrt(1.0 - level**2) * latent
+        errors.append(
+            (timestep, *(float(ops.mean(ops.square(result - w))) for w in (noise, velocity)))
+        )
+    return Findings(float(found), tuple(errors))
