@@ -44,7 +44,7 @@ class Weights:
         `diffusers` lays them out.
 
     Raises:
-      DataError: if it cannot be read, or holds numbers that NumPy lacks (bfloat16).
+      DataError: if it cannot be read.
     """
 
     def __init__(self, source: str | os.PathLike[str]):
