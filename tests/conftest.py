@@ -1,5 +1,6 @@
 """Shared fixtures. Nothing here needs a download or data outside the packages."""
 
+import contextlib
 import os
 import signal
 
@@ -41,6 +42,15 @@ def micro_model(output=None, dtype="float32"):
     )
 
 
+def nano_model(output=None, dtype="float32"):
+    """One depth and no guidance: for tests that compile training steps time and again."""
+    from deblur_tf.models.icdpm import GuidedDiffusion
+    from deblur_tf.networks.unet import UNet
+
+    shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
+    return GuidedDiffusion(UNet(4, (1,), guided_depths=(), **shallow), None, output=output)
+
+
 def blind_wiener(**sizes):
     """A blind deconvolution whose network is as small as can be."""
     from deblur_tf.networks.deconvolution import BlindWiener
@@ -75,7 +85,7 @@ def latent_parts(kind="kernels", window=None):
     from deblur_tf.networks.vae import AutoencoderKL
 
     sizes = {"base_channels": 8, "channel_multipliers": (1, 2), "num_res_blocks": 1}
-    sizes |= {"attention_depths": (1,), "head_width": 8, "groups": 4, "context_shape": (2, 8)}
+    sizes |= {"attention_depths": (), "head_width": 8, "groups": 4, "context_shape": (2, 8)}
     sizes |= {"window": window}
 
     def unet(channels=4):
@@ -101,6 +111,18 @@ def latent_model(kind="kernels", window=None, **settings):
 MODELS = {"small": small_model, "micro": micro_model, "deconvolved": deconvolved_model}
 
 
+@contextlib.contextmanager
+def without_values():
+    """Models built within have shapes alone, so that the largest take no memory."""
+    import keras
+
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        keras.utils.clear_session()  # else the next scope that ends would give them values
+
+
 def randomize(model, seed=0, scale=0.1):
     """Gives every weight a random value: zero-initialised convs hide mistakes."""
     rng = np.random.default_rng(seed)
@@ -113,6 +135,14 @@ def randomize(model, seed=0, scale=0.1):
 def model():
     """A guided model with random weights; tests must not change it."""
     built = small_model()
+    built.build()
+    return randomize(built)
+
+
+@pytest.fixture(scope="session")
+def micro():
+    """`micro_model` likewise: for what compiles it."""
+    built = micro_model()
     built.build()
     return randomize(built)
 

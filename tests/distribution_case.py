@@ -17,7 +17,7 @@ from tests.training_case import recipe
 CLIP_NORM = 0.05
 
 
-def main(strategy, run_dir, steps, pause="0"):
+def main(strategy, run_dir, steps):
     if strategy == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -30,8 +30,12 @@ def main(strategy, run_dir, steps, pause="0"):
         return loop.train(made, stepper, made.pairs(), run_dir)
 
 
-if __name__ == "__main__":
+def entry():
     try:
         sys.exit(main(*sys.argv[1:]))
     except (distribution.WorkerError, distribution.DeviceError) as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    entry()

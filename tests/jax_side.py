@@ -62,7 +62,7 @@ def gradients(source, target):
 
 
 def train(run_dir, steps):
-    made = recipe(total_steps=int(steps), accumulate=2)
+    made = recipe(model=MODELS["micro"], total_steps=int(steps), accumulate=2)
     one = steppers.make_stepper(made)
     assert isinstance(one, steppers.JaxStepper)
     assert loop.train(made, one, made.pairs(), run_dir) == 0

@@ -27,6 +27,12 @@ def array(key, shape):
     return centre + 0.15 * rng.standard_normal(shape)
 
 
+def adaptive_case():
+    """A latent and kernels for it, last axis C * 5 * 5: float64."""
+    rng = np.random.default_rng(3)
+    return rng.standard_normal((2, 6, 9, 4)), rng.standard_normal((2, 6, 9, 100))
+
+
 def torch_shape(variable):
     shape = tuple(variable.shape)
     if len(shape) == 4:

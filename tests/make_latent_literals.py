@@ -22,7 +22,7 @@ import yaml
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tests.latent_case import TOWER, UNET, VAE, array
+from tests.latent_case import TOWER, UNET, VAE, adaptive_case, array
 
 HERE = pathlib.Path(__file__).parent
 FULL_UNET = {
@@ -135,6 +135,15 @@ def tower():
     return {"context": module(ids).last_hidden_state.numpy()[0]}
 
 
+def adaptive():
+    """Patches laid out by `unfold` under kernels in the layout of DeblurDiff's."""
+    x, kernel = (nchw(a) for a in adaptive_case())
+    batch, channels, height, width = x.shape
+    laid_out = torch.nn.functional.unfold(x, 5, padding=2)
+    parts = (a.reshape(batch, channels, 25, height, width) for a in (laid_out, kernel))
+    return {"adaptive": nhwc(torch.mul(*parts).sum(2))}
+
+
 def shapes(module):
     return {k: list(v.shape) for k, v in module.state_dict().items()}
 
@@ -152,7 +161,7 @@ def released(root):
 def main(root):
     torch.set_default_dtype(torch.float64)
     with torch.no_grad():
-        literals = autoencoder() | unet() | schedule() | tower()
+        literals = autoencoder() | unet() | schedule() | tower() | adaptive()
     np.savez_compressed(HERE / "latent_literals.npz", **literals)
     with torch.device("meta"):
         found = {

@@ -4,9 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from deblur_tf.data.input.tensorflow import pair_dataset
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.training import distribution, loop
 from deblur_tf.training.steppers import check_split, make_stepper
+from tests import programs
 from tests.distribution_case import CLIP_NORM
 from tests.training_case import recipe
 
@@ -33,36 +31,25 @@ def free_ports(count):
 
 
 def start(strategy, run_dir, steps, log, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.distribution_case", strategy, str(run_dir), str(steps)],
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-        env=os.environ | environment,
-    )
+    streams = (log, log.with_suffix(".err"))
+    arguments = (strategy, run_dir, steps)
+    case = "tests.distribution_case"
+    return programs.start(case, *arguments, streams=streams, env=environment)
 
 
 def start_workers(run_dir, steps, folder):
-    """Two processes over loopback; returns them and their logs."""
+    """Two processes over loopback."""
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    logs = [folder / f"worker_{i}.log" for i in range(2)]
-    workers = [
+    return [
         start(
             "multiworker",
             run_dir,
             steps,
-            log,
+            folder / f"{steps}_{i}.log",
             TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}),
         )
-        for i, log in enumerate(logs)
+        for i in range(2)
     ]
-    return workers, logs
-
-
-def wait_for(log, text, seconds=120):
-    deadline = time.monotonic() + seconds
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 def newest(run_dir):
@@ -80,38 +67,37 @@ def test_every_strategy_gives_the_same_weights(tmp_path):
     made = recipe(total_steps=4, clip_norm=CLIP_NORM)
     loop.train(made, make_stepper(made), made.pairs(), tmp_path / "one")
 
-    log = tmp_path / "mirrored.log"
-    process = start("mirrored", tmp_path / "parts", 2, log)
-    assert process.wait(120) == 0, log.read_text()
-    assert "MirroredStrategy, 2 replicas (2 CPUs)" in log.read_text()
+    mirrored = start("mirrored", tmp_path / "parts", 2, tmp_path / "mirrored.log")
+    assert mirrored.wait() == 0, mirrored.err.read_text()
+    assert "MirroredStrategy, 2 replicas (2 CPUs)" in mirrored.out.read_text()
     assert int(newest(tmp_path / "parts")["step"]) == 2
 
-    workers, logs = start_workers(tmp_path / "parts", 4, tmp_path)
-    for worker, log in zip(workers, logs, strict=True):
-        assert worker.wait(120) == 0, log.read_text()
-        assert "2 replicas in 2 processes (TF_CONFIG is set)" in log.read_text()
-    assert "at step 2" in logs[0].read_text()
-    assert "step " not in logs[1].read_text()  # only the chief reports
+    workers = start_workers(tmp_path / "parts", 4, tmp_path)
+    for worker in workers:
+        assert worker.wait() == 0, worker.err.read_text()
+        assert "2 replicas in 2 processes (TF_CONFIG is set)" in worker.out.read_text()
+    assert "at step 2" in workers[0].out.read_text()
+    assert "step " not in workers[1].out.read_text()  # only the chief reports
     assert largest_difference(newest(tmp_path / "one"), newest(tmp_path / "parts")) < 1e-6
 
 
 @pytest.mark.slow
 def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
     run_dir = tmp_path / "run"
-    workers, logs = start_workers(run_dir, 100_000, tmp_path)
-    wait_for(logs[0], " 5/100000")
+    workers = start_workers(run_dir, 100_000, tmp_path)
+    workers[0].wait_for(" 5/100000")
     workers[1].send_signal(signal.SIGTERM)  # to the one that is not the chief
-    assert [w.wait(120) for w in workers] == [signal.SIGTERM] * 2, logs[0].read_text()
+    assert [w.wait() for w in workers] == [signal.SIGTERM] * 2, workers[0].err.read_text()
     step = int(newest(run_dir)["step"])
     assert step >= 5
 
-    workers, logs = start_workers(run_dir, 100_000, tmp_path)
-    wait_for(logs[0], f" {step + 5}/100000")
-    assert f"at step {step}" in logs[0].read_text()
-    workers[1].kill()
+    workers = start_workers(run_dir, 100_001, tmp_path)
+    workers[0].wait_for(f" {step + 5}/100001")
+    assert f"at step {step}" in workers[0].out.read_text()
+    workers[1].send_signal(signal.SIGKILL)
     # At once where the connection breaks within a step, else by TensorFlow's health check.
-    assert workers[0].wait(240) == 1
-    last = logs[0].read_text().splitlines()[-1]
+    assert workers[0].wait() == 1
+    last = workers[0].err.read_text().splitlines()[-1]
     assert last.startswith("error: another process of the run stopped: no answer from /job:worker")
     assert "Start all processes again" in last
     assert int(newest(run_dir)["step"]) >= step

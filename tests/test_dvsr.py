@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deblur_tf.backend import eagerly
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion import process
 from deblur_tf.diffusion.outputs import Estimate, Residual, Velocity
@@ -101,7 +102,8 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
         beta_max=tf.constant([0.0]),
         n_samples=tf.constant([1]),
     )["restored"][0]
-    want = Deblurrer(model).restore(picture, steps=3, seed=5)
+    with eagerly():
+        want = Deblurrer(model).restore(picture, steps=3, seed=5)
     assert np.abs(found.numpy().astype(int) - want).max() <= 1
 
 
@@ -213,20 +215,25 @@ def test_drift_is_the_mean_difference_of_each_channel():
 def test_colours_come_right_in_a_short_training_on_photographs():
     """Predictor and residual may drift apart, since no loss holds the predictor: their sum not.
 
-    Measured over five seeds: 0.30 to 0.38 untrained (the photographs' own mean, since all
-    starts at zero), 0.03 to 0.08 after 150 steps. The drift of the predictor, mean over the
-    channels: 0.08 to 0.21 in the first ten steps, 0.03 to 0.09 in the last thirty.
+    Measured over five seeds: 0.32 to 0.39 untrained (the photographs' own mean, since all
+    starts at zero), 0.03 to 0.07 after 120 steps. The drift of the predictor, mean over the
+    channels: 0.13 to 0.16 in the first ten steps, 0.02 to 0.03 in the last thirty.
     """
+
+    def model():
+        predictor = UNet(8, (1,), use_noise_level=False, name="predictor", **SHALLOW)
+        return DvSR(predictor, UNet(8, (1,), name="denoiser", **SHALLOW), Velocity())
+
     made = recipe(
-        model=lambda: dvsr(Velocity()),
-        pairs=lambda: PairGenerator(crop_size=32),
+        model=model,
+        pairs=lambda: PairGenerator(crop_size=16),
         optimizer=lambda: adamw(2e-3),
         batch_size=8,
     )
     stepper = make_stepper(made)
     batches = stepper.batches(made.pairs(), 0)
     probe = [next(batches) for _ in range(4)]
-    noise = np.random.default_rng(0).standard_normal((8, 32, 32, 3)).astype("float32")
+    noise = np.random.default_rng(0).standard_normal((8, 16, 16, 3)).astype("float32")
     levels = np.full(8, 0.3, "float32")
 
     def cast():
@@ -243,14 +250,14 @@ def test_colours_come_right_in_a_short_training_on_photographs():
         return np.mean(found)
 
     before = cast()
-    rows = [stepper(next(batches), step) for step in range(150)]
+    rows = [stepper(next(batches), step) for step in range(120)]
     losses = [float(row["loss"]) for row in rows]
     drifts = np.array([[float(row[n]) for n in stepper.model.diagnostic_names] for row in rows])
     start, end = np.abs(drifts[:10].mean(0)), np.abs(drifts[-30:].mean(0))
     assert before > 0.25
     assert cast() < 0.1
     assert start.max() > 0.1
-    assert end.mean() < start.mean()
+    assert end.mean() < 0.5 * start.mean()
     assert np.mean(losses[-30:]) < 0.9 * losses[0]
 
 

@@ -264,7 +264,7 @@ def test_weights_from_the_command_line(tmp_path):
     assert f"lpips_alex_v0.1.npz: {tmp_path}/lpips_alex_v0.1.npz  sha256 " in listed
     for arguments, message in (
         (["convert", "lpips", source[0]], "--heads is missing"),
-        (["convert", "nothing"], "give one of: convert lpips"),
+        (["convert", "nothing"], "give one of: convert sd2"),
         (["make", "niqe"], "--photos is missing"),
         (["convert", "inception", source[0], "-o", tmp_path], "has no Conv2d_1a_3x3"),
         (["make", "niqe", source[0]], "--trunk is not of make niqe"),

@@ -26,6 +26,7 @@ from tests.test_samplers import (
     linear_betas,
     moments,
 )
+from tests.training_case import SMALL
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "extending.md"
 BLOCKS = dict(re.findall(r"```(?:python)?\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL))
@@ -76,7 +77,9 @@ def test_the_metric():
 @pytest.mark.parametrize("name", ["my_model", "my_pairs"])
 def test_the_model_and_the_pairs_train_and_restore(name, files, tmp_path):
     settings = ["TOTAL_STEPS = 2", "Recipe.validation_images = 1"]
-    settings += ["WARMUP_STEPS = 1"] if name == "my_pairs" else []
+    if name == "my_pairs":
+        small = [flag.removeprefix("--gin_param=") for flag in SMALL if "CROP" not in flag]
+        settings = ["WARMUP_STEPS = 1", *small, *settings]
     config.load([str(files / f"{name}.gin")], settings)
     made = run.prepare(config.build("Recipe"), tmp_path, distribution.choose())
     assert run.train(made) == 0

@@ -1,6 +1,5 @@
 """What happens to a run when something breaks: a clear line, and a usable directory."""
 
-import resource
 import subprocess
 import sys
 
@@ -14,7 +13,8 @@ from deblur_tf.errors import DataError, SaveError
 from deblur_tf.training import loop
 from deblur_tf.training.report import Report
 from deblur_tf.training.steppers import make_stepper
-from tests.training_case import EAGER_TRAINING, SMALL, recipe
+from tests.programs import run
+from tests.training_case import SMALL, recipe
 
 
 def photo(path, seed):
@@ -23,18 +23,11 @@ def photo(path, seed):
     Image.fromarray(pixels).save(path)
 
 
-def train_program(run_dir, *arguments, **kwargs):
-    command = [
-        *EAGER_TRAINING,
-        "--gin_file=smoke.gin",
-        f"--run_dir={run_dir}",
-        "--gin_param=TOTAL_STEPS = 3",
-        "--gin_param=WARMUP_STEPS = 1",
-        "--gin_param=Recipe.checkpoint_every = 2",
-        *SMALL,
-        *arguments,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **kwargs)
+def train_program(run_dir, *arguments, **settings):
+    small = ["--gin_param=TOTAL_STEPS = 3", "--gin_param=WARMUP_STEPS = 1"]
+    small += ["--gin_param=Recipe.checkpoint_every = 2", *SMALL]
+    flags = ["--gin_file=smoke.gin", f"--run_dir={run_dir}", *small, *arguments]
+    return run("train", *flags, eager=True, **settings)
 
 
 class BadPair:
@@ -83,10 +76,7 @@ def test_a_full_disk_ends_the_program_with_one_line(tmp_path):
     photo(tmp_path / "photos" / "a.png", 0)
     settings = (tmp_path / "run", f"--photos={tmp_path / 'photos'}")
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    result = train_program(*settings, preexec_fn=limit)
+    result = train_program(*settings, file_limit=100_000)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error:")

@@ -190,8 +190,9 @@ def test_only_start_up_lines_are_held_back(line, held):
     assert bool(quiet._START_UP.match(line)) == held
 
 
-def test_programs_start_without_a_word_of_tensorflow(folder):
+def test_programs_start_without_a_word_of_tensorflow(folder, micro_dir):
     command = [sys.executable, "-m", "deblur_tf.bin.restore", "-i", "a.png", "-o", "out"]
+    command += ["-m", str(micro_dir)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     result = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, env=env
@@ -209,40 +210,27 @@ def test_a_photo_that_is_no_photo(folder):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk(number, folder):
     """At the first write of an evaluation, which has no name in the error."""
-    code = f"""
-import sys
-from deblur_tf.bin import evaluate
+    first = f"""
 from deblur_tf.evaluation import report
 def full(*args):
     raise OSError({number}, "No space left on device")
 report.write_text = full
-sys.argv = ["evaluate", "--photos=photos", "-o", "out"]
-evaluate.entry()
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
+    result = run("evaluate", "--photos=photos", "-o", "out", cwd=folder, first=first)
     one_line(result, 1, "No space left on device: make room")
 
 
-def test_a_failed_export_leaves_nothing_in_the_way(folder):
-    code = """
-import sys
-from deblur_tf.bin import export
-from deblur_tf.serving import export as serving
+def test_a_failed_export_leaves_nothing_in_the_way(folder, micro_dir):
+    first = """
+from deblur_tf.serving import export
 def half(module, folder, signatures):
-    import os, pathlib
     os.makedirs(folder)
     pathlib.Path(folder, "saved_model.pb").write_text("half")
     raise OSError(28, "No space left on device")
-serving.tf.saved_model.save = half
-sys.argv = ["export", "-o", "saved"]
-export.entry()
+export.tf.saved_model.save = half
 """
     for _ in range(2):
-        result = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-        )
+        result = run("export", "-m", micro_dir, "-o", "saved", cwd=folder, first=first)
         one_line(result, 1, "No space left on device")
         assert not (folder / "saved").exists() or not any((folder / "saved").iterdir())
 

@@ -95,7 +95,7 @@ def test_checkpoints_move_between_backends(tmp_path, on_jax, eager_steps):
     """TensorFlow trains 2 steps, JAX 2 more in parts, TensorFlow 2: as TensorFlow alone."""
 
     def on_tensorflow(run_dir, steps):
-        made = recipe(total_steps=steps, checkpoint_every=2)
+        made = recipe(model=MODELS["micro"], total_steps=steps, checkpoint_every=2)
         assert loop.train(made, make_stepper(made), made.pairs(), run_dir) == 0
 
     on_tensorflow(tmp_path / "alone", 6)

@@ -4,7 +4,6 @@ import gzip
 import json
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,8 +22,17 @@ from deblur_tf.networks.latent_layers import SpatialTransformer
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
 from deblur_tf.serving.export import schedule_in_graph
-from tests.conftest import images, randomize
-from tests.latent_case import TOWER, UNET, VAE, array, fill, keys_of, tower_shapes
+from tests.conftest import images, randomize, without_values
+from tests.latent_case import (
+    TOWER,
+    UNET,
+    VAE,
+    adaptive_case,
+    array,
+    fill,
+    keys_of,
+    tower_shapes,
+)
 
 HERE = pathlib.Path(__file__).parent
 LITERALS = dict(np.load(HERE / "latent_literals.npz"))
@@ -76,7 +84,7 @@ def full(network, channels):
 
 
 def test_full_sizes_and_names_are_those_of_others():
-    with keras.StatelessScope(initialize_variables=False):
+    with without_values():
         unet, vae = full(LatentUNet(name="unet"), 4), full(AutoencoderKL(), 3)
         control = full(ControlBranch(), 12)
         predictor = LatentKernelPredictor(LatentUNet(out_channels=100, base_channels=128))
@@ -131,6 +139,11 @@ def test_element_wise_adaptive_convolution_is_its_definition(size, shape):
         a, b = tf.Variable(x), tf.Variable(kernel)
         total = tf.reduce_sum(kernels.element_wise_adaptive_convolution(a, b, size) ** 2)
     assert all(np.abs(g).max() > 0 for g in tape.gradient(total, [a, b]))
+
+
+def test_element_wise_adaptive_convolution_is_that_of_pytorch():
+    x, kernel = (a.astype("float32") for a in adaptive_case())
+    close(kernels.element_wise_adaptive_convolution(x, kernel, 5), "adaptive")
 
 
 @pytest.mark.parametrize("kind", [LatentKernelPredictor, LatentPredictor])

@@ -238,8 +238,8 @@ def test_configs_lists_and_compares():
 @pytest.mark.slow
 def test_a_trained_run_is_exported_and_guarded(tmp_path):
     run_dir = tmp_path / "run"
-    settings = ("--gin_param=TOTAL_STEPS = 12", *SMALL)
-    result = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", *settings)
+    settings = ("--gin_param=TOTAL_STEPS = 3", "--gin_param=WARMUP_STEPS = 1", *SMALL)
+    result = run("train", "--gin_file=smoke.gin", f"--run_dir={run_dir}", *settings, eager=True)
     assert result.returncode == 0, result.stderr
     for name in ("config.gin", "model.json", "metrics.jsonl", "samples", "checkpoints"):
         assert (run_dir / name).exists()

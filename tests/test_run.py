@@ -117,7 +117,7 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("CROP_SIZE = 33", "crop size 33 must be a multiple of 2"),
+        ("CROP_SIZE = 33\nUNet.patch = 2", "crop size 33 must be a multiple of 2"),
         ("CROP_SIZE = 0", "crop size 0 must be a multiple"),
         ("BATCH_SIZE = 8.0", "batch_size must be a whole number"),
         ("LEARNING_RATE = 'x'", "learning rate must be a positive number, got 'x'"),

@@ -122,23 +122,23 @@ def test_tiles_share_the_statistics_of_the_whole():
     assert overviews[1] == 0.0
 
 
-def test_one_tile_is_the_whole(model):
+def test_one_tile_is_the_whole(micro):
     blurry = np.random.default_rng(2).uniform(-1, 1, (2, 30, 41, 3)).astype("float32")
     keys, schedule = sample_keys(3, [0, 1]), inference_schedule(2)
-    whole = np.array(Restoration(model)(blurry, keys, schedule))
+    whole = np.array(Restoration(micro)(blurry, keys, schedule))
     np.testing.assert_allclose(
-        np.array(TiledRestoration(model, side=64, overlap=8)(blurry, keys, schedule)),
+        np.array(TiledRestoration(micro, side=64, overlap=8)(blurry, keys, schedule)),
         whole,
         atol=2e-5,
     )
 
 
-def test_samplers_that_ask_for_the_noise_get_it(model):
+def test_samplers_that_ask_for_the_noise_get_it(micro):
     blurry = np.random.default_rng(2).uniform(-1, 1, (1, 48, 40, 3)).astype("float32")
     noisy = np.random.default_rng(3).standard_normal(blurry.shape).astype("float32")
     keys, level = sample_keys(3, [0]), np.array([0.4], np.float32)
     found = []
-    for restoration in (Restoration(model), TiledRestoration(model, side=48, overlap=8)):
+    for restoration in (Restoration(micro), TiledRestoration(micro, side=48, overlap=8)):
         condition = restoration.prepare(blurry, keys).condition
         found.append(restoration._denoise(noisy, level, (condition, keys)))
     for whole, tiled in zip(*found, strict=True):
@@ -146,8 +146,8 @@ def test_samplers_that_ask_for_the_noise_get_it(model):
     assert np.abs(np.array(found[0].noise) - np.array(found[0].target)).max() > 0.1
 
 
-def test_progress_grows_by_tiles(model):
-    deblurrer = Deblurrer(model, tile=64, tile_overlap=8)
+def test_progress_grows_by_tiles(micro):
+    deblurrer = Deblurrer(micro, tile=64, tile_overlap=8)
     picture = np.random.default_rng(0).integers(0, 256, (100, 60, 3), dtype=np.uint8)
     done = []
     deblurrer.samples(picture, steps=2, n_samples=2, on_step=done.append)
@@ -163,8 +163,8 @@ def test_noise_of_a_part_is_part_of_the_noise():
     np.testing.assert_allclose(part, whole[:, 16:26, 8:15], atol=1e-6)
 
 
-def test_memory_that_runs_out_makes_tiles_smaller(model, monkeypatch):
-    deblurrer = Deblurrer(model, tile="auto")
+def test_memory_that_runs_out_makes_tiles_smaller(micro, monkeypatch):
+    deblurrer = Deblurrer(micro, tile="auto")
     tried = []
     sampled = Deblurrer._sampled
 
@@ -179,7 +179,7 @@ def test_memory_that_runs_out_makes_tiles_smaller(model, monkeypatch):
     assert deblurrer.samples(picture, steps=1).shape == (1, 300, 280, 3)
     assert tried == [0, 128]
     with pytest.raises(MemoryError, match="280x300 pixels; --tile=auto takes less"):
-        Deblurrer(model, tile=0).samples(picture, steps=1)
+        Deblurrer(micro, tile=0).samples(picture, steps=1)
     monkeypatch.setattr(Deblurrer, "_sampled", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         deblurrer.samples(picture, steps=1)
@@ -199,14 +199,14 @@ def test_tiles_fit_into_memory(model):
     assert memory.available_bytes() > 1 << 20
 
 
-def test_mixed_sizes_do_not_change_a_picture(model):
+def test_mixed_sizes_do_not_change_a_picture(micro):
     """One graph serves all sizes, so what came before leaves no trace, to the last bit."""
     rng = np.random.default_rng(0)
     pictures = [
         rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((48, 33), (17, 64), (48, 33))
     ]
-    together = Deblurrer(model)
+    together = Deblurrer(micro)
     for picture in pictures:
         first = together.samples(picture, steps=3, seed=2)
-        alone = Deblurrer(model).samples(picture, steps=3, seed=2)
+        alone = Deblurrer(micro).samples(picture, steps=3, seed=2)
         np.testing.assert_array_equal(first, alone)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from deblur_tf.errors import NonFiniteError
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import micro_model
-from tests.training_case import EAGER_TRAINING, SMALL, recipe
+from tests import programs
+from tests.conftest import micro_model, nano_model
+from tests.training_case import SMALL, recipe
 
 
 def train(made, run_dir, **kwargs):
@@ -59,7 +59,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path, capsys, eager_steps):
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "accumulate"), [("float32", 2), ("mixed_bfloat16", 1)])
 def test_the_whole_step_compiles_with_xla(dtype, accumulate):
-    made = recipe(model=lambda: micro_model(dtype=dtype), accumulate=accumulate)
+    made = recipe(model=lambda: nano_model(dtype=dtype), accumulate=accumulate)
     plain = make_stepper(made)
     compiled = make_stepper(dataclasses.replace(made, jit_compile=True))
     batch = Batch(
@@ -75,7 +75,7 @@ def test_the_whole_step_compiles_with_xla(dtype, accumulate):
 
 
 def test_training_lowers_the_loss():
-    made = recipe(model=lambda: micro_model(Velocity()), objective=Objective(warm_start_steps=0))
+    made = recipe(model=lambda: nano_model(Velocity()), objective=Objective(warm_start_steps=0))
     one = make_stepper(made)
     batch = next(one.batches(made.pairs(), 0))
     losses = [float(one(batch, 0)["loss"]) for _ in range(40)]
@@ -132,7 +132,7 @@ def test_progress_and_validation_are_recorded(tmp_path, capsys, eager_steps):
         seen.append(weights)
         return {"psnr_restored": 20.0}, np.zeros((8, 24, 3), np.uint8)
 
-    train(recipe(validate_every=4), tmp_path, validate=validate)
+    train(recipe(model=micro_model, validate_every=4), tmp_path, validate=validate)
     out = capsys.readouterr().out
     for word in ("step 2/6", "loss", "denoising", "regression", "learning_rate", "steps/s", "ETA"):
         assert word in out
@@ -164,34 +164,26 @@ def test_real_validation_restores_the_grid(tmp_path):
 def test_a_run_that_is_stopped_and_killed_ends_as_one_that_was_not(tmp_path):
     """SIGTERM and Ctrl-C save first, and have their exit codes; a kill loses a little."""
 
-    def command(name):
-        return [
-            *EAGER_TRAINING,
-            "--gin_file=smoke.gin",
-            f"--run_dir={tmp_path / name}",
-            "--gin_param=TOTAL_STEPS = 12",
-            "--gin_param=Recipe.checkpoint_every = 2",
-            *SMALL,
-        ]
+    def begin(name):
+        streams = [tmp_path / f"{name}.{kind}" for kind in ("out", "err")]
+        settings = ["--gin_param=TOTAL_STEPS = 12", "--gin_param=Recipe.checkpoint_every = 2"]
+        arguments = ["--gin_file=smoke.gin", f"--run_dir={tmp_path / name}", *settings, *SMALL]
+        return programs.start("train", *arguments, streams=streams, eager=True)
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
+    whole = begin("whole")
     reached = 0
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        process = subprocess.Popen(
-            command("parts"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith(f"step {reached + 3:2d}/12"):
-                process.send_signal(number)
-                break
-        lines += process.stdout.readlines()
-        assert process.wait(60) == code, "".join(lines)
-        assert "Traceback" not in "".join(lines)
+        process = begin("parts")
+        process.wait_for(f"step {reached + 3:2d}/12")
+        process.send_signal(number)
+        ended = process.wait(60)
+        printed = process.out.read_text() + process.err.read_text()
+        assert ended == code, printed
+        assert "Traceback" not in printed
         step = int(newest(tmp_path / "parts")["step"])
         # After a kill up to two steps are done again.
         assert reached + 3 - 2 * (number == signal.SIGKILL) <= step < 12
         reached = step
-    subprocess.run(command("parts"), check=True, capture_output=True)
+    assert begin("parts").wait() == 0
+    assert whole.wait() == 0
     assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "parts"))

@@ -185,6 +185,7 @@ class TiledRestoration(Restoration):
         self._compiled_overview = compiled(model, model.overview)
         self._compiled_part = compiled(model, self._part_condition)
         self._compiled_estimate = compiled(model, self._part_estimate)
+        self._compiled_decoding = compiled(model, self._part_image)
         self._on_tile: Callable[[float], None] | None = None
 
     def _grid(self, image: np.ndarray) -> Grid:
@@ -249,6 +250,21 @@ class TiledRestoration(Restoration):
 
         return grid.blend(part)
 
+    def _part_image(self, target: Tensor, condition: Any) -> Tensor:
+        return self.model.to_image(target, condition)
+
+    def _to_image(self, target: Tensor, condition: Any) -> Tensor:
+        grid = self._grid(condition.blurry)
+        if target.shape[1] == grid.height:  # pixels, of which a sum at most is made
+            return self.model.to_image(target, condition)
+        target = ops.convert_to_numpy(target)
+
+        def part(tile: Tile) -> Tensor:
+            cut = partial(tile.of, image_height=grid.height)
+            return self._compiled_decoding(cut(target), keras.tree.map_structure(cut, condition))
+
+        return grid.blend(part)
+
     def _noise(self, t: Any, given: Any) -> np.ndarray:
         condition, keys = given
         batch, height, width, channels = (int(n) for n in self.model.target_shape(condition))
@@ -289,16 +305,14 @@ class TiledRestoration(Restoration):
                     on_step(reached)
 
             self._on_tile = None if on_step is None else after_tile
-            image = self.model.to_image(
-                samplers.run(
-                    self.sampler,
-                    self._body,
-                    self._noise(schedule.steps, given),
-                    self.sampler.table(schedule),
-                    schedule.steps,
-                    given,
-                    partial(samplers.python_loop, on_step=after_step),
-                ),
-                condition,
+            target = samplers.run(
+                self.sampler,
+                self._body,
+                self._noise(schedule.steps, given),
+                self.sampler.table(schedule),
+                schedule.steps,
+                given,
+                partial(samplers.python_loop, on_step=after_step),
             )
+            image = self._to_image(target, condition)
         return self.finish(image, condition, prepared.height, prepared.width)
