@@ -176,9 +176,10 @@ def test_names_of_other_layouts(tmp_path):
     assert list(results.find(tmp_path / "s", results.SHARP)) == ["1"]
 
 
-def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path):
+def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path, micro_dir):
     model = tmp_path / "model"
     source = ["model", f"--pairs={tree}/test", "--steps=1", "--metrics=psnr,ssim", "-n", "2"]
+    source += ["-m", micro_dir]
     result = run("evaluate", *source, "-o", model, "--save")
     assert result.returncode == 0, result.stderr
     found = means(model)
@@ -195,8 +196,9 @@ def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path):
     assert "done before" in again.stdout
 
 
-def test_a_grid_has_a_table_a_plot_and_its_best_points(tree, tmp_path):
+def test_a_grid_has_a_table_a_plot_and_its_best_points(tree, tmp_path, micro_dir):
     arguments = ["model", f"--pairs={tree}/test", "--limit=1", "--metrics=psnr,ssim", "-n", "2"]
+    arguments += ["-m", micro_dir]
     result = run("evaluate", *arguments, "--points=1:0.9,2:0.9", "-o", tmp_path)
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "grid.csv", newline="") as file:

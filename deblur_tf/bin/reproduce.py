@@ -9,7 +9,7 @@ put them. Each cell has the paper's figure, ours and the difference; a row that 
 run says which commands run it. Writes report.md, and report.html with the pictures.
 
 --smoke makes a data set of generated pictures and runs everything on it at a tiny size:
-trains each row for two steps, samples, measures what needs no weights, and fills every
+trains each row for one step, samples, measures what needs no weights, and fills every
 table. It takes some minutes and shows that the chain runs.
 """
 

@@ -29,12 +29,12 @@ GRID = ((1, 0.9), (2, 0.9))
 # What makes a row tiny; those that a row has no use for are left out.
 TINY = (
     *("CH = 4", "GUIDE_CH = 2", "PREDICTOR_CH = 4", "RES_BLOCKS = 1", "MIDDLE_BLOCKS = 1"),
-    *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 2", "BODY_DTYPE = 'float32'"),
+    *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 1", "BODY_DTYPE = 'float32'"),
     *("DATASET = 'folder/smoke'", "realblur_j/TfdsPairs.dataset = 'folder/smoke'"),
     *("Recipe.accumulate = 1", "Recipe.validation_images = 1", "SamplingSettings.steps = 1"),
 )
 NOTE = (
-    "A smoke run: networks of a few channels, trained for two steps on generated pictures. "
+    "A smoke run: networks of a few channels, trained for one step on generated pictures. "
     "Its figures show that every part runs, and nothing else."
 )
 
