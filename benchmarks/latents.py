@@ -1,0 +1,82 @@
+r"""What a DeblurDiff can reach and what its predictor says on the way; a table and a picture.
+
+  python benchmarks/latents.py --photos=PHOTOS -m RUN -o structures.png
+
+The autoencoder's round trip of the sharp image is the ceiling of all that is decoded. z^s is
+decoded at some of the steps (the paper's Figure 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags
+
+_PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos.")
+_CROP = flags.DEFINE_integer("crop", 256, "Side of the central crops.")
+_LIMIT = flags.DEFINE_integer("limit", 8, "How many photos.")
+_ROWS = flags.DEFINE_integer("rows", 4, "How many of them are in the picture.")
+_MODEL = flags.DEFINE_string("model", None, "See deblur-restore.", short_name="m", required=True)
+_STEPS = flags.DEFINE_integer("steps", 50, "Steps of sampling.")
+_SHOWN = flags.DEFINE_list("shown", ["1", "13", "25", "38", "50"], "At which z^s is decoded.")
+_OUTPUT = flags.DEFINE_string("output", None, "PNG of the picture.", short_name="o")
+
+
+def main(argv: Sequence[str]) -> None:
+    del argv
+    import numpy as np
+    from PIL import Image
+
+    from deblur_tf import image_ops
+    from deblur_tf.backend import eagerly
+    from deblur_tf.data.photos import open_photos
+    from deblur_tf.evaluation import pairs
+    from deblur_tf.evaluation.sheets import picture_sheet
+    from deblur_tf.metrics.psnr import psnr
+    from deblur_tf.models import saved
+    from deblur_tf.models.deblurdiff import DeblurDiff
+    from deblur_tf.models.restoration import Restoration, sample_keys
+
+    loaded = saved.load_model(_MODEL.value)
+    model = loaded.model
+    if not isinstance(model, DeblurDiff) or model.predictor is None:
+        raise app.UsageError(f"{_MODEL.value}: no DeblurDiff with a predictor")
+
+    class Recorded(Restoration):
+        """Keeps z^s of each step."""
+
+        def _denoise(self, noisy: Any, noise_level: Any, given: Any) -> Any:
+            structures.append(model.estimates(noisy, noise_level, given[0])[1])
+            return super()._denoise(noisy, noise_level, given)
+
+    source = pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value)
+    schedule = loaded.sampling.but(_STEPS.value).schedule(model.betas)
+    shown = [int(step) for step in _SHOWN.value]
+    titles = ["blurry", *(f"z^s, step {step}" for step in shown), "restored", "round trip", "sharp"]
+    rows, figures = [], []
+    for i in range(min(_LIMIT.value, len(source))):
+        pair = source[i]
+        sharp, blurry = (image_ops.to_model_range(x[None]) for x in (pair.sharp, pair.blurry))
+        structures: list[Any] = []
+        restoration, keys = Recorded(model), sample_keys(0, [i])
+        with eagerly():
+            prepared = restoration.prepare(blurry, keys)
+            restored = restoration.sample(prepared, keys, schedule, lambda done: None)
+            decoded = [model.vae.decode(structures[step - 1]) for step in shown]
+            images = [*decoded, restored, model.vae(sharp)]
+        size = pair.sharp.shape
+        pictures = [np.array(image_ops.to_uint8(x))[0, : size[0], : size[1]] for x in images]
+        rows.append([pair.blurry, *pictures, pair.sharp])
+        figures.append([psnr(pair.sharp, x) for x in rows[-1][:-1]])
+    print(f"| {len(rows)} {source.title}, crop {_CROP.value} | PSNR (dB) |")
+    print("|---|---|")
+    for title, mean in zip(titles, np.mean(figures, axis=0), strict=False):
+        print(f"| {title} | {mean:.2f} |")
+    if _OUTPUT.value:
+        sheet: Image.Image = picture_sheet(rows[: _ROWS.value], titles)
+        sheet.save(_OUTPUT.value)
+
+
+if __name__ == "__main__":
+    app.run(main)
