@@ -19,6 +19,7 @@ from deblur_tf.diffusion.outputs import Noise
 from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.errors import ConfigError
 from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.reproduction.smoke import shallow
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import randomize, without_values
 
@@ -34,6 +35,17 @@ TINY = [
     "Recipe.accumulate = 1",
     "BODY_DTYPE = 'float32'",  # a CPU takes minutes for a step of bfloat16
     "realblur_j/TfdsPairs.dataset = 'gopro/blur_subset'",
+]
+
+DEBLURDIFF = [
+    *("LatentUNet.channel_multipliers = (1, 2)", "ControlBranch.channel_multipliers = (1, 2)"),
+    *("LatentUNet.num_res_blocks = 1", "ControlBranch.num_res_blocks = 1"),
+    *("LatentUNet.attention_depths = ()", "ControlBranch.attention_depths = ()"),
+    *("LatentUNet.head_width = 8", "ControlBranch.head_width = 8"),
+    *("LatentUNet.groups = 4", "ControlBranch.groups = 4"),
+    *("LatentUNet.context_shape = (2, 8)", "ControlBranch.context_shape = (2, 8)"),
+    *("AutoencoderKL.channels = (8, 8)", "AutoencoderKL.num_res_blocks = 1"),
+    *("AutoencoderKL.groups = 4", "CH = 8", "PREDICTOR_CH = 8"),
 ]
 
 
@@ -153,8 +165,10 @@ def tiny_settings(name, data_dir="data"):
     """What is left of a file at a tiny size, but for `ALIKE`."""
     overrides = TINY + [f"DATA_DIR = '{data_dir}'", "DATASET = 'gopro/blur_subset'"]
     overrides = [o for o in overrides if knob(o) in knobs(name)]
+    config.load([name])
+    overrides += shallow(config.bindings())
     if "models/deblurdiff.gin" in included(name):
-        overrides += read("models/deblurdiff_tiny.gin").split("\n\n")[1].splitlines()
+        overrides += DEBLURDIFF
     config.load([name], overrides)
     lines = config.bindings().splitlines()
     return "\n".join(x for x in lines if x and not x.startswith(ALIKE))

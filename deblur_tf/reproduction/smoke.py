@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import json
@@ -65,6 +66,20 @@ def make_data(folder: pathlib.Path, count: int = 6, seed: int = 0) -> pathlib.Pa
     return folder
 
 
+def shallow(bindings: str) -> list[str]:
+    """Bindings that leave the networks of a row two depths, and its guidance one scale.
+
+    Args:
+      bindings: of the row, as `config.bindings` gives them.
+    """
+    found = ["UNet.channel_multipliers = (1, 2)", "MultiscaleGuidance.channel_multipliers = (1,)"]
+    own = config.parsed(bindings)
+    for name in ("UNet.guided_depths", "MultiscaleGuidance.scales"):
+        if values := ast.literal_eval(own.get(name, "()")):
+            found.append(f"{name} = ({min(values[0], 1)},)")
+    return found
+
+
 def _load(gin_file: str, data: pathlib.Path) -> None:
     """A row at a tiny size."""
     config.load([gin_file])
@@ -73,7 +88,8 @@ def _load(gin_file: str, data: pathlib.Path) -> None:
     wanted = [*TINY, f"DATA_DIR = '{data / 'prepared'}'"]
     always = ("Recipe.accumulate", "Recipe.validation_images", "SamplingSettings.steps")
     names = {line: line.split(" = ")[0] for line in wanted}
-    config.load([gin_file], [x for x, n in names.items() if n in have or n in always])
+    tiny = [x for x, n in names.items() if n in have or n in always]
+    config.load([gin_file], tiny + shallow(text))
 
 
 class Trainings:
