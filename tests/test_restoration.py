@@ -197,6 +197,9 @@ def test_recommended_settings_travel_with_the_model(tmp_path, model):
     saved.save_model(*[loaded.model, tmp_path / "b", loaded.sampling])
     assert saved.load_model(tmp_path / "b").sampling == settings
     assert saved.same_model_config(model, tmp_path / "b")
+    path = tmp_path / "b" / "model.json"
+    path.write_text(path.read_text().replace('"dtype"', '"trainable": true, "dtype"'))
+    assert saved.same_model_config(model, tmp_path / "b")  # as earlier versions wrote it
     # Another number of steps wants another beta_max.
     assert settings.but(steps=5) == SamplingSettings(5, None, 3)
     assert settings.but(steps=2, n_samples=1) == SamplingSettings(2, 0.8, 1)

@@ -77,6 +77,8 @@ def _model_config(model: keras.Model) -> dict[str, Any]:
 
 def _portable(text: str) -> dict[str, Any]:
     text = re.sub(r'"mixed_(bfloat16|float16)"', '"float32"', text)
+    # What is frozen follows from the class; earlier versions stored it too.
+    text = re.sub(r'"trainable": (true|false),', "", text)
     return json.loads(re.sub(r'"module": "deblur_tf[^"]*"', '"module": "deblur_tf"', text))
 
 
