@@ -9,6 +9,16 @@ from typing import Any
 import keras
 
 
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Models built within have shapes alone: the largest take no memory and little time."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        keras.utils.clear_session()  # else the next scope that ends would give them values
+
+
 def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of tensors that uses the model's current weights.
 

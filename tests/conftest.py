@@ -1,6 +1,5 @@
 """Shared fixtures. Nothing here needs a download or data outside the packages."""
 
-import contextlib
 import os
 import signal
 
@@ -84,7 +83,7 @@ def latent_parts(kind="kernels", window=None):
     from deblur_tf.networks.latent_unet import LatentUNet
     from deblur_tf.networks.vae import AutoencoderKL
 
-    sizes = {"base_channels": 8, "channel_multipliers": (1, 2), "num_res_blocks": 1}
+    sizes = {"base_channels": 8, "channel_multipliers": (1,), "num_res_blocks": 1}
     sizes |= {"attention_depths": (), "head_width": 8, "groups": 4, "context_shape": (2, 8)}
     sizes |= {"window": window}
 
@@ -109,18 +108,6 @@ def latent_model(kind="kernels", window=None, **settings):
 
 
 MODELS = {"small": small_model, "micro": micro_model, "deconvolved": deconvolved_model}
-
-
-@contextlib.contextmanager
-def without_values():
-    """Models built within have shapes alone, so that the largest take no memory."""
-    import keras
-
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield
-    finally:
-        keras.utils.clear_session()  # else the next scope that ends would give them values
 
 
 def randomize(model, seed=0, scale=0.1):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from deblur_tf import config, image_ops
+from deblur_tf.backend import without_values
 from deblur_tf.bin import configs
 from deblur_tf.datasets import prepare
 from deblur_tf.diffusion.outputs import Noise
@@ -21,7 +22,7 @@ from deblur_tf.errors import ConfigError
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.reproduction.smoke import shallow
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import randomize, without_values
+from tests.conftest import randomize
 
 PINS = json.loads(pathlib.Path(__file__).with_name("gin_pins.json").read_text())
 TINY = [

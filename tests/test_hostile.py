@@ -223,7 +223,7 @@ report.write_text = full
 def test_a_failed_export_leaves_nothing_in_the_way(folder, micro_dir):
     first = """
 from deblur_tf.serving import export
-def half(module, folder, signatures):
+def half(module, folder, signatures, options):
     os.makedirs(folder)
     pathlib.Path(folder, "saved_model.pb").write_text("half")
     raise OSError(28, "No space left on device")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deblur_tf.backend import without_values
 from deblur_tf.conversion import keys
 from deblur_tf.conversion.text import empty_context
 from deblur_tf.diffusion.schedules import spaced_schedule, stable_diffusion_levels
@@ -22,7 +23,7 @@ from deblur_tf.networks.latent_layers import SpatialTransformer
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
 from deblur_tf.serving.export import schedule_in_graph
-from tests.conftest import images, randomize, without_values
+from tests.conftest import images, randomize
 from tests.latent_case import (
     TOWER,
     UNET,

@@ -37,7 +37,6 @@ def main(argv: Sequence[str]) -> int:
 
     rows = []
     for number, row in enumerate(ARCHITECTURES, 1):
-        # Minutes on a slow machine: the networks are of the papers' sizes.
         print(f"[{number}/{len(ARCHITECTURES)}] {row.name}", file=sys.stderr, flush=True)
         millions, gflops = sizes(row)
         rows.append(

@@ -6,6 +6,7 @@ import dataclasses
 
 import keras
 
+from deblur_tf.backend import without_values
 from deblur_tf.models.flops import count_flops
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.networks.guidance import MultiscaleGuidance
@@ -35,7 +36,7 @@ class Architecture:
     regression: bool = False
 
     def build(self) -> keras.Model:
-        """The network, with variables, initialised at random."""
+        """The network, with variables."""
         if self.regression:
             unet = UNet(self.unet_channels, use_noise_level=False)
             unet.build((None, None, None, 3))
@@ -66,5 +67,6 @@ ARCHITECTURES = (
 
 def sizes(row: Architecture) -> tuple[float, float]:
     """(millions of parameters, GFLOPs at 720x1280) of a network, counted."""
-    model = row.build()
-    return model.count_params() / 1e6, count_flops(model) / 1e9
+    with without_values():
+        model = row.build()
+        return model.count_params() / 1e6, count_flops(model) / 1e9

@@ -338,7 +338,9 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     module = ExportedSampler(model, sampling, max_pixels)
     try:
-        tf.saved_model.save(module, str(partial), signatures=module.entries)
+        # Gradients of functions that have their own are not served, and take long to trace.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(partial), module.entries, options)
         about = {
             "deblur_tf": deblur_tf.__version__,
             "settings": dataclasses.asdict(sampling),
