@@ -15,7 +15,7 @@ from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import Autoencoder, DeblurDiff, LatentDiffusion
-from deblur_tf.models.flops import count_flops
+from deblur_tf.models.flops import count_flops, most_training_bytes, training_bytes
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.tiles import TiledRestoration
 from deblur_tf.training import distribution, run
@@ -113,11 +113,12 @@ def test_every_spaced_level_is_its_timestep():
     np.testing.assert_array_equal(model.timestep(levels), np.arange(1000))
 
 
-def test_what_is_frozen_has_no_gradient_and_all_else_has_one():
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_frozen_has_no_gradient_and_all_else_has_one(kind):
     import tensorflow as tf
 
-    model = built(latent_model)
-    made = recipe(latent_model)
+    model = built(MODELS[kind])
+    made = recipe(MODELS[kind])
     blurry, sharp = (np.uint8(127 * (images(k, 2, 16, 16, 3) + 1)) for k in (0, 1))
 
     def gradients(objective):
@@ -131,18 +132,21 @@ def test_what_is_frozen_has_no_gradient_and_all_else_has_one():
 
     trained = gradients(made.objective)
     assert all(size > 0 for size in trained.values())
-    assert {n.split("/")[0] for n in trained} == {"control", "predictor"}
+    name = model.predictor.name if model.predictor else "control"
+    assert {n.split("/")[0] for n in trained} == {"control", name}
     frozen = frozen_variables(model)
     assert {n.split("/")[0] for n in frozen} == {"vae", "unet", "context"}
 
+    if kind == "control":
+        return
     # A new branch hides the predictor from the loss of the noise, but not from its own.
     for layer in model.control.outlets:
         for variable in layer.variables:
             variable.assign(np.zeros(variable.shape, "float32"))
     alone = gradients(LatentObjective(latent_weight=0.0, pixel_weight=0.0))
-    assert not any(size for n, size in alone.items() if n.startswith("predictor"))
+    assert not any(size for n, size in alone.items() if n.startswith(name))
     own = gradients(LatentObjective(pixel_weight=0.0))
-    assert all(size > 0 for n, size in own.items() if n.startswith("predictor"))
+    assert all(size > 0 for n, size in own.items() if n.startswith(name))
 
 
 def test_the_three_losses_are_their_definitions():
@@ -212,11 +216,16 @@ def test_operations_of_attention_and_kernels_are_counted():
     for model in models:
         model.build()
     found = count_flops(models[0], 16, 16) - count_flops(models[1], 16, 16)
+    for model in models:
+        assert most_training_bytes(model, 192, 2) >= training_bytes(model, 192, 2) > 0
     # 96 more channels of a 3x3 convolution of 8, and 25 products for each of 4 channels.
     assert found == 64 * (2 * 9 * 8 * 96 + 2 * 25 * 4)
 
 
-@pytest.mark.parametrize("stage", ["autoencoder", pytest.param("kernels", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stage",
+    ["autoencoder", *(pytest.param(s, marks=pytest.mark.slow) for s in ("prior", "kernels"))],
+)
 def test_a_stage_is_trained_and_resumed(stage, tmp_path, eager_steps, capsys):
     """A run lacks nothing, and begins with what the stage before has learned."""
     objective = AutoencoderObjective() if stage == "autoencoder" else LatentObjective()

@@ -13,7 +13,7 @@ from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import inputs, saved
 from deblur_tf.models.dvsr import DvSR
-from deblur_tf.models.flops import count_flops
+from deblur_tf.models.flops import count_flops, most_training_bytes, training_bytes
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.models.regression import Regression
 from deblur_tf.models.restoration import Restoration, sample_keys
@@ -107,8 +107,7 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
     assert np.abs(found.numpy().astype(int) - want).max() <= 1
 
 
-# Rows of the papers are trained in test_config.py and test_reproduce.py.
-@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("Table")])
+@pytest.mark.parametrize("name", MODELS)
 def test_every_kind_trains_through_the_same_loop(name, tmp_path, eager_steps):
     alone = isinstance(MODELS[name](), Regression)
     objective = L2Objective() if alone else Objective(warm_start_steps=2)
@@ -260,6 +259,13 @@ def test_colours_come_right_in_a_short_training_on_photographs():
     assert start.max() > 0.1
     assert end.mean() < 0.5 * start.mean()
     assert np.mean(losses[-30:]) < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["DvSR", "Table 10 concat", "deconvolved", "deconvolution alone"])
+@pytest.mark.parametrize("side", [16, 192])
+def test_the_quick_bound_of_memory_is_one(name, side):
+    model = built(name)
+    assert most_training_bytes(model, side, 2) >= training_bytes(model, side, 2) > 0
 
 
 def test_operations_of_predictor_and_denoiser_are_counted():

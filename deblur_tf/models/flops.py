@@ -56,6 +56,8 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
 # Bytes that a training step keeps for each number that a convolution puts out, as XLA
 # plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB a crop).
 BYTES_KEPT = 12.0
+# Side of what a layer may work on whatever the crop: statistics of a picture.
+LARGEST_MAPS = 128
 
 
 def training_bytes(model: keras.Model, side: int, batch: int) -> float:
@@ -76,6 +78,16 @@ def training_bytes(model: keras.Model, side: int, batch: int) -> float:
 
     _visit(model, side, side, add)
     return BYTES_KEPT * total * batch
+
+
+def most_training_bytes(model: keras.Model, side: int, batch: int) -> float:
+    """No less than `training_bytes`, at once: as if each layer worked at full size.
+
+    Arguments: see `training_bytes`.
+    """
+    channels = sum(x.kernel.shape[-1] for x in model._flatten_layers() if isinstance(x, KERNELS))
+    pixels = max(side, LARGEST_MAPS) ** 2
+    return BYTES_KEPT * channels * pixels * batch
 
 
 def _visit(

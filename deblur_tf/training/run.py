@@ -18,7 +18,7 @@ from deblur_tf.errors import SaveError, UsageError
 from deblur_tf.files import write_text
 from deblur_tf.model_folders import FROZEN_FILE
 from deblur_tf.models import saved
-from deblur_tf.models.flops import training_bytes
+from deblur_tf.models.flops import most_training_bytes, training_bytes
 from deblur_tf.training import loop
 from deblur_tf.training.distribution import Placement, device, host_memory, worker_errors
 from deblur_tf.training.recipe import Recipe
@@ -26,9 +26,6 @@ from deblur_tf.training.steppers import Stepper, make_stepper
 from deblur_tf.training.validation import Validation
 
 CONFIG_FILE = "config.gin"
-
-# More than a training step keeps for a pixel of a crop in any network of the papers: 60,000.
-AMPLE_BYTES_PER_PIXEL = 100_000
 
 # Settings that a run may be continued with other values of: they change how long it
 # goes on, what it tells and where its data lies, not what a step does.
@@ -107,8 +104,8 @@ def _check_memory(model: keras.Model, crop: int, recipe: Recipe, placement: Plac
     batch = recipe.batch_size // recipe.accumulate
     if here is None or placement.workers > 1:
         return
-    if batch * crop**2 * AMPLE_BYTES_PER_PIXEL < 0.9 * here:
-        return  # no need to look, which takes seconds
+    if most_training_bytes(model, crop, batch) < 0.9 * here:
+        return  # no need to look closer, which takes seconds
     needed = training_bytes(model, crop, batch)
     if needed > 0.9 * here:
         raise ValueError(
