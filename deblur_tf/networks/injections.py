@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from deblur_tf.networks.initializers import GlorotUniform
+from deblur_tf.networks.normalization import GroupNorm
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
@@ -75,9 +76,7 @@ class AdaptiveGroupNorm(_Injection):
 
     def __init__(self, filters: int, **kwargs: Any):
         super().__init__(filters, **kwargs)
-        self.norm = keras.layers.GroupNormalization(
-            math.gcd(8, filters), center=False, scale=False, name="norm", dtype="float32"
-        )
+        self.norm = GroupNorm(math.gcd(8, filters), 1e-3, center=False, scale=False)
         # From zero: the block starts as one with plain group normalisation.
         self.modulate = conv(
             2 * filters, 1, "modulate", kernel_initializer="zeros", dtype=self.dtype_policy

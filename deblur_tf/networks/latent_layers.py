@@ -15,13 +15,9 @@ from keras import ops
 from deblur_tf.networks import windows
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.layers import dense
+from deblur_tf.networks.normalization import GroupNorm
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
-
-
-def group_norm(groups: int, name: str, epsilon: float = 1e-5) -> keras.layers.Layer:
-    """Normalisation over groups of channels, in float32."""
-    return keras.layers.GroupNormalization(groups, epsilon=epsilon, dtype="float32", name=name)
 
 
 def layer_norm(name: str) -> keras.layers.Layer:
@@ -97,9 +93,9 @@ class NormalizedBlock(keras.layers.Layer):
         self.use_embedding = use_embedding
         self.epsilon = epsilon
         policy = self.dtype_policy
-        self.norm1 = group_norm(groups, "norm1", epsilon)
+        self.norm1 = GroupNorm(groups, epsilon, "norm1")
         self.conv1 = conv(filters, 3, "conv1", dtype=policy)
-        self.norm2 = group_norm(groups, "norm2", epsilon)
+        self.norm2 = GroupNorm(groups, epsilon, "norm2")
         self.conv2 = conv(filters, 3, "conv2", kernel_initializer="zeros", dtype=policy)
         self.embed = dense(filters, "time_emb_proj", dtype=policy) if use_embedding else None
         self.skip = None
@@ -223,7 +219,7 @@ class SpatialTransformer(keras.layers.Layer):
         self.heads = heads
         self.groups = groups
         self.window = window
-        self.norm = group_norm(groups, "norm", 1e-6)
+        self.norm = GroupNorm(groups, 1e-6, "norm")
         self.block = TransformerBlock(heads, dtype=self.dtype_policy)
 
     def build(self, inputs_shape: Shape, context_shape: Shape) -> None:

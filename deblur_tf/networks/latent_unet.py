@@ -14,11 +14,11 @@ from deblur_tf.networks.latent_layers import (
     NormalizedBlock,
     SpatialTransformer,
     TimestepEmbedding,
-    group_norm,
     halve,
     halving_conv,
 )
 from deblur_tf.networks.layers import check_policy
+from deblur_tf.networks.normalization import GroupNorm
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
@@ -200,7 +200,7 @@ class LatentUNet(LatentEncoder):
                 self.doubling.append(
                     conv(self.widths[depth], 3, name, dtype=policy) if ends else None
                 )
-        self.norm_out = group_norm(self.groups, "conv_norm_out")
+        self.norm_out = GroupNorm(self.groups, name="conv_norm_out")
         start = {"kernel_initializer": "zeros"} if zero_out else {}
         self.conv_out = conv(out_channels, 3, "conv_out", dtype="float32", **start)
 

@@ -13,10 +13,10 @@ from deblur_tf.networks.injections import conv
 from deblur_tf.networks.latent_layers import (
     Attention,
     NormalizedBlock,
-    group_norm,
     halve,
     halving_conv,
 )
+from deblur_tf.networks.normalization import GroupNorm
 from deblur_tf.registry import configurable
 from deblur_tf.types import Pair, Shape, Tensor
 
@@ -32,7 +32,7 @@ class PixelAttention(Attention):
     def __init__(self, groups: int = 32, name: str = "attention", **kwargs: Any):
         super().__init__(heads=1, use_bias=True, name=name, **kwargs)
         self.groups = groups
-        self.norm = group_norm(groups, "group_norm", EPSILON)
+        self.norm = GroupNorm(groups, EPSILON, "group_norm")
 
     def build(self, inputs_shape: Shape) -> None:
         super().build((None, None, inputs_shape[-1]))
@@ -86,7 +86,7 @@ class _Chain(keras.layers.Layer):
         if first:
             self.steps.append(("", conv(filters, 3, "conv_in", dtype="float32")))
             return
-        self.steps.append(("", group_norm(self.groups, "conv_norm_out", EPSILON)))
+        self.steps.append(("", GroupNorm(self.groups, EPSILON, "conv_norm_out")))
         self.steps.append(("", keras.layers.Activation("swish", dtype="float32")))
         self.steps.append(("", conv(filters, 3, "conv_out", dtype="float32")))
 
