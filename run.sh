@@ -14,7 +14,7 @@ extra=""
 if [ ! -x "$venv/bin/python" ]; then
   "$python" -m venv "$venv"
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".$extra"
+"$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check -e ".$extra"
 
 case "${1:-}" in
   test) exec "$venv/bin/python" -m pytest -n 2 --dist worksteal -q -m "not slow" "${@:2}" ;;

@@ -1,5 +1,6 @@
 """Shared fixtures. Nothing here needs a download or data outside the packages."""
 
+import gc
 import os
 import signal
 
@@ -11,6 +12,10 @@ os.environ.setdefault(
 
 import numpy as np
 import pytest
+
+# Building networks makes millions of objects that live on: looking for cycles among them
+# after each 700 took a twentieth of the time.
+gc.set_threshold(100_000, 20, 20)
 
 
 def small_model(guided=True, output=None, dtype="float32", base=8, guide=4):
@@ -163,6 +168,11 @@ def eager_steps():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+def slow_but(cases, *kept):
+    """Cases of which those that are not `kept` run with the slow tests alone."""
+    return [c if c in kept else pytest.param(c, marks=pytest.mark.slow) for c in cases]
 
 
 def hears_ctrl_c():

@@ -67,6 +67,7 @@ def test_principal_components_of_a_known_plane():
     assert np.ptp(found[..., 0]) == np.ptp(found[..., 1]) == 255
 
 
+@pytest.mark.slow
 def test_table_3_from_reports(tmp_path):
     for name, value in (("a", 20.0), ("b", 30.0)):
         (tmp_path / name).mkdir()

@@ -29,10 +29,12 @@ def test_no_file_is_without_a_pin():
     assert [name for name in all_files() if not name.startswith(PARTS)] == sorted(PINS)
 
 
+@functools.cache
 def read(name):
     return config.find_gin_file(name).read_text()
 
 
+@functools.cache
 def included(name):
     """A file's own includes, and those of its includes."""
     own = re.findall(r'^include "(.+)"', read(name), re.MULTILINE)
@@ -76,6 +78,7 @@ def knob(override):
     return override.split(" =")[0]
 
 
+@functools.cache
 def knobs(name):
     """The macros of a file, and parameters that are always there."""
     names = {key for part in [name, *included(name)] for key in bound(part)}

@@ -248,6 +248,7 @@ data.entry()
 """
 
 
+@pytest.mark.slow
 def test_preparing_can_be_interrupted(tmp_path):
     """By a kill as well as by Ctrl-C: no data set, and the next try makes it."""
     for i in range(8):

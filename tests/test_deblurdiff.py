@@ -22,7 +22,7 @@ from deblur_tf.training import distribution, run
 from deblur_tf.training.latent import AutoencoderObjective, LatentObjective
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import images, latent_model, latent_parts, randomize
+from tests.conftest import images, latent_model, latent_parts, randomize, slow_but
 
 KINDS = ("kernels", "direct", "once", "control")
 SEVEN = SamplingSettings(steps=7)
@@ -81,7 +81,7 @@ def randomize_built(model):
     return randomize(model)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but(MODELS, "kernels", "autoencoder"))
 def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
     model = built(MODELS[name])
     photo = np.random.default_rng(0).integers(0, 256, (19, 30, 3), dtype=np.uint8)
@@ -113,7 +113,7 @@ def test_every_spaced_level_is_its_timestep():
     np.testing.assert_array_equal(model.timestep(levels), np.arange(1000))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(KINDS, "kernels"))
 def test_what_is_frozen_has_no_gradient_and_all_else_has_one(kind):
     import tensorflow as tf
 
@@ -184,6 +184,7 @@ def test_structure_is_refined_from_step_to_step(kind):
     assert changes == [kind == "kernels"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "calls"), [("kernels", 5), ("once", 1)])
 def test_the_predictor_runs_once_a_step_or_once_an_image(kind, calls, monkeypatch, eager_steps):
     model, seen = built(lambda: latent_model(kind)), []
@@ -194,6 +195,7 @@ def test_the_predictor_runs_once_a_step_or_once_an_image(kind, calls, monkeypatc
     assert len(seen) == calls
 
 
+@pytest.mark.slow
 def test_tiles_and_windows(eager_steps, monkeypatch):
     model = built(lambda: latent_model(window=4))
     blurry, keys = images(0, 1, 40, 56, 3), sample_keys(1, [0])
@@ -216,16 +218,20 @@ def test_operations_of_attention_and_kernels_are_counted():
     for model in models:
         model.build()
     found = count_flops(models[0], 16, 16) - count_flops(models[1], 16, 16)
-    for model in models:
-        assert most_training_bytes(model, 192, 2) >= training_bytes(model, 192, 2) > 0
     # 96 more channels of a 3x3 convolution of 8, and 25 products for each of 4 channels.
     assert found == 64 * (2 * 9 * 8 * 96 + 2 * 25 * 4)
 
 
-@pytest.mark.parametrize(
-    "stage",
-    ["autoencoder", *(pytest.param(s, marks=pytest.mark.slow) for s in ("prior", "kernels"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kernels", "direct"])
+def test_the_quick_bound_of_memory_is_one(kind):
+    model = MODELS[kind]()
+    model.build()
+    assert most_training_bytes(model, 192, 2) >= training_bytes(model, 192, 2) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["autoencoder", "prior", "kernels"])
 def test_a_stage_is_trained_and_resumed(stage, tmp_path, eager_steps, capsys):
     """A run lacks nothing, and begins with what the stage before has learned."""
     objective = AutoencoderObjective() if stage == "autoencoder" else LatentObjective()

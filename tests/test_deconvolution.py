@@ -294,6 +294,7 @@ def test_power_of_white_noise_is_its_variance():
     assert np.mean(power(noise)) == pytest.approx((30 / 255) ** 2, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_reaches_every_weight(source):
     import keras
     import tensorflow as tf

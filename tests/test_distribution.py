@@ -103,6 +103,7 @@ def test_a_signal_stops_all_processes_and_a_dead_one_is_reported(tmp_path):
     assert int(newest(run_dir)["step"]) >= step
 
 
+@pytest.mark.slow
 def test_accumulation_gives_the_weights_of_the_whole_batch():
     """4 x 8 equals 32."""
     states = []

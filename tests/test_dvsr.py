@@ -25,7 +25,7 @@ from deblur_tf.training import loop
 from deblur_tf.training.objective import L2Objective, Objective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import blind_wiener, deconvolved_model, images, randomize
+from tests.conftest import blind_wiener, deconvolved_model, images, randomize, slow_but
 from tests.training_case import recipe
 
 SHALLOW = {"num_res_blocks": 1, "num_middle_blocks": 1}
@@ -89,7 +89,9 @@ def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
     np.testing.assert_array_equal(Deblurrer(copy).restore(picture, steps=2), restored)
 
 
-@pytest.mark.parametrize("name", ["DvSR", "Table 4 of DvSR", "deconvolved"])
+@pytest.mark.parametrize(
+    "name", slow_but(["DvSR", "Table 4 of DvSR", "deconvolved"], "Table 4 of DvSR")
+)
 def test_the_saved_model_gives_the_same(name, tmp_path):
     model = built(name)
     picture = np.random.default_rng(0).integers(0, 256, (13, 18, 3), np.uint8)
@@ -107,7 +109,7 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
     assert np.abs(found.numpy().astype(int) - want).max() <= 1
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", slow_but(MODELS, "DvSR", "Table 9 c"))
 def test_every_kind_trains_through_the_same_loop(name, tmp_path, eager_steps):
     alone = isinstance(MODELS[name](), Regression)
     objective = L2Objective() if alone else Objective(warm_start_steps=2)

@@ -176,6 +176,7 @@ def test_names_of_other_layouts(tmp_path):
     assert list(results.find(tmp_path / "s", results.SHARP)) == ["1"]
 
 
+@pytest.mark.slow
 def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path, micro_dir):
     model = tmp_path / "model"
     source = ["model", f"--pairs={tree}/test", "--steps=1", "--metrics=psnr,ssim", "-n", "2"]
@@ -196,6 +197,7 @@ def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path, micro_dir)
     assert "done before" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_grid_has_a_table_a_plot_and_its_best_points(tree, tmp_path, micro_dir):
     arguments = ["model", f"--pairs={tree}/test", "--limit=1", "--metrics=psnr,ssim", "-n", "2"]
     arguments += ["-m", micro_dir]

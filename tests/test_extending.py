@@ -16,7 +16,7 @@ from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import saved
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.training import distribution, run
-from tests.conftest import images
+from tests.conftest import images, slow_but
 from tests.test_evaluation import Perfect, gray_set
 from tests.test_samplers import (
     MEAN,
@@ -74,7 +74,7 @@ def test_the_metric():
     assert "| 3 grays, whole images | mean error (of 255) |" in outcome.table
 
 
-@pytest.mark.parametrize("name", ["my_model", "my_pairs"])
+@pytest.mark.parametrize("name", slow_but(["my_model", "my_pairs"], "my_model"))
 def test_the_model_and_the_pairs_train_and_restore(name, files, tmp_path):
     settings = ["TOTAL_STEPS = 2", "Recipe.validation_images = 1"]
     if name == "my_pairs":

@@ -142,6 +142,7 @@ def test_a_result_that_is_not_finite(box, folder):
     assert list((folder / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_steps_than_float32_has_levels_for_give_a_picture(folder, micro_dir):
     """With 300 steps of beta_max 0.9 the last noise level is e^-112."""
     settings = ("-m", micro_dir, "--steps=300", "--beta_max=0.9")
@@ -190,6 +191,7 @@ def test_only_start_up_lines_are_held_back(line, held):
     assert bool(quiet._START_UP.match(line)) == held
 
 
+@pytest.mark.slow
 def test_programs_start_without_a_word_of_tensorflow(folder, micro_dir):
     command = [sys.executable, "-m", "deblur_tf.bin.restore", "-i", "a.png", "-o", "out"]
     command += ["-m", str(micro_dir)]
@@ -220,6 +222,7 @@ report.write_text = full
     one_line(result, 1, "No space left on device: make room")
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_nothing_in_the_way(folder, micro_dir):
     first = """
 from deblur_tf.serving import export

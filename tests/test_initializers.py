@@ -15,6 +15,7 @@ def test_the_limit_is_glorots():
     assert np.abs(np.array(GlorotUniform(0)((5, 7)))).max() <= np.sqrt(6 / 12)
 
 
+@pytest.mark.slow
 def test_weights_follow_from_the_seed_of_the_run():
     def weights(seed):
         keras.utils.set_random_seed(seed)

@@ -167,6 +167,7 @@ def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
     assert casts[1] < 6  # clipping moves the mean again
 
 
+@pytest.mark.slow
 def test_sharp_photographs_are_copied(deblurrer, folder, photos):
     from deblur_tf.data import blur
 

@@ -295,6 +295,7 @@ def test_a_frozen_graph_runs_as_it_did_in_a_session(tmp_path):
     assert metric.about["file"] == "classify_image_graph_def.pb"
 
 
+@pytest.mark.slow
 def test_inception_is_converted_and_measures(tmp_path):
     """Normalisations go into the convolutions; two equal sets have distance zero."""
     arrays, rng = {}, np.random.default_rng(0)

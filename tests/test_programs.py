@@ -82,6 +82,7 @@ def test_a_device_that_is_not_there_is_an_error(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["tensorflow", "tensorflow_datasets"])
 def test_a_missing_package_is_one_line(module, tmp_path):
     (tmp_path / "data/set/config/1.0.0").mkdir(parents=True)
@@ -103,6 +104,7 @@ train.entry()
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_plain_checkout_runs_without_installation(tmp_path):
     """As it lies in the repository: gin files and data sets beside the package."""
     root = pathlib.Path(__file__).parent.parent
@@ -173,6 +175,7 @@ def test_clashing_outputs_stop_before_any_work(tmp_path):
     assert "overwrite its input" in result.stderr
 
 
+@pytest.mark.slow
 def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
     """The three plain UNets; tests/test_architectures.py pins all nine."""
     from absl import flags

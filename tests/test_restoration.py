@@ -105,6 +105,7 @@ def test_what_is_no_picture_is_said(deblurrer, image, message):
         deblurrer.restore(image)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_string():
     import doctest
 

@@ -10,7 +10,7 @@ from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.reproduction.smoke import shallow
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import randomize
+from tests.conftest import randomize, slow_but
 from tests.test_config import PINS, included, knob, knobs
 
 TINY = [
@@ -84,7 +84,7 @@ THERE = {tiny_settings(name) for name in PINS if name.startswith(SMOKE)}
 UNLIKE = list({s: name for name in PINS if (s := tiny_settings(name)) not in THERE}.values())
 
 
-@pytest.mark.parametrize("name", UNLIKE)
+@pytest.mark.parametrize("name", slow_but(UNLIKE, "smoke.gin"))
 def test_each_file_trains_and_samples_at_a_tiny_size(name, data_dir, eager_steps):
     """One training step and two sampling steps, on real files of the right kind."""
     tiny_settings(name, data_dir)

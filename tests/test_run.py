@@ -75,6 +75,7 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(begun, tmp_path, 
     assert int(state["optimizer/iteration"]) == 1  # the optimizer began anew
 
 
+@pytest.mark.slow
 def test_parts_that_the_other_model_lacks_are_named(begun, tmp_path, capsys):
     with pytest.raises(CheckpointError, match="weights do not fit the model"):
         run.train(prepared(tmp_path / "wide", "CH = 8"), init_from=begun)
@@ -88,6 +89,7 @@ def test_parts_that_the_other_model_lacks_are_named(begun, tmp_path, capsys):
     assert "; new: discriminator_1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_with_the_newest_whole_one(tmp_path, capsys):
     assert train(tmp_path, "Recipe.checkpoint_every = 1") == 0
     older, newest = Checkpoints(tmp_path).all()

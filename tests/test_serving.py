@@ -282,6 +282,7 @@ def test_one_step_in_onnx(small, tmp_path, monkeypatch):
     assert names["sharp"].shape == (1, 48, 64, 3)
 
 
+@pytest.mark.slow
 def test_one_step_in_onnx_after_a_deconvolution(tmp_path):
     pytest.importorskip("tf2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -345,6 +346,7 @@ def test_what_the_page_makes(page, tmp_path):
         page.restore(str(tmp_path / "b.png"), 1.0, 1, 0, False, shares.append)
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(page, tmp_path, monkeypatch):
     Image.fromarray(picture(90, 70)).save(tmp_path / "photo.png")
     (tmp_path / "broken.png").write_bytes(b"broken")

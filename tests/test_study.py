@@ -129,6 +129,7 @@ def test_bad_requests_are_refused(study, path, body, message):
     assert Answers(study).all() == []
 
 
+@pytest.mark.slow
 def test_no_answer_is_lost_when_the_server_is_killed(study):
     command = [sys.executable, "-m", "deblur_tf.bin.study", "serve", str(study), "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -139,6 +140,7 @@ def test_no_answer_is_lost_when_the_server_is_killed(study):
     assert [number for _, number, _ in Answers(study).all()] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_answers_through_the_browser_are_counted(study, tmp_path):
     """Anna prefers the brighter picture by keyboard, is interrupted and goes on by mouse."""
     made = {c.left_file + c.right_file: c for c in design.read(study).comparisons}

@@ -15,7 +15,7 @@ from deblur_tf.models.regression import Regression
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.tiles import Grid, TiledRestoration, along
 from deblur_tf.networks.unet import UNet
-from tests.conftest import deconvolved_model, randomize
+from tests.conftest import deconvolved_model, randomize, slow_but
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.floats(0, 0.49), st.sampled_from([1, 4, 8]))
@@ -73,7 +73,7 @@ def regression():
     return Regression(UNet(8, (1, 2), use_noise_level=False, num_res_blocks=1, num_middle_blocks=1))
 
 
-@pytest.fixture(scope="module", params=["tiny", "dvsr", "regression"])
+@pytest.fixture(scope="module", params=[*slow_but(["tiny"]), "dvsr", "regression"])
 def any_model(request):
     if request.param == "tiny":
         return Deblurrer.from_pretrained().model
@@ -82,7 +82,7 @@ def any_model(request):
     return randomize(made)
 
 
-@pytest.mark.parametrize("name", ["ddpm", "heun", "dpmpp_2m_sde"])
+@pytest.mark.parametrize("name", slow_but(["ddpm", "heun", "dpmpp_2m_sde"], "ddpm"))
 def test_tiles_give_the_picture_of_the_whole(name, any_model):
     """To some of 255, and where tiles meet no worse than elsewhere by much."""
     if any_model.needs_overview and name != "ddpm":
@@ -199,6 +199,7 @@ def test_tiles_fit_into_memory(model):
     assert memory.available_bytes() > 1 << 20
 
 
+@pytest.mark.slow
 def test_mixed_sizes_do_not_change_a_picture(micro):
     """One graph serves all sizes, so what came before leaves no trace, to the last bit."""
     rng = np.random.default_rng(0)

@@ -1,10 +1,12 @@
 """The same seeds give the same pictures as in earlier versions."""
 
 import numpy as np
+import pytest
 
 from tests.make_witness import FILE, pictures
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_earlier_versions(eager_steps):
     with np.load(FILE) as stored:
         found = pictures()
