@@ -106,6 +106,7 @@ def test_pairs_alternate_between_the_domains():
         AlternatingPairs(first, lambda: PairGenerator(crop_size=32))
 
 
+@pytest.mark.slow
 def test_it_trains_restores_and_round_trips(tmp_path):
     made = recipe(model=aligned, objective=AlignedObjective(Objective(warm_start_steps=2)))
     tf.config.run_functions_eagerly(True)

@@ -83,6 +83,7 @@ def test_table_3_from_reports(tmp_path):
     assert run("analyze", "means", tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_spaces_of_two_sets(places, tmp_path):
     sides = [f"--first={places}/pairs", f"--second={places}/pairs/sharp"]
     model = ["-m", places / "guided", f"--metric_weights={places}/weights"]
@@ -105,7 +106,10 @@ def test_spaces_of_two_sets(places, tmp_path):
     [
         ("guidance", "guided", "guidance.png", 10, "3 rows in"),
         ("residual", "refine", "residual.png", 5, "entropy of 3 pictures: sharp "),
-        ("diversity", "guided", "diversity.png", 6, "3 pictures: rank correlation"),
+        pytest.param(
+            *("diversity", "guided", "diversity.png", 6, "3 pictures: rank correlation"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_figures(command, model, sheet, columns, says, places, tmp_path):

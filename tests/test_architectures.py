@@ -53,6 +53,7 @@ def test_flops_of_a_hand_counted_network():
     assert count_flops(unet, 8, 8) == want
 
 
+@pytest.mark.slow
 def test_counting_leaves_the_layers_as_they_were(model):
     before = count_flops(model, 16, 16)
     assert count_flops(model, 16, 16) == before

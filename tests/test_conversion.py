@@ -14,7 +14,7 @@ from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.kernels import LatentKernelPredictor
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
-from tests.conftest import images
+from tests.conftest import images, slow_but
 from tests.latent_case import TOWER, UNET, VAE, array, keys_of, tower_shapes
 from tests.programs import run
 
@@ -100,7 +100,7 @@ def check_arrays(folder, parts, names):
     return model
 
 
-@pytest.mark.parametrize("layout", ["single file", "diffusers", "diffusers, old"])
+@pytest.mark.parametrize("layout", ["single file", *slow_but(["diffusers", "diffusers, old"])])
 def test_every_layout_of_stable_diffusion_gives_the_same_arrays(layout, parts, tmp_path):
     source = tmp_path / "sd.safetensors"
     if layout == "single file":
@@ -118,6 +118,7 @@ def test_every_layout_of_stable_diffusion_gives_the_same_arrays(layout, parts, t
     assert saved.load_model(tmp_path / "out").sampling.steps == 50
 
 
+@pytest.mark.slow
 def test_the_released_weights_come_with_their_settings(parts, tmp_path):
     arrays = single_file(parts, "unet.", "vae.", "clip.model.")
     for name, prefix in (("controlnet", "controlnet."), ("kpn.unet", "kpn.unet.")):

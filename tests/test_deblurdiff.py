@@ -213,6 +213,7 @@ def test_tiles_and_windows(eager_steps, monkeypatch):
     assert memory.choose_tile(model, 500, 500, free=1 << 40) == 0
 
 
+@pytest.mark.slow
 def test_operations_of_attention_and_kernels_are_counted():
     models = [MODELS[kind]() for kind in ("kernels", "direct")]
     for model in models:

@@ -14,7 +14,7 @@ from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Draws, batch_loss
 from deblur_tf.training.steppers import make_stepper
-from tests.conftest import MODELS, images, randomize, slow_but
+from tests.conftest import MODELS, images, randomize
 from tests.training_case import recipe
 
 pytest.importorskip("jax")
@@ -60,7 +60,8 @@ def case(path, name):
     return model, arrays, noise
 
 
-@pytest.mark.parametrize("name", slow_but(["small", "deconvolved"], "small"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["small", "deconvolved"])
 def test_same_weights_same_forward(tmp_path, on_jax, name):
     model, arrays, noise = case(tmp_path / "in.npz", name)
     on_jax("forward", tmp_path / "in.npz", tmp_path / "out.npz")
@@ -126,6 +127,7 @@ def test_models_of_latents_learn_the_same(on_jax, tmp_path, eager_steps):
         np.testing.assert_allclose(found[name], value, atol=2e-4 * scale, err_msg=name)
 
 
+@pytest.mark.slow
 def test_initial_weights_are_those_of_tensorflow(on_jax, tmp_path):
     import keras
 

@@ -197,6 +197,7 @@ def test_summary_prints_a_table_and_csv(monkeypatch, capsys):
     assert [r["GFLOPs"] for r in found] == ["300.2", "1197.6", "4784.2"]
 
 
+@pytest.mark.slow
 def test_a_row_is_evaluated_on_its_test_set(tmp_path, micro_dir):
     """The gin file names set, split and sampling; a grid gives a table a point."""
     from deblur_tf.datasets import pair_builder, prepare
