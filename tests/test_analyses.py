@@ -105,7 +105,10 @@ def test_spaces_of_two_sets(places, tmp_path):
     ("command", "model", "sheet", "columns", "says"),
     [
         ("guidance", "guided", "guidance.png", 10, "3 rows in"),
-        ("residual", "refine", "residual.png", 5, "entropy of 3 pictures: sharp "),
+        pytest.param(
+            *("residual", "refine", "residual.png", 5, "entropy of 3 pictures: sharp "),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *("diversity", "guided", "diversity.png", 6, "3 pictures: rank correlation"),
             marks=pytest.mark.slow,

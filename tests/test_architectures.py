@@ -5,6 +5,7 @@ import pytest
 from deblur_tf.models.architectures import ARCHITECTURES, sizes
 from deblur_tf.models.flops import count_flops
 from deblur_tf.networks.unet import UNet
+from tests.conftest import slow_but
 
 # name: (parameters, GFLOPs of convolutions by the block plan)
 PINNED = {
@@ -24,9 +25,12 @@ def test_all_nine_rows_are_pinned():
     assert [row.name for row in ARCHITECTURES] == list(PINNED)
 
 
-@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row.name)
-def test_sizes(row):
-    parameters, gflops = PINNED[row.name]
+@pytest.mark.parametrize(
+    "name", slow_but(PINNED, *(n for n in PINNED if "w/" not in n), "icDPM-L w/ Guide-L")
+)
+def test_sizes(name):
+    row = next(row for row in ARCHITECTURES if row.name == name)
+    parameters, gflops = PINNED[name]
     millions, counted = sizes(row)
     assert round(millions * 1e6) == parameters
     assert counted == pytest.approx(gflops, rel=0.005)

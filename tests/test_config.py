@@ -15,6 +15,7 @@ from deblur_tf.backend import without_values
 from deblur_tf.bin import configs
 from deblur_tf.diffusion.outputs import Noise
 from deblur_tf.errors import ConfigError
+from tests.conftest import slow_but
 
 PINS = json.loads(pathlib.Path(__file__).with_name("gin_pins.json").read_text())
 PARTS = ("models/", "recipes/", "data/", "protocols/", "samplers/")
@@ -101,7 +102,12 @@ def described(name, overrides=()):
     ]
 
 
-@pytest.mark.parametrize("name", PINS)
+# The largest take seconds each, and differ in little.
+ABLATIONS = [name for name in PINS if name.startswith("papers/deblurdiff/ablation/")]
+REST = [name for name in PINS if name not in ABLATIONS]
+
+
+@pytest.mark.parametrize("name", [*REST, *slow_but(ABLATIONS)])
 def test_each_file_builds_what_it_says(name):
     assert described(name) == PINS[name]
     config.build("Protocol")

@@ -44,6 +44,7 @@ class BadPair:
         return self.make_pair(index)
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_stops_the_run_and_loses_nothing(eager_steps, tmp_path):
     made = recipe(checkpoint_every=100)
     stepper = make_stepper(made)
