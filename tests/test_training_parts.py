@@ -157,6 +157,24 @@ def test_adam_matches_its_numpy_twin():
     np.testing.assert_allclose(w.value, want, rtol=1e-5)
 
 
+@pytest.mark.parametrize("make", [adam, adamw])
+def test_updates_in_one_operation_are_those_of_keras(make):
+    theirs = {adam: keras.optimizers.Adam, adamw: keras.optimizers.AdamW}[make]
+    decay = {"weight_decay": 0.1} if make is adamw else {}
+    betas = {"beta_1": 0.8, "beta_2": 0.95}
+    found = []
+    for optimizer in (make(0.01, 0, **betas, **decay), theirs(0.01, **betas, **decay)):
+        weights = [keras.Variable(images(i, 3, 2)) for i in range(2)]
+        optimizer.build(weights)
+        for step in range(5):
+            optimizer.apply([images(10 * step + i, 3, 2) for i in range(2)], weights)
+        moments = [v for v in optimizer.variables if v.shape == (3, 2)]
+        found.append([np.array(v.value) for v in (*weights, *moments)])
+    assert len(found[0]) == 6
+    for ours, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-7)
+
+
 def test_ema_follows_its_formula_and_leaves_the_weights_alone():
     layer = keras.layers.Dense(1, use_bias=False)
     layer.build((None, 1))
