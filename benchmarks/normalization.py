@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
-from step import median_times
+from timing import median_times
 
 _BATCH = flags.DEFINE_integer("batch", 1, "Maps.")
 _SIDE = flags.DEFINE_integer("side", 256, "Their height and width.")

@@ -11,12 +11,11 @@ the same network in PyTorch (eager, channels_last), measured by turns.
 from __future__ import annotations
 
 import pathlib
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
+from timing import median_times
 
 _CH = flags.DEFINE_integer("ch", 16, "UNet base channels.")
 _GUIDE_CH = flags.DEFINE_integer("guide_ch", 0, "Guidance base channels; 0: unguided.")
@@ -25,20 +24,6 @@ _BATCH = flags.DEFINE_integer("batch", 2, "Images a step.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repeats; the median is printed.")
 _JIT = flags.DEFINE_bool("jit", False, "Compile our steps with XLA.")
 _TORCH = flags.DEFINE_bool("torch", False, "Also time the same network in PyTorch.")
-
-
-def median_times(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each step, taken by turns after one warm-up each."""
-    for step in steps.values():
-        step()
-        step()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def our_steps() -> tuple[dict[str, Callable[[], object]], int]:
