@@ -29,8 +29,9 @@ def main(argv: Sequence[str]) -> None:
     from PIL import Image
 
     from deblur_tf import image_ops
-    from deblur_tf.backend import eagerly
+    from deblur_tf.backend import compiled
     from deblur_tf.data.photos import open_photos
+    from deblur_tf.diffusion.samplers import ddpm
     from deblur_tf.evaluation import pairs
     from deblur_tf.evaluation.sheets import picture_sheet
     from deblur_tf.metrics.psnr import psnr
@@ -43,28 +44,38 @@ def main(argv: Sequence[str]) -> None:
     if not isinstance(model, DeblurDiff) or model.predictor is None:
         raise app.UsageError(f"{_MODEL.value}: no DeblurDiff with a predictor")
 
-    class Recorded(Restoration):
-        """Keeps z^s of each step."""
+    shown = [int(step) for step in _SHOWN.value]
+    found: list[Any] = []  # z^s of the steps that are shown
 
-        def _denoise(self, noisy: Any, noise_level: Any, given: Any) -> Any:
-            structures.append(model.estimates(noisy, noise_level, given[0])[1])
-            return super()._denoise(noisy, noise_level, given)
+    class Recorded(Restoration):
+        """Keeps z^s of some steps."""
+
+        def __init__(self) -> None:
+            super().__init__(model)
+            step = self._compiled_body
+            estimates = compiled(model, lambda *noisy: model.estimates(*noisy)[1])
+
+            def recorded(t: Any, row: Any, carry: Any, given: Any) -> Any:
+                if schedule.steps - int(t) + 1 in shown:
+                    found.append(estimates(carry[0], row[ddpm.NOISE_LEVEL][None], given[0]))
+                return step(t, row, carry, given)
+
+            self._compiled_body = recorded
 
     source = pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value)
     schedule = loaded.sampling.but(_STEPS.value).schedule(model.betas)
-    shown = [int(step) for step in _SHOWN.value]
+    restoration, decode = Recorded(), compiled(model, model.vae.decode)
     titles = ["blurry", *(f"z^s, step {step}" for step in shown), "restored", "round trip", "sharp"]
     rows, figures = [], []
     for i in range(min(_LIMIT.value, len(source))):
         pair = source[i]
         sharp, blurry = (image_ops.to_model_range(x[None]) for x in (pair.sharp, pair.blurry))
-        structures: list[Any] = []
-        restoration, keys = Recorded(model), sample_keys(0, [i])
-        with eagerly():
-            prepared = restoration.prepare(blurry, keys)
-            restored = restoration.sample(prepared, keys, schedule, lambda done: None)
-            decoded = [model.vae.decode(structures[step - 1]) for step in shown]
-            images = [*decoded, restored, model.vae(sharp)]
+        found.clear()
+        keys = sample_keys(0, [i])
+        prepared = restoration.prepare(blurry, keys)
+        restored = restoration.sample(prepared, keys, schedule, lambda done: None)
+        whole = decode(model.vae.encode(sharp))
+        images = [*(decode(z) for z in found), restored, whole]
         size = pair.sharp.shape
         pictures = [np.array(image_ops.to_uint8(x))[0, : size[0], : size[1]] for x in images]
         rows.append([pair.blurry, *pictures, pair.sharp])
