@@ -24,6 +24,7 @@ from deblur_tf.training.steppers import make_stepper
 from tests.training_case import recipe
 
 KEEP = 2
+ENDLESS = 100_000  # steps: no machine is done before it is killed
 
 
 def live(run_dir, steps):
@@ -34,7 +35,7 @@ def live(run_dir, steps):
         checkpoint_every=1,
         keep_checkpoints=KEEP,
         validate_every=2,
-        log_every=steps,
+        log_every=ENDLESS,
     )
 
     def validate(weights):
@@ -75,15 +76,15 @@ def check(run_dir):
 def main(root, kills, seed):
     root, rng = pathlib.Path(root), random.Random(int(seed))
     kills, run_dir, reached = int(kills), root / "killed", []
-    steps = kills
     while len(reached) < kills:
-        pid = start(run_dir, steps)
+        pid = start(run_dir, ENDLESS)
         time.sleep(rng.uniform(0.2, 2.5))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFEXITED(status):
-            break  # it had come to its end, or failed
+            break  # it had failed
         reached.append(check(run_dir))
+    steps = max(reached, default=0) + 2
     for name in ("killed", "whole"):
         _, status = os.waitpid(start(root / name, steps), 0)
         assert status == 0, f"the run {name} failed"
