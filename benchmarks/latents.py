@@ -64,6 +64,8 @@ def main(argv: Sequence[str]) -> None:
 
     source = pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value)
     schedule = loaded.sampling.but(_STEPS.value).schedule(model.betas)
+    if shown != sorted(set(shown) & set(range(1, schedule.steps + 1))):
+        raise app.UsageError(f"--shown must grow, from 1 to at most {schedule.steps}")
     restoration, decode = Recorded(), compiled(model, model.vae.decode)
     titles = ["blurry", *(f"z^s, step {step}" for step in shown), "restored", "round trip", "sharp"]
     rows, figures = [], []

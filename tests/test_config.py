@@ -103,11 +103,9 @@ def described(name, overrides=()):
 
 
 # The largest take seconds each, and differ in little.
-ABLATIONS = [name for name in PINS if name.startswith("papers/deblurdiff/ablation/")]
-REST = [name for name in PINS if name not in ABLATIONS]
-
-
-@pytest.mark.parametrize("name", [*REST, *slow_but(ABLATIONS)])
+@pytest.mark.parametrize(
+    "name", slow_but(PINS, *(n for n in PINS if not n.startswith("papers/deblurdiff/ablation/")))
+)
 def test_each_file_builds_what_it_says(name):
     assert described(name) == PINS[name]
     config.build("Protocol")
