@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from deblur_tf.conversion import keys, stable_diffusion
 from deblur_tf.conversion.check import check
 from deblur_tf.diffusion.outputs import Noise, Velocity
-from deblur_tf.errors import DataError
+from deblur_tf.errors import DataError, UsageError
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import DeblurDiff, LatentDiffusion
 from deblur_tf.networks.control import ControlBranch
@@ -164,7 +164,8 @@ def test_files_that_cannot_be_read_are_named(parts, tmp_path):
     path = tmp_path / "sd.safetensors"
     save_file(contiguous(single_file(parts)), path)
     path.write_bytes(path.read_bytes()[:5000])
-    result = run("weights", "convert", "sd2", f"--from={path}", "-o", tmp_path / "out")
+    command = ("weights", "convert", "sd2", "-o", tmp_path / "out")
+    result = run(*command, f"--from={path}", "--prediction=epsilon")
     assert result.returncode != 0
     assert f"{path}: cannot be read" in result.stderr.splitlines()[-1]
     # Eight bytes of length, a header, and two numbers of a kind that NumPy itself lacks.
@@ -177,8 +178,8 @@ def test_files_that_cannot_be_read_are_named(parts, tmp_path):
         stable_diffusion.Weights(tmp_path / "sd.ckpt")
     with pytest.raises(DataError, match="no .safetensors file there"):
         stable_diffusion.Weights(tmp_path)
-    result = run("weights", "convert", "sd2", "-o", tmp_path / "out")
-    assert "--from is missing" in result.stderr
+    assert "--from is missing" in run(*command).stderr
+    assert "--prediction is missing" in run(*command, f"--from={path}").stderr
 
 
 class WithUNet:
@@ -187,6 +188,7 @@ class WithUNet:
     def __init__(self, model, unet):
         self.vae, self.unet, self.context = model.vae, unet, model.context
         self.size_multiple, self.timestep = model.size_multiple, model.timestep
+        self.largest_tile = model.largest_tile
 
 
 def test_the_check_tells_noise_from_velocity():
@@ -194,7 +196,8 @@ def test_the_check_tells_noise_from_velocity():
     model = LatentDiffusion(AutoencoderKL(**VAE), LatentUNet(name="unet", **UNET))
     model.build()
     image = np.uint8(127.5 * (images(0, 40, 52, 3) + 1.0))
-    latent = np.array(model.vae.encode((image[None, :40, :48] / 127.5 - 1.0).astype("float32")))
+    centre = image[None, :, 2:50]  # sizes are multiples of 8
+    latent = np.array(model.vae.encode((centre / 127.5 - 1.0).astype("float32")))
 
     def ideal(kind):
         def call(noisy, timestep, context):
@@ -212,3 +215,18 @@ def test_the_check_tells_noise_from_velocity():
         assert all(line.endswith("as set") for line in lines[1:])
         other = {"noise": "velocity", "velocity": "noise"}[kind]
         assert all("NOT what the model is set to" in line for line in found.lines(other)[1:])
+    with pytest.raises(UsageError, match="52x7 pixels is too small to check with"):
+        check(model, image[:7])
+
+
+def test_the_check_looks_at_no_more_than_the_prior_has_learned(monkeypatch):
+    """Attention to all of a photo of 12 megapixels would take a hundred gigabytes."""
+    model = LatentDiffusion(AutoencoderKL(**VAE), LatentUNet(name="unet", **UNET))
+    model.build()
+    seen, encode = [], model.vae.encode
+    monkeypatch.setattr(model.vae, "encode", lambda x: seen.append(np.array(x)) or encode(x))
+    image = np.uint8(127.5 * (images(0, 300, 70, 3) + 1.0))
+    check(model, image)
+    top, side = (300 - model.largest_tile) // 2, model.largest_tile
+    centre = image[None, top : top + side, 3:67]
+    np.testing.assert_allclose(seen[0], centre / 127.5 - 1.0, atol=1e-6)

@@ -4,11 +4,23 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf.networks import guidance, layers
+from deblur_tf.networks import guidance, latent_layers, layers
+from deblur_tf.networks.control import ControlBranch
+from deblur_tf.networks.latent_unet import LatentUNet
 from tests.conftest import images, randomize
 
 EMBEDDING = images(9, 2, 16)
 X = images(1, 2, 8, 8, 4)
+TIMESTEPS, CONTEXT = np.array([3.0, 997.0], "float32"), images(5, 1, 3, 6)
+LATENT_SIZES = {
+    "base_channels": 8,
+    "channel_multipliers": (1, 2),
+    "num_res_blocks": 1,
+    "attention_depths": (1,),
+    "head_width": 8,
+    "groups": 4,
+    "context_shape": (3, 6),
+}
 
 # layer, build arguments, call arguments, output shape, number of parameters
 CASES = {
@@ -105,6 +117,48 @@ CASES = {
         ((None, None, None, 3),),
         (images(3, 2, 16, 16, 3),),
         (2, 8, 8, 2),
+        None,
+    ),
+    "TimestepEmbedding": (
+        lambda **k: latent_layers.TimestepEmbedding(8, 16, **k),
+        ((None,),),
+        (TIMESTEPS,),
+        (2, 16),
+        8 * 16 + 16 + 16 * 16 + 16,
+    ),
+    "NormalizedBlock": (
+        lambda **k: latent_layers.NormalizedBlock(6, 2, **k),
+        ((None, None, None, 4), (None, 16)),
+        (X, EMBEDDING),
+        (2, 8, 8, 6),
+        2 * 4 + 9 * 4 * 6 + 6 + 16 * 6 + 6 + 2 * 6 + 9 * 36 + 6 + 4 * 6 + 6,
+    ),
+    "SpatialTransformer": (
+        lambda **k: latent_layers.SpatialTransformer(2, 2, **k),
+        ((None, None, None, 4), (None, 3, 6)),
+        (X, np.repeat(CONTEXT, 2, 0)),
+        (2, 8, 8, 4),
+        4 * 2 * 4 + 2 * 20 + (4 * 16 + 4) + (2 * 16 + 2 * 24 + 4) + (4 * 32 + 32) + (16 * 4 + 4),
+    ),
+    "SpatialTransformer/window": (
+        lambda **k: latent_layers.SpatialTransformer(2, 2, window=4, **k),
+        ((None, None, None, 4), (None, 3, 6)),
+        (X, np.repeat(CONTEXT, 2, 0)),
+        (2, 8, 8, 4),
+        None,
+    ),
+    "LatentUNet": (
+        lambda **k: LatentUNet(**LATENT_SIZES, **k),
+        ((None, None, None, 4),),
+        (X, TIMESTEPS, CONTEXT),
+        (2, 8, 8, 4),
+        None,
+    ),
+    "ControlBranch": (
+        lambda **k: ControlBranch(**LATENT_SIZES, **k),
+        ((None, None, None, 4),),
+        (X, TIMESTEPS, CONTEXT),
+        (2, 8, 8, 8),
         None,
     ),
 }
@@ -209,6 +263,12 @@ def test_embedding_tells_the_smallest_noise_levels_apart():
     layer = made("NoiseLevelEmbedding")
     a, b = np.array(layer(np.array([1 - 5e-7, 1 - 1e-4], "float32")))
     assert np.abs(a - b).max() > 1e-3
+
+
+def test_a_head_that_does_not_divide_the_width_is_refused():
+    for head_width in (64, 6):
+        with pytest.raises(ValueError, match=f"head_width {head_width} does not divide the 16"):
+            LatentUNet(**LATENT_SIZES | {"head_width": head_width})
 
 
 def test_unknown_resampling_is_refused():

@@ -1,5 +1,7 @@
 """Tiles: a partition of unity, and pictures that do not show them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 
 from deblur_tf import noise
 from deblur_tf.diffusion import samplers
-from deblur_tf.diffusion.schedules import inference_schedule
+from deblur_tf.diffusion.schedules import SamplingSettings, inference_schedule
 from deblur_tf.errors import UsageError
+from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models.dvsr import DvSR
 from deblur_tf.models.regression import Regression
@@ -61,6 +64,30 @@ def test_an_overlap_of_half_a_tile_is_refused(model):
         Deblurrer(model, tile=64, tile_overlap=31)  # 32 where sizes are multiples of 8
     with pytest.raises(UsageError, match="cannot overlap"):
         Deblurrer(model, tile="auto", tile_overlap=500)
+    with pytest.raises(UsageError, match="cannot overlap"):
+        Deblurrer(model, tile="auto", tile_overlap=64)
+
+
+def test_the_smallest_tile_has_room_for_an_overlap_that_sizes_make_larger(monkeypatch):
+    """DeblurDiff on Stable Diffusion's networks: sizes are multiples of 64, so overlaps too."""
+    coarse = SimpleNamespace(size_multiple=64, largest_tile=512, layers=[])
+    tried = []
+
+    def sampled(self, images, seed, sampling, tile, on_step):
+        tried.append(tile)
+        raise MemoryError
+
+    monkeypatch.setattr(Deblurrer, "_sampled", sampled)
+    monkeypatch.setattr(Deblurrer, "settings", lambda self: SamplingSettings(1))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 40)
+    with pytest.raises(MemoryError, match="not enough memory"):
+        Deblurrer(coarse).samples(np.zeros((1600, 1600, 3), np.uint8))
+    assert tried == [512, 256]
+    for side in (*tried, memory.smallest_tile(coarse, 32)):
+        assert len(Grid(1600, 1600, side, 32, 64)) > 1
+    assert [memory.smallest_tile(coarse, n) for n in (0, 1, 32, 63)] == [128, 192, 192, 192]
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1)
+    assert Deblurrer(coarse).tile_for(1600, 1600) == 192
 
 
 def dvsr():
@@ -186,8 +213,6 @@ def test_memory_that_runs_out_makes_tiles_smaller(micro, monkeypatch):
 
 
 def test_tiles_fit_into_memory(model):
-    from deblur_tf.inference import memory
-
     each = memory.bytes_per_pixel(model)
     assert memory.choose_tile(model, 1000, 1000, free=int(3e6 * each)) == 0
     assert memory.choose_tile(model, 2000, 2000, free=1 << 40) == model.largest_tile

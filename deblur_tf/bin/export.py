@@ -36,7 +36,10 @@ _FORMAT = flags.DEFINE_enum(
     "format", "saved_model", ["saved_model", "onnx", "weights"], "What to write; see above."
 )
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 4_000_000, "saved_model: largest picture that is taken.", lower_bound=1
+    "max_pixels",
+    None,
+    "saved_model: largest picture that is taken. Default: 4,000,000, less for models of latents.",
+    lower_bound=1,
 )
 _CURVE = flags.DEFINE_string(
     "curve", None, "weights: grid.csv of deblur-evaluate, from which the curve is taken."

@@ -1,6 +1,6 @@
 r"""Makes files of weights from what their authors publish. Downloads nothing.
 
-  deblur-weights convert sd2 --from=v2-1_512-ema-pruned.safetensors -o sd21
+  deblur-weights convert sd2 --from=v2-1_512-ema-pruned.safetensors --prediction=epsilon -o sd21
   deblur-weights check sd2 -m sd21 --image=photo.jpg
   deblur-weights convert deblurdiff --from=model.safetensors -o released
   deblur-weights convert lpips --net=alex --trunk=alexnet.safetensors --heads=alex.safetensors
@@ -41,7 +41,7 @@ _TRUNK = flags.DEFINE_string("trunk", None, "convert: file of the classifier.")
 _HEADS = flags.DEFINE_string("heads", None, "convert lpips: file of the linear heads.")
 _FROM = flags.DEFINE_string("from", None, "convert sd2, deblurdiff: .safetensors file, or folder.")
 _PREDICTION = flags.DEFINE_enum(
-    "prediction", "epsilon", ["epsilon", "v"], "convert sd2: what the network gives."
+    "prediction", None, ["epsilon", "v"], "convert sd2: what the network gives."
 )
 _MODEL = flags.DEFINE_string("model", None, "check sd2: the converted folder.", short_name="m")
 _IMAGE = flags.DEFINE_string("image", None, "check sd2: a photo.")
@@ -100,6 +100,7 @@ def _prior(command: tuple[str, ...]) -> int:
     from deblur_tf.conversion import stable_diffusion
 
     if command == ("convert", "sd2"):
+        _given(prediction=_PREDICTION.value)
         lines = stable_diffusion.stable_diffusion(_FROM.value, _OUTPUT.value, _PREDICTION.value)
     else:
         lines = stable_diffusion.deblurdiff(_FROM.value, _OUTPUT.value)

@@ -10,6 +10,7 @@ from keras import ops
 from deblur_tf import image_ops
 from deblur_tf.diffusion.process import q_sample
 from deblur_tf.diffusion.schedules import stable_diffusion_levels
+from deblur_tf.errors import UsageError
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.deblurdiff import LatentDiffusion
 
@@ -45,12 +46,21 @@ def check(model: LatentDiffusion, image: np.ndarray, seed: int = 0) -> Findings:
 
     Args:
       model: a converted prior.
-      image: uint8 [H, W, 3].
+      image: uint8 [H, W, 3], of which the centre is used, as much as the prior has learned.
       seed: of the noise.
+
+    Raises:
+      UsageError: if it is smaller than `model.size_multiple`.
     """
     multiple = model.size_multiple
-    height, width = (n // multiple * multiple for n in image.shape[:2])
-    image = image[None, :height, :width]
+    height, width = (min(n, model.largest_tile) // multiple * multiple for n in image.shape[:2])
+    if not height or not width:
+        raise UsageError(
+            f"a picture of {image.shape[1]}x{image.shape[0]} pixels is too small to check with: "
+            f"give one of {multiple}x{multiple} or more"
+        )
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    image = image[None, top : top + height, left : left + width]
     latent = model.vae.encode(image_ops.to_model_range(image))
     found = psnr(image_ops.to_uint8_array(model.vae.decode(latent))[0], image[0])
     rng = np.random.default_rng(seed)

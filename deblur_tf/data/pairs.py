@@ -91,7 +91,9 @@ class SyntheticPairs:
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
-        return f"{len(self.photos.paths)} photos{word(self.part)} with synthetic blur"
+        sharp = not self.max_extent and not self.max_stddev
+        how = "not blurred" if sharp else "with synthetic blur"
+        return f"{len(self.photos.paths)} photos{word(self.part)} {how}"
 
 
 @configurable

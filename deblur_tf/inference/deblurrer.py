@@ -79,9 +79,11 @@ class Deblurrer:
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int = DEFAULT_OVERLAP,
     ):
-        smallest = memory.SMALLEST_TILE if tile == "auto" else int(tile)
-        if smallest:
-            check_overlap(smallest, tile_overlap, model.size_multiple)
+        self._smallest_tile = memory.SMALLEST_TILE
+        if tile == "auto":
+            self._smallest_tile = memory.smallest_tile(model, tile_overlap)
+        elif tile:
+            check_overlap(int(tile), tile_overlap, model.size_multiple)
         self.model = model
         self.origin = origin
         self.sampling = sampling
@@ -133,7 +135,9 @@ class Deblurrer:
     def tile_for(self, height: int, width: int, copies: int = 1, n_samples: int = 1) -> int:
         """The side of the tiles for pictures of this size; 0 for none."""
         if self.tile == "auto":
-            return memory.choose_tile(self.model, height, width, copies, n_samples)
+            return memory.choose_tile(
+                self.model, height, width, copies, n_samples, smallest=self._smallest_tile
+            )
         return 0 if self.tile >= max(height, width) else int(self.tile)
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
@@ -208,12 +212,13 @@ class Deblurrer:
                 if not memory.ran_out_of_memory(error):
                     raise
                 side = min(tile or self.model.largest_tile * 2, max(batch.shape[1:3])) // 2
-                if self.tile == 0 or side // 64 * 64 < memory.SMALLEST_TILE:
+                side = side // memory.TILE_STEP * memory.TILE_STEP
+                if self.tile == 0 or side < self._smallest_tile:
                     raise MemoryError(
                         f"not enough memory for {batch.shape[2]}x{batch.shape[1]} pixels"
                         + ("; --tile=auto takes less" if self.tile == 0 else "")
                     ) from error
-                tile = side // 64 * 64
+                tile = side
         if color_guard:
             for sample in found:
                 for restored, blurry in zip(sample, images, strict=True):

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import psutil
 
-from deblur_tf.models.deblurdiff import LatentDiffusion
+from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
 from deblur_tf.models.restorer import Restorer
+from deblur_tf.models.tiles import check_overlap
 from deblur_tf.networks.unet import UNet
 
 # Of what is free, the share that a picture may take: an estimate is no promise.
@@ -20,6 +21,7 @@ SHARE = 0.6
 KEPT_BYTES = 72
 SAMPLE_BYTES = 36  # of each sample, with what is made of it
 SMALLEST_TILE = 128
+TILE_STEP = 64  # sides that are chosen are multiples of this
 # Pictures of more than so many of a model's largest tiles, 1.5 megapixels for most, are not
 # computed whole on a CPU, even if they fit: above about 2.7 a convolution of oneDNN took over
 # twenty times as long a pixel.
@@ -63,22 +65,38 @@ def unet_floats(unet: UNet) -> float:
     return (skips + 6 * widths[0]) / area
 
 
-def latent_floats(model: LatentDiffusion) -> float:
+def latent_floats(model: Autoencoder | LatentDiffusion) -> float:
     """`unet_floats` of the autoencoder at full size, or of attention over the largest tile."""
-    unet = model.unet
-    depth = min(unet.attention_depths, default=0)
-    tokens = (model.largest_tile / (model.vae.factor * 2**depth)) ** 2
-    heads = unet.widths[depth] / unet.head_width
-    return max(6.0 * model.vae.channels[0], 3.0 * heads * tokens**2 / model.largest_tile**2)
+    pixels, factor = model.largest_tile**2, model.vae.factor
+    attention = [(1.0, factor)]  # heads, and pixels of the image along one of the map
+    if isinstance(model, LatentDiffusion):
+        unet = model.unet
+        depth = min(unet.attention_depths, default=0)
+        attention.append((unet.widths[depth] / unet.head_width, factor * 2**depth))
+    products = max(heads * (pixels / each**2) ** 2 for heads, each in attention)
+    return max(6.0 * model.vae.channels[0], 3.0 * products / pixels)
 
 
 def bytes_per_pixel(model: Restorer) -> float:
     """About how much memory one evaluation of a model takes for each pixel of its input."""
     floats = [unet_floats(part) for part in model.layers if isinstance(part, UNet)]
-    if isinstance(model, LatentDiffusion):
+    if isinstance(model, Autoencoder | LatentDiffusion):
         floats.append(latent_floats(model))
     images = 3 * 12  # the images themselves, their bands and noise, at full resolution
     return CORRECTION * 4.0 * (images + max(floats, default=0.0))
+
+
+def smallest_tile(model: Restorer, overlap: int) -> int:
+    """Side of the smallest tiles that may be chosen, of which neighbours share `overlap` pixels.
+
+    `SMALLEST_TILE`, but for models by whose `size_multiple` the overlap grows to its half.
+
+    Raises:
+      UsageError: if the overlap is half of `SMALLEST_TILE` or more.
+    """
+    check_overlap(SMALLEST_TILE, overlap)
+    overlap = -(-overlap // model.size_multiple) * model.size_multiple
+    return max(SMALLEST_TILE, (2 * overlap // TILE_STEP + 1) * TILE_STEP)
 
 
 def choose_tile(
@@ -88,6 +106,7 @@ def choose_tile(
     copies: int = 1,
     n_samples: int = 1,
     free: int | None = None,
+    smallest: int = SMALLEST_TILE,
 ) -> int:
     """The side of tiles that fit into memory; 0 if the picture is best computed whole.
 
@@ -97,6 +116,7 @@ def choose_tile(
       copies: pictures that are computed together.
       n_samples: of each, all of which are kept.
       free: bytes; None: what is available on a CPU. Accelerators are asked by trying.
+      smallest: side of the smallest tiles, see `smallest_tile`.
     """
     if free is None:
         if on_accelerator():
@@ -108,7 +128,7 @@ def choose_tile(
         return 0
     left = max(budget - kept * pixels, 0.0)
     side = int((left / each) ** 0.5)
-    return max(min(side // 64 * 64, model.largest_tile), SMALLEST_TILE)
+    return max(min(side // TILE_STEP * TILE_STEP, model.largest_tile), smallest)
 
 
 def needed_bytes(model: Restorer, height: int, width: int, tile: int, n_samples: int = 1) -> float:

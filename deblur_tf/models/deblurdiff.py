@@ -25,6 +25,9 @@ from deblur_tf.networks.vae import AutoencoderKL
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
 
+# Side of the latents that Stable Diffusion has learned: 512 pixels.
+LARGEST_LATENT = 64
+
 
 @configurable
 class Autoencoder(RegressionRestorer):
@@ -32,6 +35,8 @@ class Autoencoder(RegressionRestorer):
 
     The first stage of training, and the ceiling of what follows.
     """
+
+    settings_of_weights = ("vae.groups",)  # any scale will do
 
     def __init__(self, vae: AutoencoderKL, name: str = "autoencoder", **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -41,6 +46,11 @@ class Autoencoder(RegressionRestorer):
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
         return self.vae.factor
+
+    @property
+    def largest_tile(self) -> int:
+        """See `LatentDiffusion.largest_tile`."""
+        return LARGEST_LATENT * self.vae.factor
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of an image."""
@@ -92,8 +102,9 @@ class LatentDiffusion(DiffusionRestorer):
     """
 
     stored_as = {"output": "output_form"}
+    settings_of_weights = ("vae.groups", "vae.scale", "unet.groups", "unet.head_width", "output")
     betas = SPACED
-    largest_tile = 512  # what Stable Diffusion has learned
+    restores = False
 
     def __init__(
         self,
@@ -113,6 +124,11 @@ class LatentDiffusion(DiffusionRestorer):
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
         return self.vae.factor * self.unet.size_multiple
+
+    @property
+    def largest_tile(self) -> int:
+        """In pixels: attention learned no larger, and takes memory with the fourth power of it."""
+        return LARGEST_LATENT * self.vae.factor
 
     @property
     def latent_shape(self) -> Shape:
@@ -206,6 +222,8 @@ class DeblurDiff(LatentDiffusion):
       encoded_range: what the autoencoder is given of a blurry image: [-1, 1], or the [0, 1]
         that the released weights expect.
     """
+
+    restores = True
 
     def __init__(
         self,

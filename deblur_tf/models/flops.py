@@ -53,30 +53,37 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     return total
 
 
-# Bytes that a training step keeps for each number that a convolution puts out, as XLA
-# plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB a crop).
+# Bytes that a training step keeps for each number that a convolution or a product of tokens
+# puts out, as XLA plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB a crop).
 BYTES_KEPT = 12.0
 # Side of what a layer may work on whatever the crop: statistics of a picture.
 LARGEST_MAPS = 128
 
 
-def training_bytes(model: keras.Model, side: int, batch: int) -> float:
+def training_bytes(model: keras.Model, side: int, batch: int, decodes: bool = False) -> float:
     """About how much memory a training step needs for its activations.
 
     Args:
       model: see `count_flops`.
       side: of a crop.
       batch: crops that a device works on at a time.
+      decodes: whether the loss decodes a latent that the model predicts.
     """
     total = 0
 
     def add(layer: keras.layers.Layer, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        del inputs
         if isinstance(layer, KERNELS):
             total += math.prod(output.shape[1:])
+        elif isinstance(layer, Attention):
+            tokens, context = (math.prod(x.shape[1:-1]) for x in (output, inputs[-1]))
+            total += layer.heads * tokens * context
 
     _visit(model, side, side, add)
+    if decodes:
+        latent = keras.KerasTensor((1, *model.noisy_shape(side, side)), "float32")
+        with _observed(model, add):
+            model.vae.decode(latent)
     return BYTES_KEPT * total * batch
 
 
@@ -85,8 +92,11 @@ def most_training_bytes(model: keras.Model, side: int, batch: int) -> float:
 
     Arguments: see `training_bytes`.
     """
-    channels = sum(x.kernel.shape[-1] for x in model._flatten_layers() if isinstance(x, KERNELS))
+    layers = model._flatten_layers()
     pixels = max(side, LARGEST_MAPS) ** 2
+    channels = sum(x.kernel.shape[-1] for x in layers if isinstance(x, KERNELS))
+    # Tokens attend to each other, or to a text of fewer than there are pixels.
+    channels += pixels * sum(x.heads for x in layers if isinstance(x, Attention))
     return BYTES_KEPT * channels * pixels * batch
 
 

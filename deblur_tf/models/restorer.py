@@ -39,6 +39,11 @@ class Restorer(keras.Model):
     needs_overview: bool = False
     # Side in pixels of the largest tiles in which a large image is restored.
     largest_tile: int = 1024
+    # Settings, by their names in its configuration, that weights of another model have a meaning
+    # with: those of `vae` are "vae.scale" and so on.
+    settings_of_weights: tuple[str, ...] = ()
+    # Whether what it gives depends on the blurry image at all.
+    restores: bool = True
     # The schedule that it was trained with, see `SamplingSettings.schedule`.
     betas: str = LINEAR
 

@@ -32,7 +32,7 @@ from deblur_tf.checkpoints import Checkpoints, read_checkpoint
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.errors import CheckpointError, ModelError
+from deblur_tf.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.files import sha256, write_text
 from deblur_tf.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FILE, find
 from deblur_tf.models import (  # noqa: F401  (Keras' registry)
@@ -111,6 +111,37 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
     for key in _BESIDE:
         found.pop(key, None)
     return found == _model_config(model)
+
+
+def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> None:
+    """Refuses weights that mean something else than the model takes them for.
+
+    Args:
+      model: that is to begin with the weights.
+      name_or_dir: where they are, see `load_model`.
+
+    Raises:
+      UsageError: naming the settings that differ, see `Restorer.settings_of_weights`.
+    """
+    folder, _ = find(name_or_dir)
+    there, here = _read_json(folder / CONFIG_FILE), _model_config(model)
+    source = keras.saving.get_custom_objects().get(there.get("registered_name"))
+    different = [
+        f"{name} is {_setting(there, name)} there, {_setting(here, name)} here"
+        for name in model.settings_of_weights
+        if name in getattr(source, "settings_of_weights", ())
+        and _setting(there, name) != _setting(here, name)
+    ]
+    if different:
+        raise UsageError(f"{folder}: its weights are for other settings ({'; '.join(different)})")
+
+
+def _setting(config: dict[str, Any], name: str) -> Any:
+    """What a configuration says of "part.setting"; of an object, its class."""
+    value: Any = config
+    for part in name.split("."):
+        value = value["config"][part]
+    return value["class_name"] if isinstance(value, dict) else value
 
 
 def save_model(

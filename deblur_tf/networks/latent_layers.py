@@ -1,7 +1,7 @@
 """Building blocks of Stable Diffusion's networks (Rombach et al., 2022).
 
 A feature map is [B, H, W, C]. Each layer bears the name that `diffusers` gives it, dots
-included, so that a variable's path tells the key of a weight file (`deblur_tf.weights`).
+included, so that a variable's path tells the key of a weight file (`deblur_tf.conversion.keys`).
 """
 
 from __future__ import annotations

@@ -115,6 +115,10 @@ class LatentEncoder(keras.Model):
         common = {"groups": self.groups, "dtype": self.dtype_policy}
         layers = [NormalizedBlock(width, name=f"{prefix}.resnets.{i}", **common)]
         if depth in self.attention_depths if attend is None else attend:
+            if width % self.head_width:
+                raise ValueError(
+                    f"head_width {self.head_width} does not divide the {width} channels of {prefix}"
+                )
             window = self.window and max(self.window >> (depth if self.halve_window else 0), 1)
             heads = width // self.head_width
             name = f"{prefix}.attentions.{i}"

@@ -13,10 +13,10 @@ from deblur_tf.types import Tensor
 class GroupNorm(keras.layers.GroupNormalization):
     """Keras' layer for maps [B, H, W, C], in float32, with means that are cheap and exact.
 
-    Keras takes moments over three axes of five: on a CPU that takes up to twice as long as a
-    convolution of the map, and its result is up to 50 times less exact
-    (benchmarks/normalization.py). The mean of a group is that of its channels' means: sums
-    over the pixels of each channel come first, the rest is small.
+    Keras takes moments over three axes of five, which on a CPU can take longer than a
+    convolution of the map, and loses digits in large ones (docs/results.md, "Speed"). The mean of
+    a group is that of its channels' means: sums over the pixels of each channel come first, the
+    rest is small.
 
     Args:
       groups: of channels, whose number they divide.

@@ -28,7 +28,7 @@ from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 
 MAX_STEPS, MAX_SAMPLES = 1000, 64
-DEFAULT_MAX_PIXELS = 4_000_000
+MAX_PIXELS = 4_000_000
 SETTINGS_FILE = "settings.json"
 
 
@@ -120,7 +120,7 @@ class ExportedSampler(tf.Module):
         self,
         model: Restorer,
         sampling: SamplingSettings = DEFAULT_SAMPLING,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_pixels: int = MAX_PIXELS,
     ):
         super().__init__(name="deblur_sampler")
         self._sampling = sampling
@@ -317,14 +317,16 @@ def export(
     model: Restorer,
     folder: str | os.PathLike[str],
     sampling: SamplingSettings = DEFAULT_SAMPLING,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> pathlib.Path:
     """Writes a SavedModel with the signatures of `ExportedSampler`.
 
     Args:
       model: built, with its weights.
       folder: of versions, as TensorFlow Serving wants it; the next number is written.
-      sampling, max_pixels: see `ExportedSampler`.
+      sampling: see `ExportedSampler`.
+      max_pixels: see `ExportedSampler`; None: `MAX_PIXELS`, or four of the model's largest
+        tiles if that is less, since a SavedModel has no tiles.
 
     Returns:
       The folder of the version, which appears whole or not at all.
@@ -336,6 +338,8 @@ def export(
     target = pathlib.Path(folder) / str(version)
     partial = target.with_name(target.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
+    if max_pixels is None:
+        max_pixels = min(MAX_PIXELS, 4 * model.largest_tile**2)
     module = ExportedSampler(model, sampling, max_pixels)
     try:
         # Gradients of functions that have their own are not served, and take long to trace.

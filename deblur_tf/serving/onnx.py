@@ -35,18 +35,24 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
 
     Raises:
       ModuleNotFoundError: if tf2onnx is not installed.
-      UsageError: if the model needs no sampling, or Fourier transforms in it.
+      UsageError: if the model needs no sampling, or Fourier transforms in it, or diffuses a
+        latent, which takes an encoder and a decoder too.
     """
-    import tf2onnx
-
     if not isinstance(model, DiffusionRestorer):
         raise UsageError("--format=onnx: a regression model has no denoising step")
+    if model.noisy_shape(model.size_multiple, model.size_multiple)[-1] != 3:
+        raise UsageError(
+            "--format=onnx: this model denoises a latent, and a step alone has no decoder; try "
+            "saved_model"
+        )
 
     deconvolved = isinstance(model, DeconvolvedDiffusion)
     if model.needs_overview and not deconvolved:
         raise UsageError(
             "--format=onnx: this model's predictor needs Fourier transforms; try saved_model"
         )
+
+    import tf2onnx
 
     def step(
         noisy: tf.Tensor, blurry: tf.Tensor, noise_level: tf.Tensor, *known: tf.Tensor

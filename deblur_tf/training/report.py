@@ -94,8 +94,9 @@ class Report:
             folder.mkdir(exist_ok=True)
             (folder / f"step_{step:08d}.png").write_bytes(buffer.getvalue())
         terms = "  ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-        print(f"step {step}: validation  {terms}", flush=True)
-        self._record({"step": step, **metrics})
+        print(f"step {step}: validation  {terms or 'picture'}", flush=True)
+        if metrics:
+            self._record({"step": step, **metrics})
         self.scalars(step, metrics)
         image = Summary.Image(
             height=grid.shape[0],

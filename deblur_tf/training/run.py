@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from deblur_tf import config
-from deblur_tf.arrays import Arrays, read_npz, write_npz
+from deblur_tf.arrays import Arrays, named_variables, read_npz, write_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.errors import SaveError, UsageError
@@ -106,7 +106,8 @@ def _check_memory(model: keras.Model, crop: int, recipe: Recipe, placement: Plac
         return
     if most_training_bytes(model, crop, batch) < 0.9 * here:
         return  # no need to look closer, which takes seconds
-    needed = training_bytes(model, crop, batch)
+    decodes = "pixel" in recipe.objective.terms(model)
+    needed = training_bytes(model, crop, batch, decodes)
     if needed > 0.9 * here:
         raise ValueError(
             f"a step on {recipe.batch_size} crops of {crop}x{crop} needs about "
@@ -141,13 +142,11 @@ def train(
     name = device(device_kind)
     checkpoints = Checkpoints(run.folder, run.recipe.keep_checkpoints)
     _refuse_other_run(run)
-    if init_from is not None and checkpoints.latest() is None:
-        weights, origin = saved.load_weights(init_from)
-        new = run.stepper.start_from(weights, origin)
-        print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
-    validation: Callable[[Arrays], Any] | None = None
-    if checkpoints.latest() is not None and (run.folder / FROZEN_FILE).exists():
+    if checkpoints.latest() is None:
+        _begin(run.stepper, init_from)
+    elif run.stepper.frozen():
         run.stepper.freeze(read_npz(run.folder / FROZEN_FILE), str(run.folder / FROZEN_FILE))
+    validation: Callable[[Arrays], Any] | None = None
     if run.stepper.chief:
         _write_settings(run)
         validation = Validation(run.recipe, run.held_out, run.stepper.frozen())
@@ -155,6 +154,26 @@ def train(
     with worker_errors(run.placement):
         return loop.train(
             run.recipe, run.stepper, run.pairs, run.folder, validation, stop_after, resume
+        )
+
+
+def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
+    """Gives a new run the weights that it begins with.
+
+    Raises:
+      UsageError: if they are for other settings, or parts that are not trained get none.
+    """
+    new = {name.split("/")[0] for name in named_variables(stepper.model)}
+    if init_from is not None:
+        saved.check_settings(stepper.model, init_from)
+        weights, origin = saved.load_weights(init_from)
+        new = stepper.start_from(weights, origin)
+        print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
+    lost = sorted({name.split("/")[0] for name in stepper.frozen()} & set(new))
+    if lost:
+        raise UsageError(
+            f"this training leaves {', '.join(lost)} as given, and nothing gives weights: begin "
+            "with a model that has learned them (--init_from, see docs/deblurdiff.md)"
         )
 
 

@@ -40,6 +40,8 @@ class Validation:
     def __call__(self, weights: Arrays) -> tuple[dict[str, float], np.ndarray]:
         """Mean PSNR in dB of input and output, and a picture of all pairs.
 
+        The input's is left out where it is the sharp picture, and both where the model does
+        not see the input.
         The picture is uint8 [images * H, 3 * W, 3]: blurry, restored, sharp.
         """
         named = named_variables(self.model, trainable_only=True)
@@ -50,12 +52,13 @@ class Validation:
             self.schedule,
         )
         restored = image_ops.to_uint8_array(sample)
+        compared = {"psnr_blurry": self.blurry, "psnr_restored": restored}
+        if np.array_equal(self.blurry, self.sharp):
+            del compared["psnr_blurry"]
         figures = {
             name: float(np.mean([psnr(a, b) for a, b in zip(images, self.sharp, strict=True)]))
-            for name, images in (
-                ("psnr_blurry", self.blurry),
-                ("psnr_restored", restored),
-            )
+            for name, images in compared.items()
+            if self.model.restores
         }
         rows = np.concatenate([self.blurry, restored, self.sharp], axis=2)
         return figures, rows.reshape(-1, *rows.shape[2:])
