@@ -1,5 +1,7 @@
 """DeblurDiff as a restorer: contracts, gradients, refinement, training, tiles, SavedModel."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -292,13 +294,15 @@ def test_a_stage_is_trained_and_resumed(stage, tmp_path, eager_steps, capsys):
     """A run lacks nothing, and begins with what the stage before has learned."""
     objective = AutoencoderObjective() if stage == "autoencoder" else LatentObjective()
     before = {"autoencoder": None, "prior": "autoencoder", "kernels": "prior"}[stage]
-    init_from = None
+    make, init_from = MODELS[stage], None
+    if stage == "kernels":
+        make = partial(latent_model, output=Velocity())  # as its prior has it
     if before:
         init_from = tmp_path / before
         saved.save_model(built(MODELS[before]), init_from, dtype="float32")
 
     def train(folder, steps):
-        made = recipe(MODELS[stage], objective=objective, total_steps=steps)
+        made = recipe(make, objective=objective, total_steps=steps)
         prepared = run.prepare(made, tmp_path / folder, distribution.choose("one"))
         assert run.train(prepared, init_from=init_from) == 0
         return prepared.stepper.model
