@@ -59,7 +59,7 @@ ALIKE = (
     *("CROPS_PER", "SHUFFLE", "MAX_", "MILDNESS", "REDUCTIONS", "Recipe.total", "Recipe.accum"),
     *("Objective.regression_weight", "Objective.train_beta_max", "BATCH", "CROP", "BODY"),
     *("train/", "held_out/", "REGRESSION_WEIGHT"),
-    *("PREDICTOR",),  # each restores and has its gradients in test_deblurdiff.py
+    *("PREDICTOR",),  # each is restored with and trained in tests of its own
 )
 
 
