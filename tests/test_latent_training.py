@@ -11,7 +11,7 @@ from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.diffusion.schedules import SamplingSettings, stable_diffusion_levels
-from deblur_tf.errors import CheckpointError, UsageError
+from deblur_tf.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
@@ -209,6 +209,9 @@ def test_what_is_not_trained_must_have_been_learned(tmp_path, eager_steps):
     with pytest.raises(UsageError, match="output is Velocity there, Noise here"):
         begin(latent_model, tmp_path / "prior")
     with pytest.raises(UsageError, match=r"vae\.scale is 0\.5 there, 0\.18215 here"):
+        begin(prior, tmp_path / "other")
+    (tmp_path / "other" / "model.json").write_text('{"registered_name": "deblur_tf>DeblurDiff"}')
+    with pytest.raises(ModelError, match=r"other/model\.json: not a model configuration"):
         begin(prior, tmp_path / "other")
     assert not (tmp_path / "run").exists()
     # The scale of a mere autoencoder has no meaning.

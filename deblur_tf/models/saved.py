@@ -121,17 +121,24 @@ def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> N
       name_or_dir: where they are, see `load_model`.
 
     Raises:
+      ModelError: if there is no such model, or its configuration is damaged.
       UsageError: naming the settings that differ, see `Restorer.settings_of_weights`.
     """
     folder, _ = find(name_or_dir)
     there, here = _read_json(folder / CONFIG_FILE), _model_config(model)
     source = keras.saving.get_custom_objects().get(there.get("registered_name"))
-    different = [
-        f"{name} is {_setting(there, name)} there, {_setting(here, name)} here"
-        for name in model.settings_of_weights
-        if name in getattr(source, "settings_of_weights", ())
-        and _setting(there, name) != _setting(here, name)
+    shared = [
+        n for n in model.settings_of_weights if n in getattr(source, "settings_of_weights", ())
     ]
+    try:
+        different = [
+            f"{name} is {_setting(there, name)} there, {_setting(here, name)} here"
+            for name in shared
+            if _setting(there, name) != _setting(here, name)
+        ]
+    except (KeyError, TypeError) as error:
+        path = folder / CONFIG_FILE
+        raise ModelError(f"{path}: not a model configuration ({error!r})") from error
     if different:
         raise UsageError(f"{folder}: its weights are for other settings ({'; '.join(different)})")
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from deblur_tf import config
-from deblur_tf.arrays import Arrays, named_variables, read_npz, write_npz
+from deblur_tf.arrays import Arrays, frozen_variables, named_variables, read_npz, write_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.errors import SaveError, UsageError
@@ -144,7 +144,7 @@ def train(
     _refuse_other_run(run)
     if checkpoints.latest() is None:
         _begin(run.stepper, init_from)
-    elif run.stepper.frozen():
+    elif frozen_variables(run.stepper.model):
         run.stepper.freeze(read_npz(run.folder / FROZEN_FILE), str(run.folder / FROZEN_FILE))
     validation: Callable[[Arrays], Any] | None = None
     if run.stepper.chief:
@@ -169,7 +169,7 @@ def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
         weights, origin = saved.load_weights(init_from)
         new = stepper.start_from(weights, origin)
         print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
-    lost = sorted({name.split("/")[0] for name in stepper.frozen()} & set(new))
+    lost = sorted({name.split("/")[0] for name in frozen_variables(stepper.model)} & set(new))
     if lost:
         raise UsageError(
             f"this training leaves {', '.join(lost)} as given, and nothing gives weights: begin "
