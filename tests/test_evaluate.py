@@ -22,6 +22,9 @@ def noisy(image, seed, strength=8):
     return np.uint8(np.clip(np.round(image + noise), 0, 255))
 
 
+SCENES = ("scene0", "scene1", "scene[2]")
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory, photos):
     """GoPro's layout with three scenes, and a flat folder of results."""
@@ -29,10 +32,10 @@ def tree(tmp_path_factory, photos):
     for i in range(3):
         sharp = photos[i % len(photos)][:100, :120]
         for side, image in (("sharp", sharp), ("blur", noisy(sharp, i, 20))):
-            path = root / "test" / f"scene{i}" / side / "000001.png"
+            path = root / "test" / SCENES[i] / side / "000001.png"
             path.parent.mkdir(parents=True)
             Image.fromarray(image).save(path)
-        path = root / "theirs" / f"scene{i}-000001.png"
+        path = root / "theirs" / f"{SCENES[i]}-000001.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(noisy(sharp, 9 + i)).save(path)
     return root
@@ -51,7 +54,7 @@ def test_names_fit_whatever_the_layout(tree):
     sharp = results.find(tree / "test", results.SHARP)
     flat = results.find(tree / "theirs", set())
     blurry = results.find(f"{tree}/test/*/blur", set())
-    assert list(sharp) == list(flat) == list(blurry) == [f"scene{i}-000001" for i in range(3)]
+    assert list(sharp) == list(flat) == list(blurry) == [f"{scene}-000001" for scene in SCENES]
     assert all(path.parent.name == "sharp" for path in sharp.values())
     with pytest.raises(UsageError, match="holds blur and sharp; say which"):
         results.find(tree / "test", set())
@@ -215,6 +218,9 @@ def test_a_grid_has_a_table_a_plot_and_its_best_points(tree, tmp_path, micro_dir
     with Image.open(tmp_path / "grid.png") as plot:
         assert min(plot.size) > 300
     assert run("evaluate", *arguments, "--points=1-0.9", "-o", tmp_path).returncode == 2
+    result = run("evaluate", *arguments, "--points=1:0.9", "--steps=2", "-o", tmp_path)
+    assert result.returncode == 2
+    assert "--points has steps and beta_max" in result.stderr
 
 
 def test_the_best_point_follows_the_rule():

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +69,21 @@ def test_the_manifest_decides_what_is_made_again(deblurrer, folder):
     Image.new("RGB", (24, 20), "red").save(folder / "in" / "a.png")  # another picture
     assert restore(deblurrer, folder, seed=1)[2] == {"a.png"}
     assert restore(deblurrer, folder, seed=1, overwrite=True)[2] == {"a.png", "b.jpg", "sub/a.png"}
+
+
+def test_two_processes_do_not_share_a_folder(deblurrer, folder):
+    """Each would forget what the other made; a lock ends with its process, however that ends."""
+    code = (
+        "import sys, time; from deblur_tf.inference.manifest import Manifest\n"
+        "with Manifest(sys.argv[1]).held(): print('held', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(folder / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process is writing there"):
+            restore(deblurrer, folder)
+        other.kill()
+    assert restore(deblurrer, folder)[2] == {"a.png", "b.jpg", "sub/a.png"}
 
 
 def test_what_the_manifest_does_not_know_is_not_replaced(deblurrer, folder):
@@ -175,7 +192,8 @@ def test_sharp_photographs_are_copied(deblurrer, folder, photos):
     path = 25.0 * blur.shake_trajectory(np.random.default_rng(3))
     shaken = blur.convolve(sharp, blur.rasterize(path))
     assert triage.sharpness(np.round(shaken).astype(np.uint8)) < 0.5
-    Image.fromarray(sharp).save(folder / "in" / "c.png")
+    frames = [Image.fromarray(sharp), Image.fromarray(255 - sharp)]
+    frames[0].save(folder / "in" / "c.png", save_all=True, append_images=frames[1:])
     Image.fromarray(np.round(shaken).astype(np.uint8)).save(folder / "in" / "d.png")
     job, errors, new, _ = restore(deblurrer, folder)
     assert errors == []
@@ -183,6 +201,8 @@ def test_sharp_photographs_are_copied(deblurrer, folder, photos):
     same = [(folder / "in" / n).read_bytes() == (folder / "out" / n).read_bytes()
             for n in ("c.png", "d.png")]  # fmt: skip
     assert same == [True, False]
+    entry = json.loads((folder / "out" / "manifest.json").read_text())["files"]["c.png"]
+    assert entry["not_kept"] == []  # all of its frames are there
     assert "1 sharp already" in job.summary()
     job, _, new, _ = restore(deblurrer, folder, keep_sharp=False)
     assert "c.png" in new
@@ -193,6 +213,7 @@ def test_truth_is_measured(deblurrer, folder):
         target = folder / "gt" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(folder / "in" / name).convert("RGB").save(target.with_suffix(".bmp"))
+    Image.new("RGB", (5, 5)).save(folder / "gt" / "a.blur.bmp")  # of another name, "a.blur"
     job, errors, _, _ = restore(deblurrer, folder, sharp_folder=str(folder / "gt"))
     assert errors == []
     assert "mean of 3: PSNR" in job.summary()

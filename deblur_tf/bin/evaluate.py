@@ -129,6 +129,8 @@ def _points(protocol: Any, recommended: Any) -> list[Any]:
     from deblur_tf.evaluation import protocols
 
     if _POINTS.value:
+        if _STEPS.value is not None or _BETA_MAX.value is not None:
+            raise common.UsageError("--points has steps and beta_max: leave these flags out")
         grid = protocols.read_points(_POINTS.value)
         points = dataclasses.replace(protocol, grid=grid).points()
         return [p.but(None, None, _N_SAMPLES.value, _SAMPLER.value, _ETA.value) for p in points]

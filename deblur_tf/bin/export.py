@@ -75,8 +75,15 @@ def main(argv: Sequence[str]) -> int:
     if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
+    import keras
+
     from deblur_tf import model_folders
 
+    if _FORMAT.value != "weights" and keras.backend.backend() != "tensorflow":
+        raise common.UsageError(
+            f"--format={_FORMAT.value} needs KERAS_BACKEND=tensorflow, which also reads what was "
+            f"trained on {keras.backend.backend()}"
+        )
     model_folders.find(_MODEL.value)
     given = _curve() if _CURVE.value else None
     common.make_folder(_OUTPUT.value)

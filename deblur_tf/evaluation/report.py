@@ -9,6 +9,7 @@ measured.
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import math
@@ -108,7 +109,8 @@ class Report:
         return kept
 
     def _is_kept(self, name: str) -> bool:
-        return not self.save or any((self.folder / PICTURES).glob(f"*/{file_name(name)}.png"))
+        pattern = f"*/{glob.escape(file_name(name))}.png"
+        return not self.save or any((self.folder / PICTURES).glob(pattern))
 
     def _write(self, file: IO[str], name: str, figures: Figures) -> None:
         for kind, row in figures.items():

@@ -77,11 +77,14 @@ class Job:
         self._scores: list[tuple[float, float]] = []
 
     def run(self, tasks: Sequence[Task]) -> list[pathlib.Path]:
-        """Restores all; returns the photographs that failed."""
+        """Restores all; returns the photographs that failed.
+
+        Raises:
+          UsageError: if another process is writing to the folder.
+        """
         failed = []
-        with tqdm(
-            total=len(tasks), unit="photo", disable=not (self.progress and len(tasks) > 1)
-        ) as bar:
+        bar = tqdm(total=len(tasks), unit="photo", disable=not (self.progress and len(tasks) > 1))
+        with self.manifest.held(), bar:
             for number, task in enumerate(tasks, 1):
                 try:
                     self._one(task, f"[{number}/{len(tasks)}]")
@@ -89,7 +92,6 @@ class Job:
                     failed.append(task.source.path)
                     self.on_error(_named(error, task.source.path))
                 bar.update()
-        self.manifest.close()
         return failed
 
     def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class Job:
         if truth is not None:
             about |= self._measure(task, truth)
         about["seconds"] = round(time.monotonic() - started, 2)
-        about["not_kept"] = [*photo.notes, *notes]
+        about["not_kept"] = notes
         self.manifest.record(task.target, outputs, made_of, **about)
         print(f"{label} {task.target} in {about['seconds']:.1f} s", flush=True)
         for note in dict.fromkeys(about["not_kept"]):
@@ -167,7 +169,7 @@ class Job:
             print(f"  {found}", flush=True)
         self._say_whether_it_helped(samples, about)
         # Last, since this file and its entry in the manifest mark the photo as done.
-        return list(write_photo(task.target, mean_image(samples, kind), photo))
+        return [*photo.notes, *write_photo(task.target, mean_image(samples, kind), photo)]
 
     def _say_whether_it_helped(self, samples: np.ndarray, about: dict[str, Any]) -> None:
         before, after = about["sharpness"], triage.sharpness(mean_image(samples))
@@ -185,7 +187,7 @@ class Job:
         """The file as it is, if its format is wanted; returns what could not be kept."""
         kinds = [FORMATS.get(p.suffix.lower()) for p in (task.source.path, task.target)]
         if kinds[0] is not kinds[1]:
-            return list(write_photo(task.target, photo.pixels, photo))
+            return [*photo.notes, *write_photo(task.target, photo.pixels, photo)]
         with open(task.source.path, "rb") as source, replacing(task.target) as target:
             shutil.copyfileobj(source, target)
         return []
@@ -210,7 +212,7 @@ class Job:
     def _truth(self, task: Task) -> pathlib.Path:
         stem = (self.sharp_folder / task.source.relative).with_suffix("")
         for candidate in sorted(stem.parent.glob(f"{glob.escape(stem.name)}.*")):
-            if candidate.suffix.lower() in PHOTO_EXTENSIONS:
+            if candidate.suffix.lower() in PHOTO_EXTENSIONS and candidate.stem == stem.name:
                 return candidate
         raise DataError(f"{stem}.*: no sharp photograph of {task.source.path}")
 

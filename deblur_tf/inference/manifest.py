@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import deblur_tf
@@ -32,6 +32,29 @@ def versions() -> dict[str, str]:
     return found
 
 
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps a folder to this process, until it ends however that is, where the system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{folder}: another process is writing there; wait for it, or give another "
+                    "output folder"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Manifest:
     """An entry for each picture that was made, by its path below the folder.
 
@@ -49,6 +72,9 @@ class Manifest:
         self.folder = pathlib.Path(folder)
         self.path = self.folder / MANIFEST_FILE
         self._journal = self.folder / JOURNAL_FILE
+        self._read()
+
+    def _read(self) -> None:
         self._of_before = self._journal.exists()
         self.files: dict[str, dict[str, Any]] = {}
         try:
@@ -64,6 +90,18 @@ class Manifest:
                 f"{self.path}: cannot be read ({error}); move it away, and what it tells "
                 "of must be made again with --overwrite"
             ) from error
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, no other process writes to the folder; at the end manifest.json is whole.
+
+        Raises:
+          UsageError: if another process does.
+        """
+        with _lock(self.folder):
+            self._read()  # another may have been at work since
+            yield
+            self.close()
 
     def _name(self, target: pathlib.Path) -> str:
         return target.relative_to(self.folder).as_posix()

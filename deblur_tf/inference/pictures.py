@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deblur_tf.photographs.reading import Photo, read_photo, to_8_bits
+from deblur_tf.photographs.reading import Photo, read_photo, to_8_bits, to_srgb
 
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
@@ -70,13 +70,17 @@ def take(picture: str | os.PathLike[str] | Image.Image | np.ndarray) -> Taken:
     """Takes a picture.
 
     Raises:
-      ValueError: for an array that is no picture.
+      ValueError: for an array that is no picture, or a PIL image of 32 bits.
       DataError: if a file cannot be read.
     """
     if isinstance(picture, (str, os.PathLike)):
         photo = read_photo(picture)
         return Taken(photo.pixels[None], photo=photo)
     if isinstance(picture, Image.Image):
+        if picture.mode in ("I", "F"):
+            raise ValueError(f"need 8 or 16 bits, got a PIL image of mode {picture.mode}")
+        if picture.mode in ("CMYK", "LAB"):
+            picture = to_srgb(picture.copy(), [])
         if picture.mode.startswith("I;16"):
             values = np.repeat(np.asarray(picture, np.uint16)[:, :, None], 3, axis=2)
         else:

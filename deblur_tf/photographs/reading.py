@@ -8,7 +8,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -19,7 +19,7 @@ from deblur_tf.photographs.metadata import Metadata, read_metadata
 # Formats that may be opened, whatever a file is called: others, such as PostScript, run
 # programs, or hold no photographs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
-_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
+_ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 0x0112, 0x0106, 0x0152
 _HEIF_EXTENSIONS = (".heic", ".heif")
 
 
@@ -88,12 +88,19 @@ def _has_16_bits(image: Image.Image) -> bool:
     if image.mode not in ("RGB", "RGBA", "RGBX", "LA", "I;16", "I;16B"):
         return False
     tiles = getattr(image, "tile", None) or []
+    if image.format == "PPM":
+        return image.mode == "RGB" and tiles[0][0] == "ppm" and tiles[0][3][-1] > 255
     modes = [tile[3][0] if isinstance(tile[3], tuple) else tile[3] for tile in tiles]
     return image.format in ("PNG", "TIFF") and any(";16" in str(mode) for mode in modes)
 
 
-def _read_16_bits(file: str | os.PathLike[str] | BinaryIO, image: Image.Image) -> np.ndarray:
-    """uint16 [H, W, channels], as stored."""
+def _read_16_bits(
+    file: str | os.PathLike[str] | BinaryIO,
+    image: Image.Image,
+    tiles: list[Any],
+    notes: list[str],
+) -> np.ndarray:
+    """uint16 [H, W, channels], as stored; `tiles` are the image's before it was loaded."""
     if isinstance(file, (str, os.PathLike)):
         with open(file, "rb") as opened:
             data = opened.read()
@@ -104,6 +111,11 @@ def _read_16_bits(file: str | os.PathLike[str] | BinaryIO, image: Image.Image) -
         import imagecodecs
 
         found = imagecodecs.png_decode(data)
+    elif image.format == "PPM":
+        _, _, offset, (*_, largest) = tiles[0]
+        width, height = image.size
+        found = np.frombuffer(data, ">u2", height * width * 3, offset).reshape(height, width, 3)
+        found = np.round(np.minimum(found / largest, 1.0) * 65535).astype(np.uint16)
     else:
         import tifffile
 
@@ -112,12 +124,33 @@ def _read_16_bits(file: str | os.PathLike[str] | BinaryIO, image: Image.Image) -
             found = np.moveaxis(found, 0, 2)  # a plane for each channel
         if image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
             found = 65535 - found
+        found = _with_straight_alpha(found, image.tag_v2.get(_EXTRA_SAMPLES, ()), notes)
     found = found[:, :, None] if found.ndim == 2 else found
     # Pillow turns a TIFF by itself while it loads.
     same = sorted(found.shape[:2]) == sorted(image.size)
     if found.dtype != np.uint16 or not same or found.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"16-bit values of shape {found.shape}, {found.dtype}")
     return found
+
+
+def _with_straight_alpha(
+    values: np.ndarray, extra: tuple[int, ...], notes: list[str]
+) -> np.ndarray:
+    """uint16 [H, W, channels] whose last of 2 or 4 is alpha that colours were not multiplied by.
+
+    Args:
+      values: as stored.
+      extra: TIFF's ExtraSamples: 0 something else, 1 alpha with multiplied colours, 2 alpha.
+      notes: grows by what is dropped.
+    """
+    if values.ndim != 3 or values.shape[2] not in (2, 4) or not extra or extra[0] == 2:
+        return values
+    colour, alpha = values[..., :-1], values[..., -1:]
+    if extra[0] == 0:
+        notes.append("its extra channel, which is not said to be alpha, is dropped")
+        return colour
+    straight = np.round(colour * (65535.0 / np.maximum(alpha, 1)))
+    return np.concatenate([np.minimum(straight, 65535.0).astype(np.uint16), alpha], axis=2)
 
 
 # Of EXIF's orientations 1 to 8: whether rows and columns change places, then what is reversed.
@@ -148,9 +181,9 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _TURNS else 1
 
 
-def _to_srgb(image: Image.Image, mode: str, notes: list[str]) -> Image.Image:
-    """RGB of a CMYK or Lab image, by its profile where it has one."""
-    profile = image.info.pop("icc_profile", None)
+def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """RGB of a CMYK or Lab image, by its profile where it has one, which it loses."""
+    profile, mode = image.info.pop("icc_profile", None), image.mode
     srgb = ImageCms.createProfile("sRGB")
     if mode == "LAB":
         given = ImageCms.createProfile("LAB")
@@ -186,18 +219,20 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
         if frames > 1:
             notes.append(f"only the first of its {frames} pictures is restored")
         # Before loading, which forgets the depth and turns a TIFF.
-        deep, stored = _has_16_bits(opened), _orientation(opened)
+        deep, stored, tiles = _has_16_bits(opened), _orientation(opened), opened.tile
         opened.load()
         metadata = read_metadata(opened, notes, turned=stored > 4)
         if deep:
-            return _deep(upright(_read_16_bits(file, opened), stored), metadata, notes)
+            return _deep(
+                upright(_read_16_bits(file, opened, tiles, notes), stored), metadata, notes
+            )
         orientation = _orientation(opened)
         if opened.mode.startswith("I"):
             values = np.clip(np.asarray(opened), 0, 65535)[:, :, None]
             return _deep(upright(values, orientation), metadata, notes)
         image = opened
         if image.mode in ("CMYK", "LAB"):
-            image = _to_srgb(image, image.mode, notes)
+            image = to_srgb(image, notes)
             profile = image.info.get("icc_profile")
             metadata = dataclasses.replace(metadata, icc_profile=profile)
         gray = image.mode in ("1", "L", "LA", "La")
