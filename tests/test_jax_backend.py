@@ -159,3 +159,17 @@ def test_several_steps_in_a_call_are_single_steps(where, on_jax, tmp_path):
         batches = stepper.batches(DevicePairs(crop_size=16), 0)
         losses = [float(stepper(next(batches), step)["loss"]) for step in range(4)]
         np.testing.assert_allclose(losses, single["losses"][:4], rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_what_tensorflow_alone_can_write_says_so(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "deblur_tf.bin.export", "-o", str(tmp_path / "out")],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "needs KERAS_BACKEND=tensorflow" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
