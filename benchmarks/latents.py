@@ -1,6 +1,6 @@
 r"""What a DeblurDiff can reach and what its predictor says on the way; a table and a picture.
 
-  python benchmarks/latents.py --photos=PHOTOS -m RUN -o structures.png
+  python benchmarks/latents.py --photos=PHOTOS -m RUN -o structures.jpg
 
 The autoencoder's round trip of the sharp image is the ceiling of all that is decoded. z^s is
 decoded at some of the steps (the paper's Figure 2).
@@ -20,7 +20,7 @@ _ROWS = flags.DEFINE_integer("rows", 4, "How many of them are in the picture.")
 _MODEL = flags.DEFINE_string("model", None, "See deblur-restore.", short_name="m", required=True)
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps of sampling.")
 _SHOWN = flags.DEFINE_list("shown", ["1", "13", "25", "38", "50"], "At which z^s is decoded.")
-_OUTPUT = flags.DEFINE_string("output", None, "PNG of the picture.", short_name="o")
+_OUTPUT = flags.DEFINE_string("output", None, "The picture, PNG or JPEG.", short_name="o")
 
 
 def main(argv: Sequence[str]) -> None:
