@@ -75,20 +75,20 @@ def main(argv: Sequence[str]) -> int:
     if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
+    from deblur_tf import model_folders
+
+    model_folders.find(_MODEL.value)
+    given = _curve() if _CURVE.value else None
+    common.make_folder(_OUTPUT.value)
     import keras
 
-    from deblur_tf import model_folders
+    from deblur_tf.models import saved
 
     if _FORMAT.value != "weights" and keras.backend.backend() != "tensorflow":
         raise common.UsageError(
             f"--format={_FORMAT.value} needs KERAS_BACKEND=tensorflow, which also reads what was "
             f"trained on {keras.backend.backend()}"
         )
-    model_folders.find(_MODEL.value)
-    given = _curve() if _CURVE.value else None
-    common.make_folder(_OUTPUT.value)
-    from deblur_tf.models import saved
-
     model, origin, sampling, curve = saved.load_model(_MODEL.value)
     target = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "weights":
