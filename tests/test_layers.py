@@ -8,19 +8,12 @@ from deblur_tf.networks import guidance, latent_layers, layers
 from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.latent_unet import LatentUNet
 from tests.conftest import images, randomize
+from tests.latent_case import UNET
 
 EMBEDDING = images(9, 2, 16)
 X = images(1, 2, 8, 8, 4)
-TIMESTEPS, CONTEXT = np.array([3.0, 997.0], "float32"), images(5, 1, 3, 6)
-LATENT_SIZES = {
-    "base_channels": 8,
-    "channel_multipliers": (1, 2),
-    "num_res_blocks": 1,
-    "attention_depths": (1,),
-    "head_width": 8,
-    "groups": 4,
-    "context_shape": (3, 6),
-}
+TIMESTEPS, CONTEXT = np.array([3.0, 997.0], "float32"), images(5, 1, *UNET["context_shape"])
+WORDS = (None, *UNET["context_shape"])
 
 # layer, build arguments, call arguments, output shape, number of parameters
 CASES = {
@@ -135,30 +128,31 @@ CASES = {
     ),
     "SpatialTransformer": (
         lambda **k: latent_layers.SpatialTransformer(2, 2, **k),
-        ((None, None, None, 4), (None, 3, 6)),
+        ((None, None, None, 4), WORDS),
         (X, np.repeat(CONTEXT, 2, 0)),
         (2, 8, 8, 4),
-        4 * 2 * 4 + 2 * 20 + (4 * 16 + 4) + (2 * 16 + 2 * 24 + 4) + (4 * 32 + 32) + (16 * 4 + 4),
+        # Four norms, two projections, attention to each other and to words of 24, the gated two.
+        4 * 2 * 4 + 2 * 20 + (4 * 16 + 4) + (2 * 16 + 2 * 96 + 4) + (4 * 32 + 32) + (16 * 4 + 4),
     ),
     "SpatialTransformer/window": (
         lambda **k: latent_layers.SpatialTransformer(2, 2, window=4, **k),
-        ((None, None, None, 4), (None, 3, 6)),
+        ((None, None, None, 4), WORDS),
         (X, np.repeat(CONTEXT, 2, 0)),
         (2, 8, 8, 4),
         None,
     ),
     "LatentUNet": (
-        lambda **k: LatentUNet(**LATENT_SIZES, **k),
+        lambda **k: LatentUNet(**UNET, **k),
         ((None, None, None, 4),),
         (X, TIMESTEPS, CONTEXT),
         (2, 8, 8, 4),
         None,
     ),
     "ControlBranch": (
-        lambda **k: ControlBranch(**LATENT_SIZES, **k),
+        lambda **k: ControlBranch(**UNET, **k),
         ((None, None, None, 4),),
         (X, TIMESTEPS, CONTEXT),
-        (2, 8, 8, 8),
+        (2, 8, 8, 32),
         None,
     ),
 }
@@ -266,9 +260,9 @@ def test_embedding_tells_the_smallest_noise_levels_apart():
 
 
 def test_a_head_that_does_not_divide_the_width_is_refused():
-    for head_width in (64, 6):
-        with pytest.raises(ValueError, match=f"head_width {head_width} does not divide the 16"):
-            LatentUNet(**LATENT_SIZES | {"head_width": head_width})
+    for head_width in (128, 48):
+        with pytest.raises(ValueError, match=f"head_width {head_width} does not divide the 64"):
+            LatentUNet(**UNET | {"head_width": head_width})
 
 
 def test_unknown_resampling_is_refused():
