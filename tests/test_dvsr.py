@@ -22,7 +22,7 @@ from deblur_tf.networks.guidance import MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
 from deblur_tf.serving.export import export
 from deblur_tf.training import loop
-from deblur_tf.training.objective import L2Objective, Objective, batch_loss
+from deblur_tf.training.objective import PredictionObjective, Objective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import blind_wiener, deconvolved_model, images, randomize, slow_but
@@ -112,7 +112,7 @@ def test_the_saved_model_gives_the_same(name, tmp_path):
 @pytest.mark.parametrize("name", slow_but(MODELS, "DvSR", "Table 9 c"))
 def test_every_kind_trains_through_the_same_loop(name, tmp_path, eager_steps):
     alone = isinstance(MODELS[name](), Regression)
-    objective = L2Objective() if alone else Objective(warm_start_steps=2)
+    objective = PredictionObjective() if alone else Objective(warm_start_steps=2)
     made = recipe(
         model=MODELS[name], objective=objective, optimizer=lambda: adamw(1e-3), total_steps=1
     )

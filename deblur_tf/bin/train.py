@@ -143,7 +143,13 @@ def _overrides() -> list[str]:
 
 
 def _refuse_wrong_data_flag(source: str) -> None:
-    from_photos = source in ("PairGenerator", "DevicePairs", "BlurStatistics")
+    from_photos = source in (
+        "PairGenerator",
+        "DevicePairs",
+        "BlurStatistics",
+        "RealisticPairs",
+        "ReusedPairs",
+    )
     if _PHOTOS.value and not from_photos:
         raise common.UsageError(f"--photos: this gin file learns from {source}; see --data_dir")
     if _DATA_DIR.value and from_photos:

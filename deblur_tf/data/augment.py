@@ -22,7 +22,11 @@ def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Genera
 
 def random_dihedral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One of the eight flips and 90-degree rotations (DvSR sec. 5.2)."""
-    code = int(rng.integers(8))
+    return dihedral(image, int(rng.integers(8)))
+
+
+def dihedral(image: np.ndarray, code: int) -> np.ndarray:
+    """Flip or rotation number `code`, 0 to 7; odd ones swap height and width."""
     if code >= 4:
         image = image[:, ::-1]
     return np.rot90(image, code % 4)

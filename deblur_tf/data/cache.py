@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -26,10 +26,14 @@ class ImageCache(Generic[Arrays]):
 
     def __init__(self, load: Callable[[int], Arrays], max_bytes: int):
         self._load = load
-        self._free = max_bytes
+        self._max_bytes = self._free = max_bytes
         self._entries: collections.OrderedDict[int, concurrent.futures.Future[Arrays]]
         self._entries = collections.OrderedDict()
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, a cache begins empty."""
+        return ImageCache, (self._load, self._max_bytes)
 
     def __getitem__(self, key: int) -> Arrays:
         with self._lock:

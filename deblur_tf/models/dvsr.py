@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from deblur_tf.diffusion import outputs
-from deblur_tf.models.regression import check_predictor, predict
+from deblur_tf.models.regression import (
+    Predictor,
+    check_predictor,
+    predict,
+    structure_scales,
+    structure_terms,
+)
 from deblur_tf.models.restorer import (
     DRIFT_NAMES,
     DiffusionRestorer,
@@ -25,15 +32,20 @@ from deblur_tf.types import Shape, Tensor
 class DvSR(DiffusionRestorer):
     """Initial predictor g and a denoiser of the residual sharp - g(blurry) (eq. 6).
 
-    There is no loss on g itself: what it learns comes through the residual.
-    Most work of a restoration is done by g, once; the denoiser may be small.
+    There is no loss on g itself: what it learns comes through the residual. Most work of a
+    restoration is done by g, once; the denoiser may be small.
 
     Args:
-      predictor: g, a UNet without noise level, of 64 channels in the paper; or a
-        `BlindWiener`.
-      denoiser: f, a UNet that sees the noisy residual and the blurry image; 32.
+      predictor: g, a UNet without noise level, of 64 channels in the paper; a
+        `networks.predictor.StructurePredictor`, whose features guide the denoiser's encoder as icDPM's guidance
+        does (icDPM sec. 3.2); or a `BlindWiener`.
+      denoiser: f, a UNet that sees the noisy residual and the blurry image; 32. One with
+        `guided_depths` takes the predictor's features of those scales.
       output: what the denoiser's output means, see `deblur_tf.diffusion.outputs`; None:
         the noise, as in the paper.
+      learn_predictor: whether the diffusion's loss reaches g, as in the paper; without it g
+        stays as it is given (`--init_from`), and the denoiser learns what it lacks.
+      sees_prediction: whether the denoiser sees g(blurry) too; in the paper it does not.
     """
 
     stored_as = {"output": "output_form"}
@@ -41,14 +53,26 @@ class DvSR(DiffusionRestorer):
 
     def __init__(
         self,
-        predictor: UNet | BlindWiener,
+        predictor: Predictor,
         denoiser: UNet,
         output: outputs.Output | None = None,
+        learn_predictor: bool = True,
+        sees_prediction: bool = False,
         name: str = "dvsr",
         **kwargs: Any,
     ):
+        scales = structure_scales(predictor)
+        if not set(denoiser.guided_scales) <= set(scales):
+            raise ValueError(
+                f"the denoiser's guided_depths {denoiser.guided_depths} take scales "
+                f"{denoiser.guided_scales}, but the predictor has features of {scales or 'none'}"
+            )
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
+        self.learn_predictor = learn_predictor
+        self.sees_prediction = sees_prediction
+        self.predictor.trainable = learn_predictor
+        self.structure_scales = scales if learn_predictor else ()
         self.needs_overview = isinstance(predictor, BlindWiener)
         self.denoiser = denoiser
         self.output_form = outputs.check(output)
@@ -61,7 +85,13 @@ class DvSR(DiffusionRestorer):
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.predictor.build(input_shape)
-        self.denoiser.build((*input_shape[:-1], 2 * input_shape[-1]))
+        images = 3 if self.sees_prediction else 2
+        features = tuple(
+            (None, None, None, self.predictor.widths[k - 1]) for k in self.denoiser.guided_scales
+        )
+        self.denoiser.build(
+            (*input_shape[:-1], images * input_shape[-1]), guidance_shape=features
+        )
 
     def condition(
         self,
@@ -71,7 +101,10 @@ class DvSR(DiffusionRestorer):
     ) -> Prediction:
         """The blurry image and the initial prediction g(blurry): once per image."""
         del noise
-        return predict(self.predictor, blurry, overview)
+        condition = predict(self.predictor, blurry, overview)
+        if self.learn_predictor:
+            return condition
+        return keras.tree.map_structure(ops.stop_gradient, condition)
 
     def known(self, condition: Prediction) -> Tensor:
         """Zero: all that is known beforehand is in the prediction already."""
@@ -80,7 +113,23 @@ class DvSR(DiffusionRestorer):
     def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Prediction) -> Tensor:
         """The denoiser's output for a noisy residual; see `DiffusionRestorer.raw_output`."""
         scaled = self.output_form.scale(noisy, noise_level, self.known(condition))
-        return self.denoiser(ops.concatenate([scaled, condition.blurry], axis=-1), noise_level)
+        images = [scaled, condition.blurry]
+        if self.sees_prediction:
+            images.append(condition.image)
+        features = condition.guidance.features
+        return self.denoiser(
+            ops.concatenate(images, axis=-1),
+            noise_level,
+            [features[k - 1] for k in self.denoiser.guided_scales],
+        )
+
+    def regression_terms(
+        self, condition: Prediction, sharp: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """See `Restorer.regression_terms`: of a predictor that is learned and predicts structure."""
+        if not self.structure_scales:
+            return (), (), ()
+        return structure_terms(self.predictor, condition, sharp)
 
     def to_target(self, sharp: Tensor, condition: Prediction) -> Tensor:
         """The residual sharp - g(blurry); gradients flow to g."""

@@ -82,6 +82,11 @@ class GuidedDiffusion(DiffusionRestorer):
         return () if self.guidance is None else self.guidance.scales
 
     @property
+    def structure_scales(self) -> tuple[int, ...]:
+        """k of each scale that the guidance predicts: all of its scales."""
+        return self.guidance_scales
+
+    @property
     def guidance_channels(self) -> int:
         """Of what the guidance network sees: 1 for gray."""
         return 1 if self.guidance is None else TARGETS[self.guidance.target]

@@ -14,9 +14,12 @@ from deblur_tf.models.restorer import (
     drift,
 )
 from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
+
+Predictor = UNet | StructurePredictor | BlindWiener
 
 
 def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
@@ -30,11 +33,28 @@ def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
     return network
 
 
-def predict(predictor: UNet | BlindWiener, blurry: Tensor, overview: Tensor | None) -> Prediction:
+def predict(predictor: Predictor, blurry: Tensor, overview: Tensor | None) -> Prediction:
     """Blurry image and prediction; for `overview` see `Restorer.condition`."""
     if isinstance(predictor, BlindWiener):
         return Prediction(blurry, predictor(blurry, overview))
+    if isinstance(predictor, StructurePredictor):
+        return Prediction(blurry, *predictor(blurry))
     return Prediction(blurry, predictor(blurry))
+
+
+def structure_scales(predictor: Predictor) -> tuple[int, ...]:
+    """k of each scale whose structure a predictor predicts."""
+    return predictor.scales if isinstance(predictor, StructurePredictor) else ()
+
+
+def structure_terms(
+    predictor: Predictor, condition: Prediction, sharp: Tensor
+) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+    """`Restorer.regression_terms` of a predictor: empty unless it predicts structure."""
+    if not structure_scales(predictor):
+        return (), (), ()
+    guidance = condition.guidance
+    return guidance.predictions, predictor.targets(sharp), guidance.inputs
 
 
 @configurable
@@ -42,14 +62,16 @@ class Regression(RegressionRestorer):
     """A predictor alone, to be trained by L2. Its one sample is its prediction.
 
     Args:
-      predictor: a UNet without noise level, as in the paper, or a `BlindWiener`.
+      predictor: a UNet without noise level, as in the paper, a `StructurePredictor` or a
+        `BlindWiener`.
     """
 
     diagnostic_names = DRIFT_NAMES
 
-    def __init__(self, predictor: UNet | BlindWiener, name: str = "regression", **kwargs: Any):
+    def __init__(self, predictor: Predictor, name: str = "regression", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
+        self.structure_scales = structure_scales(predictor)
         self.needs_overview = isinstance(predictor, BlindWiener)
 
     @property
@@ -74,6 +96,12 @@ class Regression(RegressionRestorer):
     def restore(self, condition: Prediction) -> Tensor:
         """The prediction, float32 [B, H, W, 3]."""
         return condition.image
+
+    def regression_terms(
+        self, condition: Prediction, sharp: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """See `Restorer.regression_terms` (icDPM eq. 2)."""
+        return structure_terms(self.predictor, condition, sharp)
 
     def diagnostics(self, condition: Prediction, sharp: Tensor) -> dict[str, Tensor]:
         """See `drift`."""

@@ -19,6 +19,7 @@ from keras import ops
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
 from deblur_tf.diffusion.schedules import LINEAR
 from deblur_tf.networks import statistics
+from deblur_tf.networks.guidance import Guidance
 from deblur_tf.networks.statistics import Overview
 from deblur_tf.types import Shape, Tensor
 
@@ -33,6 +34,8 @@ class Restorer(keras.Model):
     # k of each scale for which `condition` takes noise, and its channels.
     guidance_scales: tuple[int, ...] = ()
     guidance_channels: int = 1
+    # k of each scale whose structure the condition predicts, see `regression_terms`.
+    structure_scales: tuple[int, ...] = ()
     # Names of what `diagnostics` returns.
     diagnostic_names: tuple[str, ...] = ()
     # Whether `condition` depends on more of an image than lies near each pixel.
@@ -87,6 +90,17 @@ class Restorer(keras.Model):
         """Figures to watch in training, [B] each; not part of the loss."""
         del condition, sharp
         return {}
+
+    def regression_terms(
+        self, condition: Any, sharp: Tensor
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """What the condition predicts, what it should be, and what it was made from.
+
+        For the multiscale regression loss (eq. 2): three sequences of the same shapes,
+        one entry a scale; empty for a model without such a loss.
+        """
+        del condition, sharp
+        return (), (), ()
 
 
 class RegressionRestorer(Restorer):
@@ -145,17 +159,6 @@ class DiffusionRestorer(Restorer):
         del condition
         return target
 
-    def regression_terms(
-        self, condition: Any, sharp: Tensor
-    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """What the condition predicts, what it should be, and what it was made from.
-
-        For the multiscale regression loss (eq. 2): three sequences of the same shapes,
-        one entry a scale; empty for a model without such a loss.
-        """
-        del condition, sharp
-        return (), (), ()
-
 
 class Prediction(NamedTuple):
     """A condition that holds a first estimate of the sharp image.
@@ -163,10 +166,12 @@ class Prediction(NamedTuple):
     Attributes:
       blurry: float32 [B, H, W, 3] in [-1, 1].
       image: float32 [B, H, W, 3], about [-1, 1], not clipped.
+      guidance: the structure that was predicted on the way, empty where there is none.
     """
 
     blurry: Tensor
     image: Tensor
+    guidance: Guidance = Guidance((), (), ())
 
 
 DRIFT_NAMES = ("drift_red", "drift_green", "drift_blue")

@@ -1,4 +1,4 @@
-"""Blind deconvolution of a whole image: its statistics tell the blur, a filter undoes it. Ours.
+"""Blind deconvolution: an image's statistics tell its blur, and a filter undoes it. Ours.
 
 A network of the size of the kernel, not of the picture, reads kernel and noise from
 `deblur_tf.networks.statistics`, and Wiener's filter does the rest.
@@ -13,12 +13,15 @@ import numpy as np
 from keras import ops
 
 from deblur_tf import image_ops
+from deblur_tf.networks import windows
 from deblur_tf.networks.statistics import (
     CHANNELS,
     GRAIN,
     ORIENTATIONS,
     REACH,
     SIDE,
+    WINDOW,
+    overview,
     rounded_up,
     statistics,
     turned,
@@ -30,6 +33,8 @@ from deblur_tf.types import Pair, Shape, Tensor
 
 # Pixels by which an image is continued beyond its edges before it is filtered.
 MARGIN = 48
+# How much the whole image's statistics count beside a window's own.
+WHOLE = 0.3
 
 
 def _waves(count: Tensor, side: int) -> Pair:
@@ -114,9 +119,11 @@ class BlindWiener(keras.layers.Layer):
     Args:
       unet: reads the statistics: a UNet without noise level and guidance, with two channels
         out, for SIDE x SIDE maps.
-      kernel_size: side of the largest kernel in pixels, odd, up to 31.
-      ratio_size: side of the noise ratio's Fourier coefficients, odd: how finely it may
+      kernel_size: side of the largest kernel in pixels, odd, up to 61.
+      ratio_size: side of the noise ratio's Fourier coefficients, odd, up to 31: how finely it may
         depend on the frequency.
+      window: side in pixels of the windows, overlapping by half, each of which has a blur of its
+        own; a multiple of 16. 0: one blur for the whole image.
     """
 
     # Of heights and widths: any will do.
@@ -127,6 +134,7 @@ class BlindWiener(keras.layers.Layer):
         unet: UNet,
         kernel_size: int = 31,
         ratio_size: int = 19,
+        window: int = 0,
         name: str = "blind_wiener",
         **kwargs: Any,
     ):
@@ -136,14 +144,19 @@ class BlindWiener(keras.layers.Layer):
             )
         if SIDE % unet.size_multiple:
             raise ValueError(f"BlindWiener: {SIDE} is no multiple of {unet.size_multiple}")
-        for side in (kernel_size, ratio_size):
-            if side % 2 == 0 or not 1 <= side <= REACH:
-                raise ValueError(f"BlindWiener: sides must be odd, up to {REACH}, got {side}")
+        for side, most in ((kernel_size, 2 * REACH - 1), (ratio_size, REACH)):
+            if side % 2 == 0 or not 1 <= side <= most:
+                raise ValueError(f"BlindWiener: sides must be odd, up to {most}, got {side}")
+        if window % 16 or 0 < window < WINDOW:
+            raise ValueError(
+                f"BlindWiener: window must be 0 or a multiple of 16 from {WINDOW} on, got {window}"
+            )
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
         self.unet = unet
         self.kernel_size = kernel_size
         self.ratio_size = ratio_size
+        self.window = window
         offset = np.arange(SIDE) - REACH
         radius = np.hypot(*np.meshgrid(offset, offset)).astype("float32")
         self._radius = radius
@@ -201,12 +214,51 @@ class BlindWiener(keras.layers.Layer):
 
         Args:
           image: float32 [B, H, W, 3] in [-1, 1].
-          maps: `statistics` of the image of which it is a part; None: of itself.
+          maps: `statistics` of the image of which it is a part; None: of itself. Not used with
+            windows, which have statistics of their own.
 
         Returns:
           float32 [B, H, W, 3].
         """
+        if self.window:
+            return self._by_windows(image)
         return wiener(image, *self.blur(statistics(image) if maps is None else maps))
+
+    def _by_windows(self, image: Tensor) -> Tensor:
+        """Each window filtered by itself, and blended: [B, H, W, 3] -> [B, H, W, 3]."""
+        height, width = ops.shape(image)[1], ops.shape(image)[2]
+        sizes = [_at_least(rounded_up(n, self.window // 2), self.window) for n in (height, width)]
+        cut = windows.split(image_ops.pad_to_size(image, *sizes), self.window)
+        shape = ops.shape(cut)
+        parts = ops.reshape(cut, (-1, self.window, self.window, 3))
+        found = overview(parts)
+        energy = ops.reshape(found.weight, (-1, shape[1] * shape[2]))
+        maps = ops.reshape(found.maps, (-1, shape[1] * shape[2], SIDE, SIDE, CHANNELS))
+        maps = _with_the_whole(maps, energy)
+        parts = wiener(parts, *self.blur(ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))))
+        result = windows.blend(ops.reshape(parts, (-1, *shape[1:3], self.window, self.window, 3)))
+        return image_ops.crop(result, height, width)
+
+
+def _at_least(size: Tensor | int, least: int) -> Tensor | int:
+    return max(size, least) if isinstance(size, int) else ops.maximum(size, least)
+
+
+def _with_the_whole(maps: Tensor, energy: Tensor) -> Tensor:
+    """Statistics of windows, with a share of those of the whole image.
+
+    A window without structure says nothing of its blur, so the whole image's statistics count
+    `WHOLE` as much as a window of mean energy does.
+
+    Args:
+      maps: of each window, [B, N, SIDE, SIDE, C].
+      energy: of its gradient, [B, N].
+    """
+    mean = ops.mean(energy, axis=1)[:, None, None, None]
+    energy = energy[..., None, None, None]
+    whole = ops.mean(energy * maps, axis=1) / (mean + 1e-12)
+    own, mean = energy + 1e-12, WHOLE * mean[:, None]
+    return (own * maps + mean * whole[:, None]) / (own + mean)
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:

@@ -1,6 +1,9 @@
-"""Overlapping windows of a feature map, and the mean of what is found in them.
+"""Overlapping windows of a map or an image, and the mean of what is found in them.
 
-Sizes may be numbers or tensors; a map is [B, H, W, C].
+Sizes may be numbers or tensors; a map is [B, H, W, C]. `cut` and `average` have as few windows as
+cover a map, all of whose pixels count alike; `split` and `blend` have windows that overlap by half,
+for what changes smoothly over an image, such as its blur: there weights fall linearly from a
+window's centre to its edges.
 """
 
 from __future__ import annotations
@@ -52,3 +55,49 @@ def _shares(at: Tensor, size: Tensor, dtype: str) -> Tensor:
     here = ops.reshape(at, (1, -1)) == ops.arange(size, dtype="int32")[:, None]
     here = ops.cast(here, dtype)
     return here / ops.sum(here, axis=1, keepdims=True)
+
+
+def split(image: Tensor, side: int) -> Tensor:
+    """The windows of an image, half a side apart.
+
+    Args:
+      image: [B, H, W, C]; H and W multiples of side / 2, and at least `side`.
+      side: of the windows in pixels, even.
+
+    Returns:
+      [B, 2 H / side - 1, 2 W / side - 1, side, side, C].
+    """
+    half = side // 2
+    shape = ops.shape(image)
+    squares = (-1, shape[1] // half, half, shape[2] // half, half, image.shape[3])
+    image = ops.reshape(image, squares)
+    tall = ops.concatenate([image[:, :-1], image[:, 1:]], axis=2)
+    windows = ops.concatenate([tall[:, :, :, :-1], tall[:, :, :, 1:]], axis=4)
+    return ops.transpose(windows, (0, 1, 3, 2, 4, 5))
+
+
+def blend(windows: Tensor) -> Tensor:
+    """The image whose pixels are weighted means over `split` windows.
+
+    [B, m, n, side, side, C] -> [B, (m + 1) side / 2, (n + 1) side / 2, C]; where one window alone
+    holds a pixel, at the edges of the image, it counts whole.
+    """
+    side = windows.shape[3]
+    place = np.arange(side) + 0.5
+    weight = np.minimum(place, side - place).astype("float32") / (side // 2)
+    weight = ops.convert_to_tensor((weight[:, None] * weight)[:, :, None])
+    total = _added(windows * weight)
+    return total / _added(ops.ones_like(windows[:1, ..., :1]) * weight)
+
+
+def _added(windows: Tensor) -> Tensor:
+    """The sum of windows where they lie."""
+    half = windows.shape[3] // 2
+    none, last, first = (0, 0), (0, 1), (1, 0)
+    tall = ops.pad(windows[:, :, :, :half], [none, last, *[none] * 4])
+    tall = tall + ops.pad(windows[:, :, :, half:], [none, first, *[none] * 4])
+    parts = ops.pad(tall[..., :half, :], [none, none, last, *[none] * 3])
+    parts = parts + ops.pad(tall[..., half:, :], [none, none, first, *[none] * 3])
+    shape = ops.shape(parts)
+    parts = ops.transpose(parts, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(parts, (-1, shape[1] * half, shape[2] * half, windows.shape[5]))

@@ -123,7 +123,7 @@ class Objective:
 
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
-        regression = ("regression", "regression_of_input") if model.guidance_scales else ()
+        regression = ("regression", "regression_of_input") if model.structure_scales else ()
         return ("loss", "denoising", *regression, *model.diagnostic_names)
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
@@ -183,19 +183,45 @@ class Objective:
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class L2Objective:
-    """Mean squared error of a first prediction (DvSR sec. 6.2, Table 4)."""
+class PredictionObjective:
+    """The loss of a first prediction alone; by default the papers' L2 (DvSR sec. 6.2, Table 4).
+
+    Attributes:
+      distance: of the prediction from the sharp image.
+      regression_weight: of the multiscale regression (icDPM eq. 2), for a predictor that
+        predicts structure.
+    """
+
+    distance: Distance = losses.mse
+    regression_weight: float = 0.0
 
     def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        return ("loss", *model.diagnostic_names)
+        """Names of what `__call__` returns for a model.
+
+        Raises:
+          ValueError: if the regression has a weight, and the model predicts no structure.
+        """
+        if self.regression_weight and not model.structure_scales:
+            raise ValueError(
+                "PredictionObjective.regression_weight needs a predictor that predicts structure, "
+                "such as @StructurePredictor(); set it to 0 for others"
+            )
+        regression = ("prediction", "regression") if self.regression_weight else ()
+        return ("loss", *regression, *model.diagnostic_names)
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """Of uint8 images [B, H, W, 3]: "loss" and diagnostics, [B] each."""
+        """Of uint8 images [B, H, W, 3]: "loss", its parts and diagnostics, [B] each."""
         del step, items  # nothing is drawn
+        self.terms(model)
         sharp = image_ops.to_model_range(sharp)
         condition = model.condition(image_ops.to_model_range(blurry))
-        loss = losses.mse(model.restore(condition), sharp)
-        return {"loss": loss, **model.diagnostics(condition, sharp)}
+        loss = self.distance(model.restore(condition), sharp)
+        figures = model.diagnostics(condition, sharp)
+        if not self.regression_weight:
+            return {"loss": loss, **figures}
+        predictions, targets, _ = model.regression_terms(condition, sharp)
+        regression = losses.multiscale_regression(predictions, targets)
+        total = loss + self.regression_weight * regression
+        return {"loss": total, "prediction": loss, "regression": regression, **figures}

@@ -36,6 +36,7 @@ FREE = (
     *("Recipe.accumulate", "Recipe.steps_per_call", "Recipe.jit_compile", "Recipe.sampling"),
     *("SamplingSettings.steps", "SamplingSettings.beta_max", "SamplingSettings.n_samples"),
     *("SamplingSettings.sampler", "SamplingSettings.eta"),
+    *("RealisticPairs.photos", "ReusedPairs.processes"),
     *("PairGenerator.photos", "DevicePairs.photos", "TfdsPairs.data_dir", "adam.decay_steps"),
     *("TfdsPairs.cache_bytes", "adamw.decay_steps"),
 )

@@ -1,0 +1,257 @@
+"""Blurry/sharp training pairs with the blur of real photographs, in NumPy.
+
+What camera shake in stored values (`data.pairs`) lacks, and pairs need so that what is learned
+from them carries over to photographs: blur in light, blown lights, blur that changes over the
+picture, things that move on their own, a sensor's noise, and what happens to a file.
+Rim et al. ("Realistic Blur Synthesis for Learning Image Deblurring", 2022) measured by how much
+most of these matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from deblur_tf.data import camera, sensor
+from deblur_tf.data.augment import dihedral
+from deblur_tf.data.pairs import MIN_SIDE
+from deblur_tf.data.parts import Part, word
+from deblur_tf.data.photos import PhotoSet, open_photos
+from deblur_tf.registry import configurable
+
+Interval = tuple[float, float]
+
+
+@configurable
+@dataclasses.dataclass(frozen=True)
+class RealisticBlur:
+    """How a sharp photograph becomes a blurry one. Probabilities are in [0, 1].
+
+    Attributes:
+      scale: by which the photograph is reduced first, with an area filter; at 1 it keeps the
+        softness and the noise of its own camera.
+      in_light: probability of blur in linear light; otherwise in stored values, as in frames of
+        video that were averaged after their tone curve (GoPro).
+      gamma: of the tone curve, see `sensor.to_light`.
+      brightened: probability, where in light, that nearly clipped pixels are brighter than they
+        could be stored, by 1 + U(`brightening`) (RSBlur's range).
+      brightening: see `brightened`.
+      extents: shares and ranges in pixels of the extent of the motion, see `camera.EXTENTS`.
+      straight: probability that a path is nearly straight; otherwise it is tremor.
+      edge: largest displacement of the frame's edge by roll and by zoom, in pixels.
+      frame: height and width of the frame of which a pair is a part anywhere.
+      moving: probability of an object with a motion of its own, from another photograph.
+      moving_share: its share of the pair.
+      defocus: probability of a slight Gaussian blur on top.
+      defocus_stddev: its standard deviation in pixels.
+      sensor_noise: probability of shot and read noise; otherwise it is white.
+      shot: shot noise, variance per unit of raw light; drawn log-uniformly.
+      read: read noise, standard deviation in raw light; drawn log-uniformly.
+      white: largest standard deviation of white noise, of 255; drawn uniformly.
+      mosaic: probability, where there is shot noise, of a colour filter.
+      resized: probability of having been made smaller and larger again.
+      resize: by which factor.
+      jpeg: probability of JPEG compression.
+      quality: of the JPEG.
+    """
+
+    scale: Interval = (0.5, 1.0)
+    in_light: float = 0.6
+    gamma: Interval = (1.8, 2.4)
+    brightened: float = 0.3
+    brightening: Interval = (0.25, 1.75)
+    extents: Sequence[tuple[float, float, float]] = camera.EXTENTS
+    straight: float = 0.5
+    edge: float = 12.0
+    frame: tuple[int, int] = (720, 1280)
+    moving: float = 0.35
+    moving_share: Interval = (0.1, 0.6)
+    defocus: float = 0.15
+    defocus_stddev: Interval = (0.4, 1.4)
+    sensor_noise: float = 0.75
+    shot: Interval = (2e-5, 2e-3)
+    read: Interval = (3e-4, 8e-3)
+    white: float = 8.0
+    mosaic: float = 0.3
+    resized: float = 0.15
+    resize: Interval = (0.6, 0.95)
+    jpeg: float = 0.5
+    quality: tuple[int, int] = (70, 98)
+
+    def __post_init__(self) -> None:
+        for name in ("in_light", "brightened", "straight", "moving", "defocus", "sensor_noise",
+                     "mosaic", "resized", "jpeg"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"RealisticBlur.{name} is a probability, from 0 to 1; got {getattr(self, name)}"
+                )
+        for name in ("scale", "gamma", "brightening", "moving_share", "defocus_stddev", "shot",
+                     "read", "resize", "quality"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high:
+                raise ValueError(
+                    f"RealisticBlur.{name} is a range of positive numbers, low to high; got "
+                    f"{getattr(self, name)}"
+                )
+        if abs(sum(share for share, _, _ in self.extents) - 1.0) > 1e-6:
+            raise ValueError("RealisticBlur.extents: the shares must add up to 1")
+        longest = max(high for _, _, high in self.extents)
+        if longest > camera.MAX_SUPPORT - 1:
+            raise ValueError(
+                f"RealisticBlur.extents: at most {camera.MAX_SUPPORT - 1} pixels, got {longest}"
+            )
+
+    def pair(
+        self, photos: Sequence[np.ndarray], size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A blurry and a sharp picture.
+
+        Args:
+          photos: uint8 [H, W, 3] each; the first is the scene, the others what moves in it.
+          size: height and width of the pair in pixels.
+          rng: source of randomness.
+
+        Returns:
+          uint8 [height, width, 3] twice. The sharp one shows everything where it was on average
+          over the exposure.
+        """
+        gamma = rng.uniform(*self.gamma)
+        in_light = rng.uniform() < self.in_light
+        extent = camera.random_extent(rng, self.extents)
+        centre = (rng.uniform(size=2) - 0.5) * np.maximum(np.subtract(self.frame, size), 0)
+        motion = self._motion(rng, extent)
+        kernels = camera.kernel_grid(motion, centre, size)
+        defocus = rng.uniform(*self.defocus_stddev) if rng.uniform() < self.defocus else 0.0
+
+        sharp = self._window(photos[0], size, rng)
+        scene = self._scene(sharp, in_light, gamma, rng)
+        blurry = camera.blurred(scene, kernels, defocus)
+        if len(photos) > 1:
+            share = rng.uniform(*self.moving_share)
+            mask = camera.random_mask(rng, sharp.shape[:2], share)[..., None]
+            # It moves with the camera, and by itself.
+            own = self._motion(rng, camera.random_extent(rng, self.extents))
+            both = dataclasses.replace(motion, shift=motion.shift + own.shift)
+            kernels = camera.kernel_grid(both, centre, size)
+            thing = self._window(photos[1], size, rng)
+            light = self._scene(thing, in_light, gamma, rng)
+            covered = camera.blurred(np.concatenate([light * mask, mask], -1), kernels, defocus)
+            blurry = blurry * (1.0 - covered[..., 3:]) + covered[..., :3]
+            sharp = sharp + mask * (thing - sharp)
+
+        stored = self._sensor(blurry if in_light else sensor.to_light(blurry, gamma), gamma, rng)
+        blurry = self._file(stored, rng)
+        return blurry, sensor.quantized(sharp[MARGIN:-MARGIN, MARGIN:-MARGIN])
+
+    def _motion(self, rng: np.random.Generator, extent: float) -> camera.Motion:
+        return camera.random_motion(rng, extent, self.straight, self.edge, self.frame)
+
+    def _window(
+        self, photo: np.ndarray, size: tuple[int, int], rng: np.random.Generator
+    ) -> np.ndarray:
+        """A random, reduced, turned part with margins: float32 [height + 60, width + 60, 3].
+
+        Where the photo is too small for its reduction it is reduced by less, and where it is too
+        small at all it is continued by reflection.
+        """
+        code = int(rng.integers(8))
+        wanted = np.array([n + 2 * MARGIN for n in size])
+        if code % 2:
+            wanted = wanted[::-1]
+        short = np.maximum(wanted - photo.shape[:2], 0)
+        if short.any():
+            pads = [(n // 2, n - n // 2) for n in short.tolist()]
+            photo = np.pad(photo, [*pads, (0, 0)], mode="symmetric")
+        least = float(np.max(wanted / photo.shape[:2]))
+        scale = max(rng.uniform(*self.scale), least)
+        taken = wanted / scale
+        top, left = (rng.uniform(0.0, max(n - t, 0.0)) for n, t in zip(photo.shape, taken))
+        if scale == 1.0:
+            top, left = int(top), int(left)
+        bottom, right = min(top + taken[0], photo.shape[0]), min(left + taken[1], photo.shape[1])
+        reduced = Image.fromarray(photo).resize(
+            (int(wanted[1]), int(wanted[0])), Image.Resampling.BOX, (left, top, right, bottom)
+        )
+        window = dihedral(np.asarray(reduced), code)
+        return np.ascontiguousarray(window, np.float32) / np.float32(255.0)
+
+    def _scene(
+        self, stored: np.ndarray, in_light: bool, gamma: float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """What is averaged over the exposure: light, or stored values."""
+        if not in_light:
+            return stored
+        light = sensor.to_light(stored, gamma)
+        if rng.uniform() < self.brightened:
+            light = sensor.brightened(light, 1.0 + rng.uniform(*self.brightening))
+        return light
+
+    def _sensor(self, light: np.ndarray, gamma: float, rng: np.random.Generator) -> np.ndarray:
+        """Stored values of light, with noise: float32."""
+        light = np.clip(light, 0.0, 1.0)
+        if rng.uniform() < self.sensor_noise:
+            shot, read = (np.exp(rng.uniform(*np.log(x))) for x in (self.shot, self.read))
+            mosaic = rng.uniform() < self.mosaic
+            light = sensor.shot_and_read_noise(light, rng, shot, read, mosaic)
+            return sensor.to_stored(light, gamma)
+        stored = sensor.to_stored(light, gamma)
+        stddev = self.white * rng.uniform() / 255.0
+        noise = rng.standard_normal(stored.shape, dtype=np.float32)
+        return stored + np.where(stored < sensor.CLIPPED, stddev, 0.0).astype(np.float32) * noise
+
+    def _file(self, stored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What a file of it holds: uint8."""
+        image = sensor.quantized(stored)
+        if rng.uniform() < self.resized:
+            image = sensor.resized_and_back(image, rng.uniform(*self.resize))
+        if rng.uniform() < self.jpeg:
+            low, high = self.quality
+            image = sensor.compressed(image, int(rng.integers(low, high + 1)))
+        return image
+
+
+MARGIN = camera.MAX_SUPPORT // 2
+
+
+@configurable
+class RealisticPairs:
+    """Random parts of photographs under realistic blur.
+
+    Args:
+      photos: sharp photographs, a folder of them, or None for the bundled ones.
+      blur: how they are blurred.
+      crop_size: side of a pair in pixels.
+      seed: with the index, decides everything about a pair.
+      part: which photos of a folder, see `parts.spread`.
+    """
+
+    def __init__(
+        self,
+        photos: PhotoSet | str | os.PathLike[str] | None = None,
+        blur: RealisticBlur = RealisticBlur(),
+        crop_size: int = 256,
+        seed: int = 0,
+        part: Part = "all",
+    ):
+        if not isinstance(photos, PhotoSet):
+            photos = open_photos(photos, part=part, min_side=MIN_SIDE)
+        self.photos = photos
+        self.blur = blur
+        self.crop_size = crop_size
+        self.seed = seed
+        self.part = part
+
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        return f"{len(self.photos)} photos{word(self.part)} with realistic blur"
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
+        rng = np.random.default_rng((self.seed, int(index)))
+        count = 2 if rng.uniform() < self.blur.moving else 1
+        photos = [self.photos[int(rng.integers(len(self.photos)))] for _ in range(count)]
+        return self.blur.pair(photos, (self.crop_size, self.crop_size), rng)

@@ -1,0 +1,153 @@
+"""Training pairs that are made ahead by another process, and used several times each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from deblur_tf.data.augment import random_pair_crop
+from deblur_tf.data.pairs import PairSource
+from deblur_tf.errors import DataError
+from deblur_tf.registry import configurable
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@configurable
+class ReusedPairs:
+    """Random crops, flips and rotations of the pairs of another source, several of each.
+
+    Numbers are dealt in blocks: crops of `block` pairs come in a random order, each pair `uses`
+    times, and then those of the next `block` pairs. So a crop is a pure function of its number,
+    and a run that is continued sees what it would have seen. Processes of low priority make the
+    pairs of the next block while those of this one are used.
+
+    Args:
+      source: builds the source of the pairs; it must survive pickling.
+      crop_size: side of a crop in pixels, at most that of the source's pairs.
+      uses: crops of each pair.
+      block: pairs that are mixed; two blocks are kept in memory.
+      processes: that make pairs; 0 makes them in this one, when they are asked for.
+      seed: of order, crops and orientations.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], PairSource],
+        crop_size: int = 128,
+        uses: int = 8,
+        block: int = 256,
+        processes: int = 1,
+        seed: int = 0,
+    ):
+        self.source = source()
+        if crop_size > self.source.crop_size:
+            raise ValueError(
+                f"ReusedPairs: crops of {crop_size} pixels cannot be taken from pairs of "
+                f"{self.source.crop_size}"
+            )
+        for name, value in (("uses", uses), ("block", block)):
+            if value < 1:
+                raise ValueError(f"ReusedPairs: {name} must be 1 or more, got {value}")
+        self.crop_size = crop_size
+        self.uses = uses
+        self.block = block
+        self.processes = processes
+        self.seed = seed
+        self._pool: concurrent.futures.Executor | None = None
+        self._lock = threading.Lock()
+        self._blocks: dict[int, dict[int, concurrent.futures.Future[Pair]]] = {}
+        self._orders: dict[int, np.ndarray] = {}
+
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        return f"{self.source.describe()}, {self.uses} crops a pair"
+
+    def __call__(self, index: int) -> Pair:
+        """Crop number `index`: blurry and sharp, uint8 [crop, crop, 3] each.
+
+        Raises:
+          DataError: if its pair cannot be made.
+        """
+        block, position = divmod(int(index), self.block * self.uses)
+        with self._lock:
+            number = self._order(block)[position]
+            pair = self._request(block)[number]
+            self._request(block + 1)
+            for old in [b for b in self._blocks if b not in (block - 1, block, block + 1)]:
+                for future in self._blocks.pop(old).values():
+                    future.cancel()
+                del self._orders[old]
+        try:
+            blurry, sharp = pair.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "the process that makes training pairs was killed, perhaps since memory ran out; "
+                "the same command continues the run, with ReusedPairs.processes = 0 without it"
+            ) from error
+        rng = np.random.default_rng((self.seed, int(index)))
+        return random_pair_crop(blurry, sharp, self.crop_size, rng)
+
+    def _order(self, block: int) -> np.ndarray:
+        """The pair of each position in a block."""
+        if block not in self._orders:
+            rng = np.random.default_rng((self.seed, block, 1))
+            order = rng.permutation(self.block * self.uses) // self.uses
+            self._orders[block] = block * self.block + order
+        return self._orders[block]
+
+    def _request(self, block: int) -> dict[int, concurrent.futures.Future[Pair]]:
+        """The pairs of a block, some of which may still be made; the first used come first."""
+        if block not in self._blocks:
+            numbers = dict.fromkeys(self._order(block).tolist())
+            self._blocks[block] = {n: self._submit(n) for n in numbers}
+        return self._blocks[block]
+
+    def _submit(self, number: int) -> concurrent.futures.Future[Pair]:
+        if not self.processes:
+            return _Lazy(self.source, number)
+        if self._pool is None:
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                self.processes,
+                multiprocessing.get_context("spawn"),
+                initializer=_begin,
+                initargs=(self.source,),
+            )
+        return self._pool.submit(_make, number)
+
+
+class _Lazy(concurrent.futures.Future[Pair]):
+    """A pair that is made when it is asked for."""
+
+    def __init__(self, source: PairSource, number: int):
+        super().__init__()
+        self._make = lambda: source(number)
+        self._making = threading.Lock()
+
+    def result(self, timeout: float | None = None) -> Pair:
+        """The pair."""
+        with self._making:
+            if not self.done():
+                self.set_result(self._make())
+        return super().result(timeout)
+
+
+_source: PairSource | None = None
+
+
+def _begin(source: PairSource) -> None:
+    """In a process that makes pairs: of low priority, so that training comes first."""
+    global _source
+    os.nice(10)
+    _source = source
+
+
+def _make(number: int) -> Pair:
+    assert _source is not None
+    return _source(number)
