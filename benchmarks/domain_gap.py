@@ -103,8 +103,8 @@ def pairs(domain: str) -> Any:
     import numpy as np
 
     from deblur_tf.data import blur
+    from deblur_tf.data.blur import MARGIN
     from deblur_tf.data.photos import open_photos
-    from deblur_tf.data.synthesis import MARGIN
     from deblur_tf.evaluation.pairs import Numbered, centre_crop, folder
 
     if domain == "GoPro":

@@ -47,8 +47,8 @@ def wiener(
 def main(argv: Sequence[str]) -> None:
     del argv
     from deblur_tf.data import blur
+    from deblur_tf.data.blur import MARGIN
     from deblur_tf.data.photos import open_photos
-    from deblur_tf.data.synthesis import MARGIN
     from deblur_tf.evaluation.baselines import best_smoothing
     from deblur_tf.evaluation.pairs import centre_crop, synthetic
     from deblur_tf.metrics.psnr import psnr

@@ -12,6 +12,7 @@ os.environ.setdefault(
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 # Building networks makes millions of objects that live on: looking for cycles among them
 # after each 700 took a twentieth of the time.
@@ -53,6 +54,14 @@ def nano_model(output=None, dtype="float32"):
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "dtype": dtype}
     return GuidedDiffusion(UNet(4, (1,), guided_depths=(), **shallow), None, output=output)
+
+
+def natural(seed, height, width):
+    """A picture with edges: patches of constant colour under some texture, in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    cells = ndimage.zoom(rng.random((height // 8 + 1, width // 8 + 1, 3)), (8, 8, 1), order=0)
+    texture = 0.05 * rng.standard_normal((height, width, 3))
+    return np.clip(2 * cells[:height, :width] - 1 + texture, -1, 1).astype("float32")
 
 
 def blind_wiener(**sizes):

@@ -7,26 +7,21 @@ from scipy import ndimage
 
 from deblur_tf.data import blur
 from deblur_tf.models.regression import Regression
-from deblur_tf.networks import deconvolution, statistics
+from deblur_tf.networks import deconvolution, statistics, windows
 from deblur_tf.networks.deconvolution import BlindWiener
-from deblur_tf.networks.statistics import REACH, SIDE, WINDOW
+from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
 from deblur_tf.training.deconvolution import (
     BlurStatistics,
     FilterObjective,
+    WindowObjective,
+    WindowSpectra,
     expected_error,
     power,
+    window_error,
 )
 from deblur_tf.training.objective import Objective
-from tests.conftest import blind_wiener, deconvolved_model, images, randomize
-
-
-def natural(seed, height, width):
-    """A picture with edges: patches of constant colour under some texture, in [-1, 1]."""
-    rng = np.random.default_rng(seed)
-    cells = ndimage.zoom(rng.random((height // 8 + 1, width // 8 + 1, 3)), (8, 8, 1), order=0)
-    texture = 0.05 * rng.standard_normal((height, width, 3))
-    return np.clip(2 * cells[:height, :width] - 1 + texture, -1, 1).astype("float32")
+from tests.conftest import blind_wiener, deconvolved_model, images, natural, randomize
 
 
 def random_filter(seed=0):
@@ -348,3 +343,126 @@ def test_condition_holds_what_the_filter_made():
     for field in ("blurry", "image"):
         other = condition._replace(**{field: getattr(condition, field) + 0.1})
         assert np.abs(np.array(model.denoise(noisy, level, other).noise) - base).max() > 1e-4
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (96, 64), (128, 160)])
+def test_equal_windows_blend_to_the_image(height, width):
+    image = images(4, 2, height, width, 3)
+    cut = windows.split(image, 64)
+    assert cut.shape == (2, height // 32 - 1, width // 32 - 1, 64, 64, 3)
+    np.testing.assert_array_equal(cut[1, -1, 0], image[1, -64:, :64])
+    np.testing.assert_allclose(windows.blend(cut), image, atol=1e-5)
+
+
+def test_a_window_counts_by_its_distance_from_the_edges():
+    cut = np.zeros((1, 1, 3, 8, 8, 1), np.float32)
+    cut[0, 0, 1] = 1.0
+    want = [0, 0, 0, 0, 0.125, 0.375, 0.625, 0.875]
+    np.testing.assert_allclose(windows.blend(cut)[0, 3, :, 0], want + want[::-1], atol=1e-6)
+
+
+def test_each_window_has_the_blur_of_its_place(monkeypatch):
+    """Where one window alone holds a pixel, it is as if there were no others."""
+    monkeypatch.setattr(deconvolution, "WHOLE", 0.0)
+    by_place, at_once = windowed_and_whole()
+    image = natural(1, 128, 300)[None]
+    found = np.array(by_place(image))
+    assert found.shape == (1, 128, 300, 3)
+    np.testing.assert_allclose(found[:, :, :64], at_once(image[:, :, :128])[:, :, :64], atol=1e-4)
+    # At the other end the image is continued by reflection up to a multiple of 64.
+    continued = np.concatenate([image, image[:, :, -2:-22:-1]], axis=2)[:, :, -128:]
+    np.testing.assert_allclose(found[:, :, 256:], at_once(continued)[:, :, 64:108], atol=1e-4)
+
+
+def test_a_window_without_structure_takes_the_blur_of_the_whole():
+    maps = images(1, 1, 1, 2, SIDE, SIDE, CHANNELS)
+    energy = np.array([[[4.0, 0.0]]], "float32")
+    found = np.array(deconvolution._with_the_whole(maps, energy))
+    np.testing.assert_allclose(found[0, 0, 1], maps[0, 0, 0], atol=1e-5)
+    # The whole is all of the first window: nothing changes it.
+    np.testing.assert_allclose(found[0, 0, 0], maps[0, 0, 0], atol=1e-5)
+
+
+def windowed_and_whole():
+    """The same weights, by windows of 128 pixels and at once."""
+    by_place, at_once = (blind_wiener(window=w) for w in (128, 0))
+    by_place.build(None)
+    at_once.build(None)
+    randomize(at_once)
+    by_place.unet.set_weights(at_once.unet.get_weights())
+    return by_place, at_once
+
+
+def test_one_window_is_the_whole_image():
+    by_place, at_once = windowed_and_whole()
+    image = natural(2, 128, 128)[None]
+    np.testing.assert_allclose(by_place(image), at_once(image), atol=1e-4)
+
+
+class Windows:
+    """Pairs of 256 pixels: a picture under one kernel, in float64 and without an edge."""
+
+    crop_size = 256
+
+    def __call__(self, index):
+        sharp = np.uint8((natural(index, 256, 256) + 1) * 127.5)
+        return np.roll(sharp, 2, axis=1), sharp
+
+    def describe(self):
+        return "windows"
+
+
+def test_window_error_is_the_squared_difference_in_pixels():
+    """Parseval: with a delta for a kernel and no noise it is that of the tapered pictures."""
+    source = WindowSpectra(Windows, examples=1)
+    _, spectra = source(0)
+    delta = np.zeros((1, 31, 31), np.float32)
+    delta[0, 15, 15] = 1.0
+    ratio = np.zeros((1, 19, 19), np.float32)
+    ratio[0, 9, 9] = -6.0  # the smallest that is allowed: a factor 0.9975
+    errors, before = (
+        float(x[0]) for x in window_error(delta, ratio, spectra[None].astype("float32"))
+    )
+    blurry, sharp = (x.mean(-1, dtype=np.float32) / 255 for x in Windows()(0))
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(256) + 0.5) / 256)
+    taper = np.outer(hann, hann) / np.sqrt(np.sum(np.outer(hann, hann) ** 2))
+    assert before == pytest.approx(np.sum(((blurry - sharp) * taper) ** 2), rel=0.01)
+    assert errors == pytest.approx(before, rel=0.02)
+
+
+def test_mirrored_examples_belong_together():
+    """The error of the mirrored kernel on the mirrored example is that of the example."""
+    source = WindowSpectra(Windows, examples=1)
+    shift = np.zeros((31, 31), np.float32)
+    shift[15, 13] = 1.0  # takes the two pixels to the right back
+    ratio = np.zeros((1, 19, 19), np.float32)
+    ratio[0, 9, 9] = -6.0
+    seen = set()
+    for index in range(12):
+        _, spectra = source(index)
+        errors = [
+            float(window_error(k[None], ratio, spectra[None].astype("float32"))[0][0])
+            for k in (shift, shift[:, ::-1])
+        ]
+        seen.add(errors[0] < errors[1])
+        assert min(errors) < 0.1 * max(errors)
+    assert seen == {True, False}
+
+
+@pytest.mark.slow
+def test_the_loss_of_windows_falls():
+    import keras
+    import tensorflow as tf
+
+    model, source = Regression(blind_wiener()), WindowSpectra(Windows, examples=3)
+    model.build()
+    maps, spectra = (np.stack(x) for x in zip(*(source(i) for i in range(4)), strict=True))
+    objective, optimizer = WindowObjective(), keras.optimizers.Adam(3e-3)
+    losses = []
+    for step in range(12):
+        with tf.GradientTape() as tape:
+            loss = ops.mean(objective(model, maps, spectra, step, None)["loss"])
+        weights = [v.value for v in model.trainable_variables]
+        optimizer.apply(tape.gradient(loss, weights), model.trainable_variables)
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] - 0.05

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from deblur_tf.data import blur, pairs
+from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.input import device
-from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.errors import DataError
 
 

@@ -19,10 +19,11 @@ from deblur_tf.models.regression import Regression
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Prediction, drift
 from deblur_tf.networks.guidance import MultiscaleGuidance
+from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
 from deblur_tf.serving.export import export
 from deblur_tf.training import loop
-from deblur_tf.training.objective import PredictionObjective, Objective, batch_loss
+from deblur_tf.training.objective import Objective, PredictionObjective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import blind_wiener, deconvolved_model, images, randomize, slow_but
@@ -36,6 +37,15 @@ def dvsr(output=None):
         UNet(4, (1, 2), use_noise_level=False, name="predictor", **SHALLOW),
         UNet(4, (1, 2), name="denoiser", **SHALLOW),
         output=output,
+    )
+
+
+def structured(**settings):
+    """DvSR whose denoiser is guided by the structure that its predictor predicts."""
+    return DvSR(
+        StructurePredictor((2, 4), (1, 1), (3,)),
+        UNet(4, (1, 2), guided_depths=(0, 1), patch=2, **SHALLOW),
+        **settings,
     )
 
 
@@ -66,6 +76,9 @@ MODELS = {
     "coarser scale unused in the latent": lambda: variant((1,), scales=(1, 2)),
     "deconvolved": deconvolved_model,
     "deconvolution alone": lambda: Regression(blind_wiener()),
+    "structure": lambda: Regression(StructurePredictor((2, 4), (1, 1), (3,))),
+    "DvSR, structure": lambda: structured(),
+    "DvSR, structure frozen": lambda: structured(learn_predictor=False, sees_prediction=True),
     "DvSR, deconvolution": lambda: DvSR(blind_wiener(), UNet(4, (1, 2), **SHALLOW)),
 }
 

@@ -7,7 +7,8 @@ import pytest
 from deblur_tf.networks import guidance, latent_layers, layers
 from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.latent_unet import LatentUNet
-from tests.conftest import images, randomize
+from deblur_tf.networks.predictor import StructurePredictor
+from tests.conftest import blind_wiener, images, natural, randomize
 from tests.latent_case import UNET
 
 EMBEDDING = images(9, 2, 16)
@@ -139,6 +140,28 @@ CASES = {
         ((None, None, None, 4), WORDS),
         (X, np.repeat(CONTEXT, 2, 0)),
         (2, 8, 8, 4),
+        None,
+    ),
+    "StructurePredictor": (
+        lambda **k: StructurePredictor((2, 4), (1, 1), bands=(3,), **k),
+        ((None, None, None, 3),),
+        (X[..., :3],),
+        (2, 8, 8, 3),
+        # In; a block a side and in the middle; down and up; three heads.
+        (9 * 24 * 2 + 2)
+        + 2 * 2 * (9 * 4 + 2)
+        + 2 * (9 * 16 + 4)
+        + (4 * 8 + 4)
+        + (32 + 8)
+        + (18 + 1)
+        + (36 + 1)
+        + (18 * 12 + 12),
+    ),
+    "StructurePredictor/deconvolution": (
+        lambda **k: StructurePredictor((2, 4), (1, 1), (3,), blind_wiener(window=128), **k),
+        ((None, None, None, 3),),
+        (natural(3, 96, 160)[None],),
+        (1, 96, 160, 3),
         None,
     ),
     "LatentUNet": (

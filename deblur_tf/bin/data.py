@@ -3,15 +3,17 @@ r"""Prepares, shows and makes data sets of blurry/sharp pairs.
   deblur-data prepare gopro --manual_dir=downloads --data_dir=data
   deblur-data prepare folder --manual_dir=my_pairs --config=mine --data_dir=data
   deblur-data inspect gopro/blur --data_dir=data --output=sheet.png
-  deblur-data synth --photos=my_photos --output=my_pairs
+  deblur-data synth --photos=my_photos --blur=realistic --output=my_pairs
+  deblur-data preview --photos=my_photos --output=preview.png
 
 prepare: gopro, hide, realblur_j, reds, div2k_blur or folder, from archives or
 folders in --manual_dir; without it the instructions are printed. Counts are checked;
 --subset accepts a part, under a name that says so. It can be interrupted at any
 moment and started again.
 inspect: sizes of the pairs, and a contact sheet.
-synth: blurs sharp photos by random camera shake and noise, as DvSR does (app. C),
-into --output/blur and --output/sharp. What is there is kept.
+synth: blurs sharp photos as --blur says, by default by random camera shake and noise as
+in DvSR's appendix C, into --output/blur and --output/sharp. What is there is kept.
+preview: a sheet of the pairs that data/realistic.gin would train on.
 
 Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
 """
@@ -42,10 +44,16 @@ _SUBSET = flags.DEFINE_bool(
     "subset", False, "prepare: accept an incomplete copy, as <configuration>_subset."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "inspect: file of the contact sheet; synth: folder.", short_name="o"
+    "output", None, "inspect, preview: file of the sheet; synth: folder.", short_name="o"
 )
-_PHOTOS = flags.DEFINE_string("photos", None, "synth: folder of sharp photos.")
-_SEED = flags.DEFINE_integer("seed", 0, "synth: seed of kernels and noise.", lower_bound=0)
+_PHOTOS = flags.DEFINE_string("photos", None, "synth, preview: folder of sharp photos.")
+_SEED = flags.DEFINE_integer("seed", 0, "synth, preview: seed of blur and noise.", lower_bound=0)
+_BLUR = flags.DEFINE_enum(
+    "blur", "dvsr", ["dvsr", "realistic", "shake10", "shake20"], "synth: kind of blur."
+)
+_GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], 'preview: override, e.g. --gin_param="RealisticBlur.jpeg = 0.0". Repeatable.'
+)
 
 
 def _prepare(name: str) -> int:
@@ -102,8 +110,8 @@ def _synth() -> int:
     from PIL import Image
     from tqdm import tqdm
 
+    from deblur_tf.data import synthesis
     from deblur_tf.data.photos import list_images
-    from deblur_tf.data.synthesis import shaken
     from deblur_tf.errors import DataError
     from deblur_tf.files import replacing
     from deblur_tf.photographs.reading import read_rgb
@@ -119,15 +127,19 @@ def _synth() -> int:
     folders = [output / side for side in ("blur", "sharp")]
     for folder in folders:
         common.make_folder(str(folder))
+    make = synthesis.named(_BLUR.value)
+    paths = list(targets.values())
     failed, kept = 0, 0
-    for name, path in tqdm(targets.items(), unit="photo", disable=not sys.stderr.isatty()):
+    bar = tqdm(targets.items(), unit="photo", disable=not sys.stderr.isatty())
+    for i, (name, path) in enumerate(bar):
         if all((folder / name).exists() for folder in folders):
             kept += 1
             continue
         # By name: more photos leave the pairs of these as they are.
         rng = np.random.default_rng((_SEED.value, zlib.crc32(name.encode())))
         try:
-            pair = shaken(read_rgb(path), rng, str(path))
+            taken = [read_rgb(paths[(i + k) % len(paths)]) for k in range(make.photos)]
+            pair = make(taken, rng, str(path))
         except DataError as error:
             failed += 1
             common.fail(error, common.FAILED)
@@ -140,23 +152,44 @@ def _synth() -> int:
     return common.FAILED if failed else common.OK
 
 
+# Pairs on a sheet: rows, and columns of a blurry and a sharp picture each.
+ROWS, COLUMNS = 6, 4
+
+
+def _preview() -> int:
+    from deblur_tf import config
+    from deblur_tf.evaluation.sheets import picture_sheet
+
+    settings = {"PHOTOS": _PHOTOS.value, "SEED": _SEED.value, "CROP_SIZE": 128}
+    overrides = [f"{name} = {value!r}" for name, value in settings.items()]
+    config.load(["data/realistic.gin"], overrides + list(_GIN_PARAM.value))
+    pairs = config.build("RealisticPairs")
+    print(pairs.describe(), flush=True)
+    rows = [
+        [image for i in range(COLUMNS) for image in pairs(row * COLUMNS + i)] for row in range(ROWS)
+    ]
+    picture_sheet(rows, ["blurry", "sharp"] * COLUMNS, pairs.crop_size).save(_OUTPUT.value)
+    print(f"{ROWS * COLUMNS} pairs: {_OUTPUT.value}")
+    return common.OK
+
+
 def main(argv: Sequence[str]) -> int:
     command, name = [*argv[1:], "", ""][:2]
     if command in ("prepare", "inspect"):
         if not name:
             raise common.UsageError(f"deblur-data {command}: which data set? See --help")
         return _prepare(name) if command == "prepare" else _inspect(name)
-    if command == "synth":
+    if command in ("synth", "preview"):
         if name:
             raise common.UsageError(f"unexpected argument {name!r}; see --help")
         for flag in (_PHOTOS, _OUTPUT):
             if not flag.value:
-                raise common.UsageError(f"deblur-data synth: --{flag.name} is missing")
-        return _synth()
+                raise common.UsageError(f"deblur-data {command}: --{flag.name} is missing")
+        return _synth() if command == "synth" else _preview()
     raise common.UsageError(
-        f"unknown command {command!r}; one of prepare, inspect, synth"
+        f"unknown command {command!r}; one of prepare, inspect, synth, preview"
         if command
-        else "which command? One of prepare, inspect, synth; see --help"
+        else "which command? One of prepare, inspect, synth, preview; see --help"
     )
 
 

@@ -1,14 +1,16 @@
 r"""Measures restored pictures against sharp ones.
 
   deblur-evaluate model --photos=my_sharp_photos --limit=8 -o results/
+  deblur-evaluate model --photos=my_sharp_photos --blur=realistic -o results/
   deblur-evaluate model --pairs=GOPRO_Large/test --protocol=gopro-v1 -o results/
   deblur-evaluate model --gin_file=papers/icdpm/table5/ours.gin -m runs/ours -o results/
   deblur-evaluate folders --restored=their_results --sharp='GOPRO_Large/test/*/sharp' -o out/
   deblur-evaluate merge results/shard*of8 -o results/
 
-model: restores with a model and measures. --photos blurs sharp photos with random camera
-shake and noise, the same for the same --seed; --pairs reads genuine pairs (blur/ and
-sharp/ folders, also input/target and LQ/GT); a protocol or a gin file of a table row
+model: restores with a model and measures. --photos blurs sharp photos as --blur says, by
+default with random camera shake and noise, the same for the same --seed; --pairs reads
+genuine pairs (blur/ and sharp/ folders, also input/target and LQ/GT); a protocol or a gin
+file of a table row
 names a set that deblur-data prepared in --data_dir, its metrics and, a row, how to
 sample. A row with a grid gives a folder for each point, and in grid.csv and grid.png
 all of them. With --save the pictures are kept in pictures/.
@@ -36,6 +38,14 @@ from absl import flags
 from deblur_tf.bin import common
 
 _PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
+_BLUR = flags.DEFINE_enum(
+    "blur",
+    "dvsr",
+    ["dvsr", "realistic", "shake10", "shake20"],
+    "model: how --photos are blurred. dvsr: random camera shake with noise, as in DvSR's "
+    "appendix C; realistic: as tiny.gin's training pairs; shake10, shake20: one shake of so many "
+    "pixels over the whole picture, with noise of 1 of 255.",
+)
 _PAIRS = flags.DEFINE_string("pairs", None, "model: folder of blurry/sharp pairs.")
 _RESTORED = flags.DEFINE_string("restored", None, "folders: what to measure.")
 _SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures.")
@@ -146,7 +156,7 @@ def _pairs(protocol: Any) -> Any:
     from deblur_tf.evaluation import pairs
 
     if _PHOTOS.value or _PAIRS.value:
-        return pairs.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
+        return pairs.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value, _BLUR.value)
     return pairs.prepared(protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
 
 
@@ -308,8 +318,8 @@ def _protocol_of(shards: Sequence[str]) -> Any:
 
 _FLAGS = {
     "model": (
-        *("photos", "pairs", "data_dir", "model", "save", "crop", "points", "steps", "beta_max"),
-        *("seed", "sampler", "eta", "n_samples", "shard", "limit"),
+        *("photos", "blur", "pairs", "data_dir", "model", "save", "crop", "points", "steps"),
+        *("beta_max", "seed", "sampler", "eta", "n_samples", "shard", "limit"),
     ),
     "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),
     "merge": (),

@@ -12,8 +12,8 @@ become another picture; what the manifest does not know is never overwritten wit
 --overwrite. With -n N > 1 the result is the mean of N samples; each sample is written beside
 it as <name>_s<seed>_<i>, and where they differ as <name>_uncertainty.png.
 
-A photograph that is sharp already is copied as it is, unless --nokeep_sharp. Large ones
-are restored in tiles.
+A photograph that is sharp already is copied as it is, unless --nokeep_sharp, and so is one
+whose restored picture is no sharper, unless --always. Large ones are restored in tiles.
 
 Exit codes: 0 all done, 1 some inputs failed, 2 usage error, 3 the model cannot be loaded,
 130 Ctrl-C.
@@ -82,6 +82,9 @@ _COLOR_GUARD = flags.DEFINE_bool(
 )
 _KEEP_SHARP = flags.DEFINE_bool(
     "keep_sharp", True, "Copy photographs that are sharp already as they are."
+)
+_ALWAYS = flags.DEFINE_bool(
+    "always", False, "Write the restored picture even where it is no sharper than the photograph."
 )
 _TILE = flags.DEFINE_string(
     "tile", "auto", "Side of tiles in pixels, at most; 0: none; auto: as size and memory ask for."
@@ -173,6 +176,7 @@ def main(argv: Sequence[str]) -> int:
         seed=_SEED.value,
         color_guard=_COLOR_GUARD.value,
         keep_sharp=_KEEP_SHARP.value,
+        always=_ALWAYS.value,
         overwrite=_OVERWRITE.value,
         sharp_folder=_GT.value,
         progress=sys.stderr.isatty(),

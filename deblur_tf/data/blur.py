@@ -12,6 +12,7 @@ import numpy as np
 from scipy import fft
 
 MAX_SUPPORT = 31
+MARGIN = (MAX_SUPPORT - 1) // 2  # pixels around what is blurred that must be known
 
 NUM_POINTS = 256  # of a trajectory
 PERIOD = 4  # over the length of a trajectory

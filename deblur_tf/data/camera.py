@@ -178,7 +178,7 @@ def blurred(image: np.ndarray, kernels: np.ndarray, defocus: float = 0.0) -> np.
 
 def _hat_weights(count: int, nodes: int) -> np.ndarray:
     """Bilinear weights of `nodes` nodes along an axis: float32 [nodes, count], sum 1."""
-    position = (np.arange(count, dtype=np.float32) + 0.5) / count * max(nodes - 1, 1)
+    position = (np.arange(count, dtype=np.float32) + 0.5) / count * (nodes - 1)
     distance = np.abs(position - np.arange(nodes, dtype=np.float32)[:, None])
     return np.maximum(1.0 - distance, 0.0)
 

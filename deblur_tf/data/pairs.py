@@ -14,9 +14,9 @@ import numpy as np
 
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop, random_dihedral
+from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
-from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.registry import configurable
 
 

@@ -24,6 +24,16 @@ from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.registry import configurable
 
 Interval = tuple[float, float]
+MARGIN = camera.MAX_SUPPORT // 2
+
+_PROBABILITIES = (
+    *("in_light", "brightened", "straight", "moving", "defocus", "sensor_noise", "mosaic"),
+    *("resized", "jpeg"),
+)
+_RANGES = (
+    *("scale", "gamma", "brightening", "moving_share", "defocus_stddev", "shot", "read"),
+    *("resize", "quality"),
+)
 
 
 @configurable
@@ -34,6 +44,7 @@ class RealisticBlur:
     Attributes:
       scale: by which the photograph is reduced first, with an area filter; at 1 it keeps the
         softness and the noise of its own camera.
+      turned: whether photographs are flipped and rotated at random.
       in_light: probability of blur in linear light; otherwise in stored values, as in frames of
         video that were averaged after their tone curve (GoPro).
       gamma: of the tone curve, see `sensor.to_light`.
@@ -60,6 +71,7 @@ class RealisticBlur:
     """
 
     scale: Interval = (0.5, 1.0)
+    turned: bool = True
     in_light: float = 0.6
     gamma: Interval = (1.8, 2.4)
     brightened: float = 0.3
@@ -83,14 +95,12 @@ class RealisticBlur:
     quality: tuple[int, int] = (70, 98)
 
     def __post_init__(self) -> None:
-        for name in ("in_light", "brightened", "straight", "moving", "defocus", "sensor_noise",
-                     "mosaic", "resized", "jpeg"):
+        for name in _PROBABILITIES:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(
                     f"RealisticBlur.{name} is a probability, from 0 to 1; got {getattr(self, name)}"
                 )
-        for name in ("scale", "gamma", "brightening", "moving_share", "defocus_stddev", "shot",
-                     "read", "resize", "quality"):
+        for name in _RANGES:
             low, high = getattr(self, name)
             if not 0.0 < low <= high:
                 raise ValueError(
@@ -158,7 +168,7 @@ class RealisticBlur:
         Where the photo is too small for its reduction it is reduced by less, and where it is too
         small at all it is continued by reflection.
         """
-        code = int(rng.integers(8))
+        code = int(rng.integers(8)) if self.turned else 0
         wanted = np.array([n + 2 * MARGIN for n in size])
         if code % 2:
             wanted = wanted[::-1]
@@ -169,7 +179,9 @@ class RealisticBlur:
         least = float(np.max(wanted / photo.shape[:2]))
         scale = max(rng.uniform(*self.scale), least)
         taken = wanted / scale
-        top, left = (rng.uniform(0.0, max(n - t, 0.0)) for n, t in zip(photo.shape, taken))
+        top, left = (
+            rng.uniform(0.0, max(n - t, 0.0)) for n, t in zip(photo.shape, taken, strict=False)
+        )
         if scale == 1.0:
             top, left = int(top), int(left)
         bottom, right = min(top + taken[0], photo.shape[0]), min(left + taken[1], photo.shape[1])
@@ -212,9 +224,6 @@ class RealisticBlur:
             low, high = self.quality
             image = sensor.compressed(image, int(rng.integers(low, high + 1)))
         return image
-
-
-MARGIN = camera.MAX_SUPPORT // 2
 
 
 @configurable

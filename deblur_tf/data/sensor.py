@@ -95,13 +95,23 @@ def demosaiced(image: np.ndarray) -> np.ndarray:
     in_red_row = np.broadcast_to(rows == 0, green.shape)
     result = np.empty_like(image)
     result[..., 1] = np.where(green, mosaic, cross)
-    result[..., 0] = np.where(red, mosaic, np.where(blue, corner, np.where(in_red_row, beside, above)))
-    result[..., 2] = np.where(blue, mosaic, np.where(red, corner, np.where(in_red_row, above, beside)))
+    result[..., 0] = np.where(
+        red, mosaic, np.where(blue, corner, np.where(in_red_row, beside, above))
+    )
+    result[..., 2] = np.where(
+        blue, mosaic, np.where(red, corner, np.where(in_red_row, above, beside))
+    )
     return result
 
 
 _GREEN = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
-_ROW = [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
+_ROW = [
+    [0, 0, 0.5, 0, 0],
+    [0, -1, 0, -1, 0],
+    [-1, 4, 5, 4, -1],
+    [0, -1, 0, -1, 0],
+    [0, 0, 0.5, 0, 0],
+]
 _CORNER = [
     [0, 0, -1.5, 0, 0],
     [0, 2, 0, 2, 0],

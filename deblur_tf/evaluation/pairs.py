@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from deblur_tf.data import synthesis
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.photos import PhotoSet, open_photos
-from deblur_tf.data.synthesis import MARGIN, shaken
 from deblur_tf.data.tfds_pairs import TfdsImages
 from deblur_tf.errors import UsageError
 
@@ -91,19 +91,25 @@ def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size]
 
 
-def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0) -> Numbered:
-    """Photos blurred by random camera shake (DvSR app. C), one pair each.
+def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0, blur: str = "dvsr") -> Numbered:
+    """Blurred photos, one pair each.
 
     Args:
       photos: sharp photographs.
       crop: side of the central crop in pixels; 0 takes whole photos.
       seed: the blur of photo i depends on (seed, i) alone.
+      blur: of `synthesis.SYNTHESES`; by default random camera shake (DvSR app. C).
+
+    Raises:
+      UsageError: if there is no such blur.
     """
+    make = synthesis.named(blur)
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((seed, index))
-        window = centre_crop(photos[index], crop and crop + 2 * MARGIN)
-        return shaken(window, rng, str(photos.paths[index]))
+        taken = [photos[(index + i) % len(photos)] for i in range(make.photos)]
+        taken[0] = centre_crop(taken[0], crop and crop + 2 * make.margin)
+        return make(taken, rng, str(photos.paths[index]))
 
     # Without folder and extension where this tells photos apart.
     stems = [path.stem for path in photos.paths]
@@ -111,8 +117,9 @@ def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0) -> Numbered:
         str(path) if stems.count(stem) > 1 else stem
         for path, stem in zip(photos.paths, stems, strict=True)
     ]
-    title = "photos under synthetic camera shake"
+    title = f"photos {make.title}"
     digest = digest_of(zip(names, photos.paths, strict=True))
+    digest = digest if blur == "dvsr" else f"{digest}-{blur}"
     return Numbered(title, len(names), names.__getitem__, read, digest)
 
 
@@ -133,16 +140,18 @@ def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
     return Numbered(title, len(found), lambda index: found[index].id, read, digest_of(files))
 
 
-def of(photos: str | None, root: str | None, crop: int = 0, seed: int = 0) -> Numbered:
+def of(
+    photos: str | None, root: str | None, crop: int = 0, seed: int = 0, blur: str = "dvsr"
+) -> Numbered:
     """`synthetic` of a folder of photos, or `folder`: whichever is given.
 
     Raises:
-      UsageError: if not just one is.
+      UsageError: if not just one is, or there is no such blur.
       DataError: if it has no pictures.
     """
     if bool(photos) == bool(root):
         raise UsageError("give one of --photos and --pairs")
-    return synthetic(open_photos(photos), crop, seed) if photos else folder(root, crop)
+    return synthetic(open_photos(photos), crop, seed, blur) if photos else folder(root, crop)
 
 
 def prepared(

@@ -18,7 +18,7 @@ from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import NonFiniteError, UsageError
-from deblur_tf.inference import colour, memory, pictures
+from deblur_tf.inference import colour, memory, pictures, triage
 from deblur_tf.model_folders import DEFAULT_MODEL
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
@@ -261,16 +261,20 @@ class Deblurrer:
         image: Picture,
         seed: int = 0,
         color_guard: bool = False,
+        always: bool = False,
         on_step: Callable[[float], None] | None = None,
         **settings: Unpack[Settings],
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.
+
+        A picture whose restored one is no sharper comes back as it was, see `triage.helped`.
 
         Args:
           image: a path, a PIL image, or an array: uint8, uint16 or float in [0, 1],
             [H, W, 3] or [B, H, W, 3].
           seed: any 64-bit integer.
           color_guard: keep the low frequencies, and so the colours, of the input.
+          always: return the restored picture in any case.
           on_step: see `samples`.
           settings: see `Settings`.
 
@@ -284,9 +288,8 @@ class Deblurrer:
           DataError: if a file cannot be read.
         """
         taken = pictures.take(image)
-        restored = self._restored(
-            taken.pixels, seed, color_guard, self.settings(**settings), on_step
-        )
+        sampling = self.settings(**settings)
+        restored = self._restored(taken.pixels, seed, color_guard, always, sampling, on_step)
         return taken.give_back(restored)
 
     def _restored(
@@ -294,17 +297,28 @@ class Deblurrer:
         batch: np.ndarray,
         seed: int,
         color_guard: bool,
+        always: bool,
         sampling: SamplingSettings,
         on_step: Callable[[float], None] | None = None,
     ) -> np.ndarray:
-        """The means of the samples: [B, H, W, 3] -> float32 of the same shape, see `draw`."""
-        return self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
+        """The means of the samples: [B, H, W, 3] -> float32 of the same shape, see `draw`.
+
+        Unless `always`, those of pictures that would be no sharper are the pictures.
+        """
+        restored = self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
+        for i, image in enumerate(pictures.to_model_range(batch)):
+            if not always and not triage.helped(
+                mean_image(image[None]), mean_image(restored[i : i + 1])
+            ):
+                restored[i] = image
+        return restored
 
     def restore_many(
         self,
         images: Sequence[Picture],
         seed: int = 0,
         color_guard: bool = False,
+        always: bool = False,
         batch_size: int = 4,
         **settings: Unpack[Settings],
     ) -> list[Any]:
@@ -313,7 +327,7 @@ class Deblurrer:
         Args:
           images: of any mix of kinds and sizes; batches [B, H, W, 3] among them too.
           batch_size: pictures that are computed together.
-          seed, color_guard, settings: see `restore`.
+          seed, color_guard, always, settings: see `restore`.
 
         Returns:
           What `restore` gives for each, in their order.
@@ -329,7 +343,9 @@ class Deblurrer:
             members = list(group)
             whole = np.concatenate([taken[i].pixels for i in members])
             parts = [
-                self._restored(whole[start : start + batch_size], seed, color_guard, sampling)
+                self._restored(
+                    whole[start : start + batch_size], seed, color_guard, always, sampling
+                )
                 for start in range(0, len(whole), batch_size)
             ]
             restored, position = np.concatenate(parts), 0

@@ -40,6 +40,8 @@ class Job:
       seed: any 64-bit integer.
       color_guard: see `Deblurrer.restore`.
       keep_sharp: copy photographs that are sharp already.
+      always: write the restored picture even where it is no sharper than the photograph, which
+        is copied otherwise.
       overwrite: restore again what is there.
       sharp_folder: of the true pictures, to be measured against; None: no measuring.
       progress: show bars on stderr.
@@ -54,6 +56,7 @@ class Job:
         seed: int = 0,
         color_guard: bool = False,
         keep_sharp: bool = True,
+        always: bool = False,
         overwrite: bool = False,
         sharp_folder: str | None = None,
         progress: bool = False,
@@ -61,6 +64,7 @@ class Job:
     ):
         self.deblurrer, self.sampling, self.seed = deblurrer, sampling, seed
         self.color_guard, self.keep_sharp, self.overwrite = color_guard, keep_sharp, overwrite
+        self.always = always
         self.sharp_folder = None if sharp_folder is None else pathlib.Path(sharp_folder)
         if self.sharp_folder is not None and not self.sharp_folder.is_dir():
             raise UsageError(f"{sharp_folder}: no such folder")
@@ -72,8 +76,9 @@ class Job:
             "settings": dataclasses.asdict(sampling),
             "color_guard": color_guard,
             "keep_sharp": keep_sharp,
+            "always": always,
         }
-        self._there = self._copied = 0
+        self._there = self._copied = self._left = 0
         self._scores: list[tuple[float, float]] = []
 
     def run(self, tasks: Sequence[Task]) -> list[pathlib.Path]:
@@ -130,14 +135,12 @@ class Job:
         about["sharpness"] = score and round(score, 3)
         remark = f", sharp already (score {score:.2f})" if sharp else ""
         print(f"{label} {path} ({width}x{height}){remark}", flush=True)
-        outputs = [task.target] if self.keep_sharp and sharp else list(task.outputs())
         if self.keep_sharp and sharp:
-            self.manifest.begin(task.target, outputs)
-            notes = self._copy(task, photo)
+            outputs, notes = self._copy(task, photo)
             self._copied += 1
             about["copied"] = True
         else:
-            notes = self._restore(task, photo, about)
+            outputs, notes = self._restore(task, photo, about)
         for stale in ours.difference(outputs):  # samples of other settings
             stale.unlink(missing_ok=True)
         if truth is not None:
@@ -149,14 +152,30 @@ class Job:
         for note in dict.fromkeys(about["not_kept"]):
             print(f"{label} {note}", flush=True)
 
-    def _restore(self, task: Task, photo: Photo, about: dict[str, Any]) -> list[str]:
-        """Writes the results of a task; returns what could not be kept."""
+    def _restore(
+        self, task: Task, photo: Photo, about: dict[str, Any]
+    ) -> tuple[list[pathlib.Path], list[str]]:
+        """Writes the results of a task; returns their files and what could not be kept."""
         height, width = photo.pixels.shape[:2]
         about["tile"] = self.deblurrer.tile_for(height, width, 1, self.sampling.n_samples)
         with self._steps() as on_step:
             samples = self.deblurrer.draw(
                 photo.pixels[None], self.seed, self.sampling, on_step, self.color_guard
             )[:, 0]
+        restored = mean_image(samples)
+        after = triage.sharpness(restored)
+        about["sharpness_after"] = after and round(after, 3)
+        if not triage.helped(to_8_bits(photo.pixels), restored):
+            if not self.always:
+                print(
+                    "  left as it was: the result is no sharper, so its blur is probably not what "
+                    "this model knows (--always writes the result)",
+                    flush=True,
+                )
+                self._left += 1
+                about["left"] = True
+                return self._copy(task, photo)
+            print("  the result is no sharper than the photograph", flush=True)
         self.manifest.begin(task.target, task.outputs())
         kind = photo.pixels.dtype
         for sample, path in zip(samples, task.samples, strict=False):
@@ -167,30 +186,19 @@ class Job:
             found = uncertainty.summary(spread)
             about["spread"] = dataclasses.asdict(found)
             print(f"  {found}", flush=True)
-        self._say_whether_it_helped(samples, about)
         # Last, since this file and its entry in the manifest mark the photo as done.
-        return [*photo.notes, *write_photo(task.target, mean_image(samples, kind), photo)]
+        notes = [*photo.notes, *write_photo(task.target, mean_image(samples, kind), photo)]
+        return list(task.outputs()), notes
 
-    def _say_whether_it_helped(self, samples: np.ndarray, about: dict[str, Any]) -> None:
-        before, after = about["sharpness"], triage.sharpness(mean_image(samples))
-        if before is None or after is None:
-            return
-        about["sharpness_after"] = round(after, 3)
-        if after < triage.BLURRED and after - before < triage.HELPED:
-            print(
-                f"  hardly sharper than before (score {before:.2f}, now {after:.2f}): "
-                "its blur is probably not what this model knows",
-                flush=True,
-            )
-
-    def _copy(self, task: Task, photo: Photo) -> list[str]:
-        """The file as it is, if its format is wanted; returns what could not be kept."""
+    def _copy(self, task: Task, photo: Photo) -> tuple[list[pathlib.Path], list[str]]:
+        """Writes the file as it is, if its format is wanted; returns as `_restore`."""
+        self.manifest.begin(task.target, [task.target])
         kinds = [FORMATS.get(p.suffix.lower()) for p in (task.source.path, task.target)]
         if kinds[0] is not kinds[1]:
-            return [*photo.notes, *write_photo(task.target, photo.pixels, photo)]
+            return [task.target], [*photo.notes, *write_photo(task.target, photo.pixels, photo)]
         with open(task.source.path, "rb") as source, replacing(task.target) as target:
             shutil.copyfileobj(source, target)
-        return []
+        return [task.target], []
 
     def _measure(self, task: Task, truth: pathlib.Path) -> dict[str, float | None]:
         sharp, restored = read_rgb(truth), read_rgb(task.target)
@@ -265,6 +273,10 @@ class Job:
         if self._copied:
             lines.append(
                 f"{self._copied} sharp already, copied as they are; --nokeep_sharp restores them"
+            )
+        if self._left:
+            lines.append(
+                f"{self._left} left as they were, since no result was sharper; --always writes it"
             )
         if self._scores:
             mean = np.nanmean(self._scores, axis=0)

@@ -14,8 +14,8 @@ from deblur_tf.image_ops import LUMA
 
 # From this score on a photograph is left alone.
 SHARP = 0.9
-# A result whose score is below the first and has not grown by the second did not help.
-BLURRED, HELPED = 0.5, 0.02
+# A result whose log-odds of being sharp have not grown by this did not help.
+HELPED = 0.1
 
 # Sides in pixels of the box means between which the bands lie.
 _SIZES = (3, 5, 9, 17, 33)
@@ -54,13 +54,29 @@ def gray_of(image: np.ndarray) -> np.ndarray:
     return middle.astype(np.float32) @ np.array(LUMA, np.float32) / 255.0
 
 
-def sharpness(image: np.ndarray) -> float | None:
-    """From 0, surely blurred, to 1, surely sharp.
+def log_odds(image: np.ndarray) -> float | None:
+    """The logarithm of the odds that a photograph is sharp and not blurred.
 
-    uint8 [H, W, 3] -> the probability, where sharp and blurred ones are equally frequent;
-    None for pictures that are too small to tell.
+    uint8 [H, W, 3] -> a number that grows with sharpness without a limit, where sharp and
+    blurred photographs are equally frequent; None for pictures that are too small to tell.
     """
     if min(image.shape[:2]) < 2 * _SIZES[-1]:
         return None
     scaled = (features(gray_of(image)) - _MEANS) / _STDDEVS
-    return float(1.0 / (1.0 + np.exp(-(scaled @ _WEIGHTS[:-1] + _WEIGHTS[-1]))))
+    return float(scaled @ _WEIGHTS[:-1] + _WEIGHTS[-1])
+
+
+def sharpness(image: np.ndarray) -> float | None:
+    """`log_odds` as a probability: from 0, surely blurred, to 1, surely sharp."""
+    odds = log_odds(image)
+    return None if odds is None else float(1.0 / (1.0 + np.exp(-odds)))
+
+
+def helped(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether a restored picture is sharper than the blurry one; True where nobody can tell.
+
+    uint8 [H, W, 3] each. Probabilities would not do: those of a strongly blurred picture hardly
+    change, however much it gains.
+    """
+    odds = log_odds(before), log_odds(after)
+    return None in odds or odds[1] - odds[0] >= HELPED

@@ -37,7 +37,7 @@ class DvSR(DiffusionRestorer):
 
     Args:
       predictor: g, a UNet without noise level, of 64 channels in the paper; a
-        `networks.predictor.StructurePredictor`, whose features guide the denoiser's encoder as icDPM's guidance
+        `StructurePredictor`, whose features guide the denoiser's encoder as icDPM's guidance
         does (icDPM sec. 3.2); or a `BlindWiener`.
       denoiser: f, a UNet that sees the noisy residual and the blurry image; 32. One with
         `guided_depths` takes the predictor's features of those scales.
@@ -89,9 +89,7 @@ class DvSR(DiffusionRestorer):
         features = tuple(
             (None, None, None, self.predictor.widths[k - 1]) for k in self.denoiser.guided_scales
         )
-        self.denoiser.build(
-            (*input_shape[:-1], images * input_shape[-1]), guidance_shape=features
-        )
+        self.denoiser.build((*input_shape[:-1], images * input_shape[-1]), guidance_shape=features)
 
     def condition(
         self,
@@ -126,7 +124,7 @@ class DvSR(DiffusionRestorer):
     def regression_terms(
         self, condition: Prediction, sharp: Tensor
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """See `Restorer.regression_terms`: of a predictor that is learned and predicts structure."""
+        """See `Restorer.regression_terms`; none where the predictor is not learned."""
         if not self.structure_scales:
             return (), (), ()
         return structure_terms(self.predictor, condition, sharp)

@@ -225,18 +225,32 @@ class BlindWiener(keras.layers.Layer):
         return wiener(image, *self.blur(statistics(image) if maps is None else maps))
 
     def _by_windows(self, image: Tensor) -> Tensor:
-        """Each window filtered by itself, and blended: [B, H, W, 3] -> [B, H, W, 3]."""
+        """Each window filtered by itself, and blended: [B, H, W, 3] -> [B, H, W, 3].
+
+        Windows of one row are computed together, row after row: their Fourier transforms are
+        many times as large as the image.
+        """
         height, width = ops.shape(image)[1], ops.shape(image)[2]
         sizes = [_at_least(rounded_up(n, self.window // 2), self.window) for n in (height, width)]
         cut = windows.split(image_ops.pad_to_size(image, *sizes), self.window)
-        shape = ops.shape(cut)
-        parts = ops.reshape(cut, (-1, self.window, self.window, 3))
-        found = overview(parts)
-        energy = ops.reshape(found.weight, (-1, shape[1] * shape[2]))
-        maps = ops.reshape(found.maps, (-1, shape[1] * shape[2], SIDE, SIDE, CHANNELS))
-        maps = _with_the_whole(maps, energy)
-        parts = wiener(parts, *self.blur(ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))))
-        result = windows.blend(ops.reshape(parts, (-1, *shape[1:3], self.window, self.window, 3)))
+        rows = ops.transpose(cut, (1, 0, 2, 3, 4, 5))
+        one = (-1, self.window, self.window, 3)
+        shape = ops.shape(cut)[:1] + ops.shape(cut)[2:3]  # of a row: images and windows
+
+        def look(row: Tensor) -> tuple[Tensor, Tensor]:
+            found = overview(ops.reshape(row, one))
+            maps = ops.reshape(found.maps, (*shape, SIDE, SIDE, CHANNELS))
+            return maps, ops.reshape(found.weight, shape)
+
+        def filtered(given: tuple[Tensor, Tensor]) -> Tensor:
+            row, maps = given
+            maps = ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))
+            parts = wiener(ops.reshape(row, one), *self.blur(maps))
+            return ops.reshape(parts, (*shape, *one[1:]))
+
+        maps = _with_the_whole(*ops.map(look, rows))
+        parts = ops.map(filtered, (rows, maps))
+        result = windows.blend(ops.transpose(parts, (1, 0, 2, 3, 4, 5)))
         return image_ops.crop(result, height, width)
 
 
@@ -251,14 +265,13 @@ def _with_the_whole(maps: Tensor, energy: Tensor) -> Tensor:
     `WHOLE` as much as a window of mean energy does.
 
     Args:
-      maps: of each window, [B, N, SIDE, SIDE, C].
-      energy: of its gradient, [B, N].
+      maps: of each window, [rows, B, columns, SIDE, SIDE, C].
+      energy: of its gradient, [rows, B, columns].
     """
-    mean = ops.mean(energy, axis=1)[:, None, None, None]
-    energy = energy[..., None, None, None]
-    whole = ops.mean(energy * maps, axis=1) / (mean + 1e-12)
-    own, mean = energy + 1e-12, WHOLE * mean[:, None]
-    return (own * maps + mean * whole[:, None]) / (own + mean)
+    energy = energy[..., None, None, None] + 1e-12
+    mean = ops.mean(energy, axis=(0, 2), keepdims=True)
+    whole = ops.mean(energy * maps, axis=(0, 2), keepdims=True)  # times the mean energy
+    return (energy * maps + WHOLE * whole) / (energy + WHOLE * mean)
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:

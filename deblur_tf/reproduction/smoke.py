@@ -16,7 +16,8 @@ from PIL import Image
 
 from deblur_tf import config, metrics
 from deblur_tf.backend import eagerly
-from deblur_tf.data.synthesis import MARGIN, shaken
+from deblur_tf.data.blur import MARGIN
+from deblur_tf.data.synthesis import shaken
 from deblur_tf.datasets import prepare
 from deblur_tf.evaluation import drawings, grid, pairs, runner
 from deblur_tf.evaluation.report import Report

@@ -88,8 +88,16 @@ class Page:
         target = (
             folder / f"{pathlib.Path(path).stem}_sharp{suffix if suffix in FORMATS else '.png'}"
         )
-        notes = write_photo(target, mean_image(samples, photo.pixels.dtype), photo)
-        spread, words = None, [sampling.describe(self.deblurrer.model.betas)]
+        result = mean_image(samples, photo.pixels.dtype)
+        words = [sampling.describe(self.deblurrer.model.betas)]
+        if not triage.helped(to_8_bits(photo.pixels), mean_image(samples)):
+            result = photo.pixels
+            words.append(
+                "Left as it was: the result is no sharper, so its blur is probably not what this "
+                "model knows."
+            )
+        notes = write_photo(target, result, photo)
+        spread = None
         if len(samples) > 1:
             found = uncertainty.spread_of(samples)
             uncertainty.write_picture(folder / "spread.png", found)
@@ -99,7 +107,7 @@ class Page:
         if score is not None and score >= triage.SHARP:
             words.append(f"It was sharp already (score {score:.2f}).")
         words += [*photo.notes, *notes]
-        slider = (Image.fromarray(to_8_bits(photo.pixels)), Image.fromarray(mean_image(samples)))
+        slider = tuple(Image.fromarray(to_8_bits(x)) for x in (photo.pixels, result))
         return slider, spread, str(target), "\n\n".join(words)
 
     def _forget(self) -> None:

@@ -6,12 +6,16 @@ A filter W on blurry = B sharp + noise leaves, at each frequency, the expected s
 
 with B the kernel's Fourier transform, S the sharp image's power and sigma the noise's standard
 deviation. So neither filter nor loss needs a picture: an example is a few maps of 64x64.
+
+That holds for one kernel over a whole picture in stored values. Of a window of any blurry picture
+the error is known too, without a model of its blur: W Y - X at each frequency, with Y and X the
+Fourier transforms of the blurry and the sharp window.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +24,17 @@ from scipy import fft
 
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop
+from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.cache import ImageCache
-from deblur_tf.data.pairs import SyntheticPairs
+from deblur_tf.data.pairs import PairSource, SyntheticPairs
 from deblur_tf.data.parts import word
-from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.networks import deconvolution, statistics
 from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE
 from deblur_tf.registry import configurable
 from deblur_tf.types import Tensor
+
+# Side of the windows of `WindowSpectra` in pixels.
+WINDOW = 256
 
 # Added to errors before their logarithm: an image that is sharp already counts little.
 FLOOR = 1e-5
@@ -146,6 +153,10 @@ class FilterObjective:
     Images count alike whatever their error, see `losses.log_mse`.
     """
 
+    def errors(self, kernel: Tensor, log_ratio: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """See `expected_error`."""
+        return expected_error(kernel, log_ratio, truth)
+
     def terms(self, model: Any) -> tuple[str, ...]:
         """Names of what `__call__` returns for a model."""
         del model
@@ -157,6 +168,107 @@ class FilterObjective:
         """Of examples of `BlurStatistics`: "loss" and "gain", the expected one in dB: [B] each."""
         del step, items  # nothing is drawn
         found = model.predictor.read(ops.cast(blurry, "float32"))
-        error, before = expected_error(*found, sharp)
+        error, before = self.errors(*found, sharp)
         loss = ops.log(error + FLOOR) - ops.log(before + FLOOR)
         return {"loss": loss, "gain": -10.0 / np.log(10.0) * loss}
+
+
+@configurable
+class WindowSpectra:
+    """Statistics of the blurry pictures of pairs, and the Fourier transforms of both.
+
+    Examples are made once and kept in memory, 0.4 MB each, and returned in one of four
+    orientations.
+
+    Args:
+      source: builds the source of pairs of 256x256 pixels.
+      examples: how many different ones there are.
+      seed: of their order.
+    """
+
+    crop_size = SIDE
+    spec = (((SIDE, SIDE, CHANNELS), "float16"), ((WINDOW, WINDOW // 2 + 1, 4), "float16"))
+
+    def __init__(self, source: Callable[[], PairSource], examples: int = 8000, seed: int = 0):
+        self.source = source()
+        if self.source.crop_size != WINDOW:
+            raise ValueError(
+                f"WindowSpectra needs pairs of {WINDOW} pixels, got {self.source.crop_size}"
+            )
+        self.examples = examples
+        self.seed = seed
+        self._made = ImageCache(self._example, max_bytes=examples << 19)
+        hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(WINDOW) + 0.5) / WINDOW)
+        taper = np.outer(hann, hann)
+        self._taper = (taper / np.sqrt(np.sum(taper**2))).astype(np.float32)
+
+    def describe(self) -> str:
+        """One phrase for the first line of a run."""
+        return f"statistics of {self.examples} windows of {self.source.describe()}"
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Example number `index`.
+
+        Returns:
+          `statistics.statistics`, float16 [64, 64, 20], and float16 [256, 129, 4]: real and
+          imaginary part of Y, then of X, of half of the frequencies, since pictures are real.
+        """
+        rng = np.random.default_rng((self.seed, int(index)))
+        maps, spectra = self._made[int(rng.integers(self.examples))]
+        mirror = int(rng.integers(4))
+        maps = ops.convert_to_numpy(statistics.turned(maps[None], mirror)[0])
+        # Of a picture whose rows are mirrored it is the value at -f of the rows; of one whose
+        # columns are, the complex conjugate of that.
+        if mirror in (1, 2):
+            spectra = np.roll(spectra[::-1], 1, axis=0)
+        if mirror & 2:
+            spectra = spectra * np.array([1, -1, 1, -1], spectra.dtype)
+        return maps, spectra
+
+    def _example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        blurry, sharp = self.source(number)
+        image = ops.convert_to_tensor(blurry[None] / np.float32(127.5) - 1.0)
+        maps = ops.convert_to_numpy(statistics.statistics(image))[0]
+        grays = [x.mean(axis=-1, dtype=np.float32) / 255.0 for x in (blurry, sharp)]
+        spectra = [fft.rfft2((x - grays[0].mean()) * self._taper) for x in grays]
+        parts = [part for x in spectra for part in (x.real, x.imag)]
+        return maps.astype(np.float16), np.stack(parts, axis=-1).astype(np.float16)
+
+
+def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
+    """Square error of `deconvolution.wiener` in windows, and of the blurry windows themselves.
+
+    Args:
+      kernel, log_ratio: see `deconvolution.wiener`.
+      spectra: see `WindowSpectra`, float32.
+
+    Returns:
+      Mean over the tapered window, for images in [0, 1]: float32 [B] each.
+    """
+    real, imaginary = deconvolution.response(kernel, log_ratio, WINDOW, WINDOW)
+    real, imaginary = real[..., : WINDOW // 2 + 1], imaginary[..., : WINDOW // 2 + 1]
+    blurry_real, blurry_imaginary, sharp_real, sharp_imaginary = ops.unstack(spectra, axis=-1)
+    # All but the first and the last column stand for their mirrored ones too.
+    weight = np.full(WINDOW // 2 + 1, 2.0, np.float32)
+    weight[[0, -1]] = 1.0
+
+    def mean_square(x: Tensor, y: Tensor) -> Tensor:
+        return ops.sum((ops.square(x) + ops.square(y)) * weight, axis=(1, 2)) / WINDOW**2
+
+    return (
+        mean_square(
+            real * blurry_real - imaginary * blurry_imaginary - sharp_real,
+            real * blurry_imaginary + imaginary * blurry_real - sharp_imaginary,
+        ),
+        mean_square(blurry_real - sharp_real, blurry_imaginary - sharp_imaginary),
+    )
+
+
+@configurable
+@dataclasses.dataclass(frozen=True)
+class WindowObjective(FilterObjective):
+    """As `FilterObjective`, of the error in real windows, see `WindowSpectra`."""
+
+    def errors(self, kernel: Tensor, log_ratio: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """See `window_error`."""
+        return window_error(kernel, log_ratio, ops.cast(truth, "float32"))

@@ -19,9 +19,9 @@ from scipy import fft
 
 from deblur_tf import noise
 from deblur_tf.data import blur
+from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.pairs import SyntheticPairs
-from deblur_tf.data.synthesis import MARGIN
 from deblur_tf.errors import DataError
 from deblur_tf.registry import configurable
 from deblur_tf.types import Tensor
