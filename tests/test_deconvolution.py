@@ -9,17 +9,10 @@ from deblur_tf.data import blur
 from deblur_tf.models.regression import Regression
 from deblur_tf.networks import deconvolution, statistics, windows
 from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
-from deblur_tf.training.deconvolution import (
-    BlurStatistics,
-    FilterObjective,
-    WindowObjective,
-    WindowSpectra,
-    expected_error,
-    power,
-    window_error,
-)
+from deblur_tf.training.deconvolution import WindowObjective, WindowSpectra, window_error
 from deblur_tf.training.objective import Objective
 from tests.conftest import blind_wiener, deconvolved_model, images, natural, randomize
 
@@ -247,71 +240,6 @@ def test_what_does_not_fit_is_refused(make):
         make()
 
 
-@pytest.fixture(scope="module")
-def source(photos):
-    return BlurStatistics(photos, sizes=(96, 128), examples=3)
-
-
-def test_an_example_is_a_function_of_its_number(source, photos):
-    again = BlurStatistics(photos, sizes=(96, 128), examples=3)
-    for index in (0, 1, 2**40):
-        for a, b, (shape, dtype) in zip(source(index), again(index), source.spec, strict=True):
-            np.testing.assert_array_equal(a, b)
-            assert (a.shape, a.dtype) == (shape, dtype)
-    maps, truth = source(5)
-    assert truth[..., 0].sum() == pytest.approx(1.0, abs=1e-5)
-    assert 0 <= truth[0, 0, 2] <= 15 / 255
-    assert (truth[..., 1] >= 0).all()
-    assert maps[REACH, REACH, 0] == pytest.approx(1.0, abs=2e-3)
-
-
-def test_expected_error_is_what_a_filter_leaves_of_noise():
-    """Of white images: S is one number, and the mean over many pixels is the expectation."""
-    rng = np.random.default_rng(2)
-    kernel, ratio = random_filter(3)
-    true = blur.random_kernel(rng, 8.0)
-    sharp = 0.2 * rng.standard_normal((700, 700, 1)).astype("float32")
-    blurry = blur.convolve(sharp, true) + 0.02 * rng.standard_normal((670, 670, 1))
-    blurry = np.repeat(blurry, 3, -1).astype("float32")[None]
-    truth = np.zeros((2, SIDE, SIDE, 3), "float32")
-    truth[:, REACH - 15 : REACH + 16, REACH - 15 : REACH + 16, 0] = true
-    truth[..., 1], truth[..., 2] = 0.2**2, 0.02
-    errors, before = (np.array(x) for x in expected_error(kernel, ratio, truth))
-    found = np.array(deconvolution.wiener(blurry, kernel[:1], ratio[:1]))[0, 60:-60, 60:-60, 0]
-    wanted = sharp[75:-75, 75:-75, 0]
-    assert np.mean((found - wanted) ** 2) == pytest.approx(errors[0], rel=0.03)
-    plain = blurry[0, 60:-60, 60:-60, 0]
-    assert np.mean((plain - wanted) ** 2) == pytest.approx(before[0], rel=0.03)
-
-
-def test_power_of_white_noise_is_its_variance():
-    noise = 30 * np.random.default_rng(0).standard_normal((512, 512, 1))
-    assert np.mean(power(noise)) == pytest.approx((30 / 255) ** 2, rel=0.03)
-
-
-@pytest.mark.slow
-def test_the_loss_falls_and_reaches_every_weight(source):
-    import keras
-    import tensorflow as tf
-
-    model = Regression(blind_wiener())
-    model.build()
-    maps, truth = (np.stack(x) for x in zip(*(source(i) for i in range(4)), strict=True))
-    objective, optimizer = FilterObjective(), keras.optimizers.Adam(3e-3)
-    losses = []
-    for step in range(12):
-        with tf.GradientTape() as tape:
-            terms = objective(model, maps, truth, step, None)
-            loss = ops.mean(terms["loss"])
-        weights = [v.value for v in model.trainable_variables]
-        gradients = tape.gradient(loss, weights)
-        assert all(g is not None for g in gradients)
-        optimizer.apply(gradients, model.trainable_variables)
-        losses.append(float(loss))
-    assert set(terms) == set(objective.terms(model))
-    assert losses[-1] < losses[0] - 0.05
-
-
 @pytest.mark.parametrize("learn", [False, True])
 def test_the_diffusions_loss_reaches_the_deconvolution_if_told_to(learn):
     import tensorflow as tf
@@ -450,11 +378,15 @@ def test_mirrored_examples_belong_together():
 
 
 @pytest.mark.slow
-def test_the_loss_of_windows_falls():
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "of a predictor"])
+def test_the_loss_of_windows_falls(behind):
     import keras
     import tensorflow as tf
 
-    model, source = Regression(blind_wiener()), WindowSpectra(Windows, examples=3)
+    predictor = blind_wiener()
+    if behind:
+        predictor = StructurePredictor((2,), (1,), (3,), predictor, learn_deconvolution=True)
+    model, source = Regression(predictor), WindowSpectra(Windows, examples=3)
     model.build()
     maps, spectra = (np.stack(x) for x in zip(*(source(i) for i in range(4)), strict=True))
     objective, optimizer = WindowObjective(), keras.optimizers.Adam(3e-3)
@@ -462,7 +394,18 @@ def test_the_loss_of_windows_falls():
     for step in range(12):
         with tf.GradientTape() as tape:
             loss = ops.mean(objective(model, maps, spectra, step, None)["loss"])
-        weights = [v.value for v in model.trainable_variables]
-        optimizer.apply(tape.gradient(loss, weights), model.trainable_variables)
+        named = [v for v in model.trainable_variables if "blind_wiener" in v.path]
+        gradients = tape.gradient(loss, [v.value for v in named])
+        assert all(g is not None for g in gradients)
+        optimizer.apply(gradients, named)
         losses.append(float(loss))
     assert losses[-1] < losses[0] - 0.05
+
+
+def test_an_example_is_a_function_of_its_number():
+    source, again = (WindowSpectra(Windows, examples=3) for _ in range(2))
+    for index in (0, 1, 2**40):
+        for a, b, (shape, dtype) in zip(source(index), again(index), source.spec, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert (a.shape, a.dtype) == (shape, dtype)
+    assert source(5)[0][REACH, REACH, 0] == pytest.approx(1.0, abs=2e-3)

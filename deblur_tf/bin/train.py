@@ -146,7 +146,7 @@ def _refuse_wrong_data_flag(source: str) -> None:
     from_photos = source in (
         "PairGenerator",
         "DevicePairs",
-        "BlurStatistics",
+        "WindowSpectra",
         "RealisticPairs",
         "ReusedPairs",
     )

@@ -9,12 +9,12 @@ from typing import Any
 from deblur_tf.data.pairs import PairSource
 from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.registry import configurable
-from deblur_tf.training.deconvolution import FilterObjective
+from deblur_tf.training.deconvolution import WindowObjective
 from deblur_tf.training.latent import AutoencoderObjective, LatentObjective
 from deblur_tf.training.objective import Objective, PredictionObjective
 from deblur_tf.training.optimizer import adam
 
-Loss = Objective | PredictionObjective | FilterObjective | AutoencoderObjective | LatentObjective
+Loss = Objective | PredictionObjective | WindowObjective | AutoencoderObjective | LatentObjective
 
 
 @configurable
