@@ -12,7 +12,12 @@ from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
-from deblur_tf.training.deconvolution import WindowObjective, WindowSpectra, window_error
+from deblur_tf.training.deconvolution import (
+    WindowObjective,
+    WindowSpectra,
+    turned_spectra,
+    window_error,
+)
 from deblur_tf.training.objective import Objective
 from tests.conftest import blind_wiener, deconvolved_model, images, natural, randomize
 
@@ -358,23 +363,29 @@ def test_window_error_is_the_squared_difference_in_pixels():
     assert errors == pytest.approx(before, rel=0.02)
 
 
-def test_mirrored_examples_belong_together():
-    """The error of the mirrored kernel on the mirrored example is that of the example."""
+@pytest.mark.parametrize("orientation", range(8))
+def test_turned_spectra_are_those_of_turned_pictures(orientation):
+    """The error of any filter on them is that on the spectra of the turned pictures."""
+    kernel, ratio = random_filter(5)
     source = WindowSpectra(Windows, examples=1)
-    shift = np.zeros((31, 31), np.float32)
-    shift[15, 13] = 1.0  # takes the two pixels to the right back
-    ratio = np.zeros((1, 19, 19), np.float32)
-    ratio[0, 9, 9] = -6.0
-    seen = set()
-    for index in range(12):
-        _, spectra = source(index)
-        errors = [
-            float(window_error(k[None], ratio, spectra[None].astype("float32"))[0][0])
-            for k in (shift, shift[:, ::-1])
-        ]
-        seen.add(errors[0] < errors[1])
-        assert min(errors) < 0.1 * max(errors)
-    assert seen == {True, False}
+    blurry, sharp = Windows()(0)
+
+    def turned(image):
+        for bit, axis in ((1, 0), (2, 1)):
+            image = np.flip(image, axis) if orientation & bit else image
+        return np.swapaxes(image, 0, 1) if orientation & 4 else image
+
+    class Turned(Windows):
+        def __call__(self, index):
+            return turned(blurry), turned(sharp)
+
+    _, want = WindowSpectra(Turned, examples=1)._example(0)
+    found = turned_spectra(source._example(0)[1], orientation)
+    for spectra in (found, want):
+        assert spectra.shape == (256, 129, 4)
+    errors = [window_error(kernel[:1], ratio[:1], s[None].astype("float32")) for s in (found, want)]
+    for a, b in zip(*errors, strict=True):
+        np.testing.assert_allclose(a, b, rtol=3e-3)
 
 
 @pytest.mark.slow

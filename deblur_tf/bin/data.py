@@ -46,7 +46,12 @@ _SUBSET = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "inspect, preview: file of the sheet; synth: folder.", short_name="o"
 )
-_PHOTOS = flags.DEFINE_string("photos", None, "synth, preview: folder of sharp photos.")
+_PHOTOS = flags.DEFINE_string(
+    "photos",
+    None,
+    "synth, preview: folder of sharp photos; preview without it: those that come with "
+    "scikit-image.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "synth, preview: seed of blur and noise.", lower_bound=0)
 _BLUR = flags.DEFINE_enum(
     "blur", "dvsr", ["dvsr", "realistic", "shake10", "shake20"], "synth: kind of blur."
@@ -182,7 +187,7 @@ def main(argv: Sequence[str]) -> int:
     if command in ("synth", "preview"):
         if name:
             raise common.UsageError(f"unexpected argument {name!r}; see --help")
-        for flag in (_PHOTOS, _OUTPUT):
+        for flag in (_PHOTOS, _OUTPUT) if command == "synth" else (_OUTPUT,):
             if not flag.value:
                 raise common.UsageError(f"deblur-data {command}: --{flag.name} is missing")
         return _synth() if command == "synth" else _preview()

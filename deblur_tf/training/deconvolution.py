@@ -34,7 +34,7 @@ FLOOR = 1e-5
 class WindowSpectra:
     """Statistics of the blurry pictures of pairs, and the Fourier transforms of both.
 
-    Examples are made once and kept in memory, 0.4 MB each, and returned in one of four
+    Examples are made once and kept in memory, 0.4 MB each, and returned in one of eight
     orientations.
 
     Args:
@@ -72,15 +72,9 @@ class WindowSpectra:
         """
         rng = np.random.default_rng((self.seed, int(index)))
         maps, spectra = self._made[int(rng.integers(self.examples))]
-        mirror = int(rng.integers(4))
-        maps = ops.convert_to_numpy(statistics.turned(maps[None], mirror)[0])
-        # Of a picture whose rows are mirrored it is the value at -f of the rows; of one whose
-        # columns are, the complex conjugate of that.
-        if mirror in (1, 2):
-            spectra = np.roll(spectra[::-1], 1, axis=0)
-        if mirror & 2:
-            spectra = spectra * np.array([1, -1, 1, -1], spectra.dtype)
-        return maps, spectra
+        orientation = int(rng.integers(statistics.ORIENTATIONS))
+        maps = ops.convert_to_numpy(statistics.turned(maps[None], orientation)[0])
+        return maps, turned_spectra(spectra, orientation)
 
     def _example(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         blurry, sharp = self.source(number)
@@ -90,6 +84,29 @@ class WindowSpectra:
         spectra = [fft.rfft2((x - grays[0].mean()) * self._taper) for x in grays]
         parts = [part for x in spectra for part in (x.real, x.imag)]
         return maps.astype(np.float16), np.stack(parts, axis=-1).astype(np.float16)
+
+
+_CONJUGATE = np.array([1, -1, 1, -1], np.float16)
+
+
+def turned_spectra(spectra: np.ndarray, orientation: int) -> np.ndarray:
+    """Spectra of pictures in another orientation, but for a phase that both pictures share.
+
+    Args:
+      spectra: see `WindowSpectra`, [256, 129, 4].
+      orientation: see `statistics.turned`.
+    """
+    # Where rows are mirrored it is the value at -f of the rows; where columns are, the complex
+    # conjugate of that, since pictures are real.
+    if orientation & 3 in (1, 2):
+        spectra = np.roll(spectra[::-1], 1, axis=0)
+    if orientation & 2:
+        spectra = spectra * _CONJUGATE
+    if orientation & 4:
+        rest = np.roll(spectra[::-1, WINDOW // 2 - 1 : 0 : -1], 1, axis=0) * _CONJUGATE
+        spectra = np.swapaxes(np.concatenate([spectra, rest], axis=1), 0, 1)
+        spectra = spectra[:, : WINDOW // 2 + 1]
+    return spectra
 
 
 def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
