@@ -46,7 +46,6 @@ class DeconvolvedDiffusion(GuidedDiffusion):
     """
 
     seen_channels = 6
-    needs_overview = True
     diagnostic_names = DRIFT_NAMES
 
     def __init__(
@@ -59,6 +58,7 @@ class DeconvolvedDiffusion(GuidedDiffusion):
     ):
         super().__init__(*args, name=name, **kwargs)
         self.deconvolution = deconvolution
+        self.needs_overview = deconvolution.needs_overview
         self.learn_deconvolution = learn_deconvolution
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:

@@ -22,7 +22,6 @@ from deblur_tf.models.restorer import (
     Prediction,
     drift,
 )
-from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.unet import UNet
 from deblur_tf.registry import configurable
 from deblur_tf.types import Shape, Tensor
@@ -73,7 +72,7 @@ class DvSR(DiffusionRestorer):
         self.sees_prediction = sees_prediction
         self.predictor.trainable = learn_predictor
         self.structure_scales = scales if learn_predictor else ()
-        self.needs_overview = isinstance(predictor, BlindWiener)
+        self.needs_overview = getattr(predictor, "needs_overview", False)
         self.denoiser = denoiser
         self.output_form = outputs.check(output)
 

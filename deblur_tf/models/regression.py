@@ -72,7 +72,7 @@ class Regression(RegressionRestorer):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
         self.structure_scales = structure_scales(predictor)
-        self.needs_overview = isinstance(predictor, BlindWiener)
+        self.needs_overview = getattr(predictor, "needs_overview", False)
 
     @property
     def size_multiple(self) -> int:

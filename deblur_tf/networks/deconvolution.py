@@ -162,6 +162,11 @@ class BlindWiener(keras.layers.Layer):
         self._radius = radius
         self._place = np.stack([np.exp(-radius / 2), radius / REACH, radius < 1], -1)[None]
 
+    @property
+    def needs_overview(self) -> bool:
+        """Whether the blur of a part follows from the whole image's statistics."""
+        return not self.window
+
     def build(self, input_shape: Shape) -> None:
         """Creates the variables; the shape does not matter."""
         del input_shape
