@@ -13,6 +13,7 @@ import psutil
 from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.tiles import check_overlap
+from deblur_tf.networks.deconvolution import BlindWiener
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
 
@@ -70,14 +71,11 @@ def unet_floats(unet: UNet) -> float:
 
 
 def predictor_floats(network: StructurePredictor) -> float:
-    """`unet_floats` of a predictor: of its widest stage, or of its deconvolution by windows."""
+    """`unet_floats` of a predictor: all skips, and a block of its widest stage."""
     images = 1 if network.deconvolution is None else 2
     inputs = 3 * images * (1 + len(network.bands))
     skips = sum(w / 4 ** (k + 1) for k, w in enumerate(network.widths))
-    floats = inputs + skips + 6 * network.widths[0] / 4
-    if network.deconvolution is not None and network.deconvolution.window:
-        floats = max(floats, WINDOW_FLOATS)
-    return floats
+    return inputs + skips + 6 * network.widths[0] / 4
 
 
 def latent_floats(model: Autoencoder | LatentDiffusion) -> float:
@@ -95,7 +93,11 @@ def latent_floats(model: Autoencoder | LatentDiffusion) -> float:
 def bytes_per_pixel(model: Restorer) -> float:
     """About how much memory one evaluation of a model takes for each pixel of its input."""
     floats = [unet_floats(part) for part in model.layers if isinstance(part, UNet)]
-    floats += [predictor_floats(p) for p in model.layers if isinstance(p, StructurePredictor)]
+    for part in model._flatten_layers():
+        if isinstance(part, StructurePredictor):
+            floats.append(predictor_floats(part))
+        elif isinstance(part, BlindWiener) and part.window:
+            floats.append(WINDOW_FLOATS)
     if isinstance(model, Autoencoder | LatentDiffusion):
         floats.append(latent_floats(model))
     images = 3 * 12  # the images themselves, their bands and noise, at full resolution
