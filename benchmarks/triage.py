@@ -6,6 +6,12 @@ Sharp photographs against the same under camera shake of 10, 20 and 30 pixels wi
 Prints the constants of `deblur_tf/inference/triage.py`, fitted on the first folder, and the
 share of photographs of each kind that are left alone; milder shake of 4 pixels,
 defocus and genuine pairs are measured only.
+
+  python benchmarks/triage.py --model=tiny --test=OTHER_PHOTOS --pairs=GOPRO_Large/test
+
+With --model it restores the pairs and the photographs, blurred in three ways, and prints how
+often a restoration that gains PSNR would be called no sharper, and one that loses sharper,
+by thresholds for the growth of middle bands.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ _TRAIN = flags.DEFINE_string("train", None, "Folder of sharp photographs to fit 
 _TEST = flags.DEFINE_string("test", None, "Folder of others to measure on.")
 _PAIRS = flags.DEFINE_string("pairs", None, "Folder of genuine blurry/sharp pairs to measure on.")
 _BLURRED = flags.DEFINE_string("blurred", None, "Folder of really blurred photographs.")
+
+_MODEL = flags.DEFINE_string("model", None, "Calibrate what helped with this model.")
 
 EXTENTS = (4.0, 10.0, 20.0, 29.9)
 FITTED = ("10 px", "20 px", "29.9 px")
@@ -71,8 +79,48 @@ def fit(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndar
     return means, stddevs, minimize(loss, np.zeros(z.shape[1])).x
 
 
+def calibrate() -> None:
+    """Prints PSNR gain against the growth of middle bands, and what thresholds would say."""
+    from deblur_tf import Deblurrer
+    from deblur_tf.data.photos import open_photos
+    from deblur_tf.evaluation import pairs
+    from deblur_tf.inference import triage
+    from deblur_tf.metrics.psnr import psnr
+
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value)
+    photos = open_photos(_TEST.value)
+    sets = [pairs.synthetic(photos, 512, 0, blur) for blur in ("realistic", "shake10", "shake20")]
+    sets += [pairs.folder(_PAIRS.value)] if _PAIRS.value else []
+    rows = []
+    for found in sets:
+        own = []
+        for i in range(len(found)):
+            pair = found[i]
+            restored = deblurrer.restore(pair.blurry, always=True)
+            gain = psnr(restored, pair.sharp) - psnr(pair.blurry, pair.sharp)
+            own.append((gain, triage.growth(pair.blurry, restored)))
+        gains, growth = np.array(own).T
+        print(
+            f"{found.title}: gain {gains.mean():.2f} dB ({gains.min():.2f} to {gains.max():.2f}), "
+            f"growth {np.median(growth):.2f} ({growth.min():.2f} to {growth.max():.2f})",
+            flush=True,
+        )
+        rows += own
+    gains, growth = np.array(rows).T
+    gained, lost = gains > 0.1, gains < -0.1
+    print("| threshold | gained, left as they were | lost, restored |\n|---|---|---|")
+    for threshold in (0.0, 0.01, 0.02, 0.03, 0.05, 0.1):
+        left = growth < threshold
+        print(
+            f"| {threshold} | {np.sum(gained & left)} of {gained.sum()} "
+            f"| {np.sum(lost & ~left)} of {lost.sum()} |"
+        )
+
+
 def main(argv: Sequence[str]) -> None:
     del argv
+    if _MODEL.value:
+        return calibrate()
     from deblur_tf.data.photos import open_photos
     from deblur_tf.evaluation import pairs
     from deblur_tf.inference import triage

@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.schedules import SamplingSettings
 from deblur_tf.errors import UsageError
-from deblur_tf.inference import colour, triage, uncertainty
+from deblur_tf.inference import colour, pictures, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.job import Job
 from deblur_tf.inference.manifest import Manifest
@@ -206,6 +207,43 @@ def test_sharp_photographs_are_copied(deblurrer, folder, photos):
     assert "1 sharp already" in job.summary()
     job, _, new, _ = restore(deblurrer, folder, keep_sharp=False)
     assert "c.png" in new
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_photograph_that_came_out_no_sharper_is_left_as_it_was(
+    deblurrer, folder, monkeypatch, always
+):
+    rng = np.random.default_rng(0)
+    coarse = ndimage.zoom(rng.uniform(60, 200, (20, 20, 3)), (8, 8, 1), order=1)
+    for name in ("a.png", "b.jpg", "sub/a.png"):
+        (folder / "in" / name).unlink()
+    Image.fromarray(np.uint8(coarse)).save(folder / "in" / "soft.png")
+    blurrier = np.uint8(ndimage.gaussian_filter(coarse, (6, 6, 0)))
+    monkeypatch.setattr(
+        Deblurrer, "_sampled", lambda *_: pictures.to_model_range(blurrier[None])[None]
+    )
+    job, errors, new, _ = restore(deblurrer, folder, SamplingSettings(steps=1), always=always)
+    assert errors == []
+    assert new == {"soft.png"}
+    entry = json.loads((folder / "out" / "manifest.json").read_text())["files"]["soft.png"]
+    same = (folder / "in" / "soft.png").read_bytes() == (folder / "out" / "soft.png").read_bytes()
+    assert same == entry.get("left", False) == (not always)
+    assert ("1 left as they were" in job.summary()) == (not always)
+    before = np.uint8(coarse)
+    restored = deblurrer.restore(before, always=always)
+    np.testing.assert_array_equal(restored, blurrier if always else before)
+
+
+def test_deblurring_is_told_from_smoothing():
+    rng = np.random.default_rng(1)
+    sharp = np.uint8(ndimage.zoom(rng.uniform(0, 255, (24, 24, 3)), (8, 8, 1), order=0))
+    blurry = np.uint8(ndimage.gaussian_filter(sharp.astype(float), (3, 3, 0)))
+    noisy = np.uint8(np.clip(blurry + 8 * rng.standard_normal(blurry.shape), 0, 255))
+    assert triage.helped(blurry, sharp)
+    assert triage.helped(noisy, sharp)  # though noise has gone
+    assert not triage.helped(blurry, blurry)
+    assert not triage.helped(sharp, blurry)
+    assert triage.helped(sharp[:40, :40], blurry[:40, :40])  # nobody can tell
 
 
 def test_truth_is_measured(deblurrer, folder):

@@ -70,7 +70,7 @@ def test_an_overlap_of_half_a_tile_is_refused(model):
 
 def test_the_smallest_tile_has_room_for_an_overlap_that_sizes_make_larger(monkeypatch):
     """DeblurDiff on Stable Diffusion's networks: sizes are multiples of 64, so overlaps too."""
-    coarse = SimpleNamespace(size_multiple=64, largest_tile=512, layers=[])
+    coarse = SimpleNamespace(size_multiple=64, largest_tile=512, layers=[], _flatten_layers=list)
     tried = []
 
     def sampled(self, images, seed, sampling, tile, on_step):

@@ -115,7 +115,6 @@ def _synth() -> int:
     from PIL import Image
     from tqdm import tqdm
 
-    from deblur_tf.data import synthesis
     from deblur_tf.data.photos import list_images
     from deblur_tf.errors import DataError
     from deblur_tf.files import replacing
@@ -132,6 +131,8 @@ def _synth() -> int:
     folders = [output / side for side in ("blur", "sharp")]
     for folder in folders:
         common.make_folder(str(folder))
+    from deblur_tf.data import synthesis  # Keras, which takes seconds, comes last
+
     make = synthesis.named(_BLUR.value)
     paths = list(targets.values())
     failed, kept = 0, 0

@@ -22,9 +22,9 @@ SHARE = 0.6
 # Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
 KEPT_BYTES = 72
 SAMPLE_BYTES = 36  # of each sample, with what is made of it
-# Of a deconvolution by windows, for each pixel: four windows hold it, with their statistics, and
-# those of a row have their Fourier transforms at a time (measured: 230 at 0.4, 110 at 0.9 MP).
-WINDOW_FLOATS = 150.0
+# Of a deconvolution by windows, for each pixel: four windows hold it, with statistics and Fourier
+# transforms of each (3.0 kB a pixel at 1280x720, benchmarks/large.py).
+WINDOW_FLOATS = 400.0
 SMALLEST_TILE = 128
 TILE_STEP = 64  # sides that are chosen are multiples of this
 # Pictures of more than so many of a model's largest tiles, 1.5 megapixels for most, are not

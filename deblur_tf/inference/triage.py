@@ -14,8 +14,8 @@ from deblur_tf.image_ops import LUMA
 
 # From this score on a photograph is left alone.
 SHARP = 0.9
-# A result whose log-odds of being sharp have not grown by this did not help.
-HELPED = 0.1
+# A result in which neither of two middle bands has grown by this, of its logarithm, did not help.
+HELPED, MIDDLE = 0.02, slice(3, 5)
 
 # Sides in pixels of the box means between which the bands lie.
 _SIZES = (3, 5, 9, 17, 33)
@@ -54,29 +54,34 @@ def gray_of(image: np.ndarray) -> np.ndarray:
     return middle.astype(np.float32) @ np.array(LUMA, np.float32) / 255.0
 
 
-def log_odds(image: np.ndarray) -> float | None:
-    """The logarithm of the odds that a photograph is sharp and not blurred.
+def sharpness(image: np.ndarray) -> float | None:
+    """From 0, surely blurred, to 1, surely sharp.
 
-    uint8 [H, W, 3] -> a number that grows with sharpness without a limit, where sharp and
-    blurred photographs are equally frequent; None for pictures that are too small to tell.
+    uint8 [H, W, 3] -> the probability, where sharp and blurred ones are equally frequent;
+    None for pictures that are too small to tell.
     """
     if min(image.shape[:2]) < 2 * _SIZES[-1]:
         return None
     scaled = (features(gray_of(image)) - _MEANS) / _STDDEVS
-    return float(scaled @ _WEIGHTS[:-1] + _WEIGHTS[-1])
+    return float(1.0 / (1.0 + np.exp(-(scaled @ _WEIGHTS[:-1] + _WEIGHTS[-1]))))
 
 
-def sharpness(image: np.ndarray) -> float | None:
-    """`log_odds` as a probability: from 0, surely blurred, to 1, surely sharp."""
-    odds = log_odds(image)
-    return None if odds is None else float(1.0 / (1.0 + np.exp(-odds)))
+def growth(before: np.ndarray, after: np.ndarray) -> float | None:
+    """By how much a restored picture has more in its middle bands than the blurry one.
+
+    `sharpness` would not do: it falls where noise goes, which is in the finest bands too, and
+    hardly changes for strongly blurred pictures however much they gain.
+
+    uint8 [H, W, 3] each -> the larger growth of the logarithms of the bands from 5 to 9 and from
+    9 to 17 pixels; None for pictures that are too small to tell.
+    """
+    if min(before.shape[:2]) < 2 * _SIZES[-1]:
+        return None
+    was, now = (features(gray_of(image))[MIDDLE] for image in (before, after))
+    return float(np.max(now - was))
 
 
 def helped(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether a restored picture is sharper than the blurry one; True where nobody can tell.
-
-    uint8 [H, W, 3] each. Probabilities would not do: those of a strongly blurred picture hardly
-    change, however much it gains.
-    """
-    odds = log_odds(before), log_odds(after)
-    return None in odds or odds[1] - odds[0] >= HELPED
+    """Whether a restored picture is sharper than the blurry one; True where nobody can tell."""
+    grown = growth(before, after)
+    return grown is None or grown >= HELPED
