@@ -278,6 +278,6 @@ def test_the_demo_of_run_sh(tmp_path):
     assert "| one sample |" in result.stdout
     assert "| best Gaussian smoothing of each |" in result.stdout
     with Image.open(tmp_path / "demo" / "sheet.png") as sheet:
-        assert sheet.width == 3 * (256 + 2)
+        assert sheet.width == 2 * (256 + 2)
         assert sheet.height == 18 + 5 * (64 + 2) + 18 + 192 + 2
     assert (tmp_path / "demo" / "table.md").is_file()

@@ -58,7 +58,8 @@ ALIKE = (
     *("adam.", "adamw.", "LEARNING_RATE", "TOTAL_STEPS", "WARM", "BETA", "EMA", "#"),
     *("CROPS_PER", "SHUFFLE", "MAX_", "MILDNESS", "REDUCTIONS", "Recipe.total", "Recipe.accum"),
     *("Objective.regression_weight", "Objective.train_beta_max", "BATCH", "CROP", "BODY"),
-    *("train/", "held_out/", "REGRESSION_WEIGHT"),
+    *("train/", "held_out/", "REGRESSION_WEIGHT", "ReusedPairs", "RealisticPairs", "RealisticBlur"),
+    *("EXTENTS", "READ_NOISE", "WHITE_NOISE", "USES"),
     *("PREDICTOR",),  # each is restored with and trained in tests of its own
 )
 
@@ -67,6 +68,12 @@ def tiny_settings(name, data_dir="data"):
     """What is left of a file at a tiny size, but for `ALIKE`."""
     overrides = TINY + [f"DATA_DIR = '{data_dir}'", "DATASET = 'gopro/blur_subset'"]
     overrides = [o for o in overrides if knob(o) in knobs(name)]
+    if "data/realistic.gin" in included(name):
+        overrides += ["ReusedPairs.processes = 0", "ReusedPairs.block = 2"]
+    if "data/windows.gin" in included(name):
+        overrides += ["EXAMPLES = 2"]  # of pairs as large as a window
+    elif "data/realistic.gin" in included(name):
+        overrides += ["PAIR_SIZE = 16"]
     config.load([name])
     overrides += shallow(config.bindings())
     if "models/deblurdiff.gin" in included(name):
@@ -101,5 +108,5 @@ def test_each_file_trains_and_samples_at_a_tiny_size(name, data_dir, eager_steps
     held_out = (recipe.validation_pairs or recipe.pairs)()
     blurry = image_ops.to_model_range(np.stack([held_out(i)[0] for i in range(2)]))
     sample = Restoration(stepper.model)(blurry, sample_keys(0, [0, 1]), inference_schedule(2))
-    assert sample.shape == (2, 16, 16, 3)
+    assert sample.shape == blurry.shape
     assert np.isfinite(np.asarray(sample)).all()
