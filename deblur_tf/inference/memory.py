@@ -23,7 +23,7 @@ SHARE = 0.6
 KEPT_BYTES = 72
 SAMPLE_BYTES = 36  # of each sample, with what is made of it
 # Of a deconvolution by windows, for each pixel: four windows hold it, with statistics and Fourier
-# transforms of each (3.0 kB a pixel at 1280x720, benchmarks/large.py).
+# transforms of each; measured were 3.0 kB a pixel at 1280x720.
 WINDOW_FLOATS = 400.0
 SMALLEST_TILE = 128
 TILE_STEP = 64  # sides that are chosen are multiples of this
