@@ -56,6 +56,17 @@ def nano_model(output=None, dtype="float32"):
     return GuidedDiffusion(UNet(4, (1,), guided_depths=(), **shallow), None, output=output)
 
 
+def random_filter(seed=0):
+    """Two kernels and noise ratios of a Wiener filter, see `deconvolution.wiener`."""
+    from deblur_tf.data import blur
+
+    kernel = np.stack([blur.random_kernel(np.random.default_rng(seed + i)) for i in range(2)])
+    ratio = 0.2 * np.random.default_rng(seed).standard_normal((2, 19, 19)).astype("float32")
+    ratio = (ratio + ratio[:, ::-1, ::-1]) / 2
+    ratio[:, 9, 9] = -3.0
+    return kernel, ratio
+
+
 def natural(seed, height, width):
     """A picture with edges: patches of constant colour under some texture, in [-1, 1]."""
     rng = np.random.default_rng(seed)
