@@ -82,13 +82,14 @@ def test_the_loss_of_windows_falls(behind):
     import keras
     import tensorflow as tf
 
+    keras.utils.set_random_seed(0)
     predictor = blind_wiener()
     if behind:
         predictor = StructurePredictor((2,), (1,), (3,), predictor, learn_deconvolution=True)
     model, source = Regression(predictor), WindowSpectra(Windows, examples=3)
     model.build()
     maps, spectra = (np.stack(x) for x in zip(*(source(i) for i in range(4)), strict=True))
-    objective, optimizer = WindowObjective(), keras.optimizers.Adam(3e-3)
+    objective, optimizer = WindowObjective(), keras.optimizers.Adam(1e-3)
     losses = []
     for step in range(12):
         with tf.GradientTape() as tape:
@@ -98,7 +99,7 @@ def test_the_loss_of_windows_falls(behind):
         assert all(g is not None for g in gradients)
         optimizer.apply(gradients, named)
         losses.append(float(loss))
-    assert losses[-1] < losses[0] - 0.05
+    assert losses[-1] < losses[0] - 0.5
 
 
 def test_an_example_is_a_function_of_its_number():
