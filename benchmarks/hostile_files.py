@@ -31,7 +31,7 @@ _FLAGS = flags.DEFINE_list("restore_flags", ["--nokeep_sharp"], "More flags of d
 
 def untrained(folder: pathlib.Path) -> str:
     """A network of a few thousand weights, in a folder."""
-    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.diffusion.sampling import SamplingSettings
     from deblur_tf.models import saved
     from deblur_tf.models.icdpm import GuidedDiffusion
     from deblur_tf.networks.unet import UNet

@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
             self._compiled_body = recorded
 
     source = pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value)
-    schedule = loaded.sampling.but(_STEPS.value).schedule(model.betas)
+    schedule = loaded.sampling.but(_STEPS.value).schedule(model.schedule_kind)
     if shown != sorted(set(shown) & set(range(1, schedule.steps + 1))):
         raise app.UsageError(f"--shown must grow, from 1 to at most {schedule.steps}")
     restoration, decode = Recorded(), compiled(model, model.vae.decode)

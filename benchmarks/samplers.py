@@ -25,11 +25,10 @@ _WEIGHTS = flags.DEFINE_string("metric_weights", None, "Folder of metric weights
 _OUTPUT = flags.DEFINE_string("output", None, "PNG of the plot.", short_name="o")
 
 
-def steps_of(sampler: str, evaluations: int) -> int | None:
-    """Steps that take so many evaluations; None if there are none."""
-    if sampler != "heun":
-        return evaluations
-    return (evaluations + 1) // 2 if evaluations % 2 or evaluations > 5 else None
+def steps_of(sampler: Any, evaluations: int) -> int | None:
+    """The most steps that take at most so many evaluations; None if fewer than five take less."""
+    steps = max(n for n in range(1, evaluations + 1) if sampler.evaluations(n) <= evaluations)
+    return steps if sampler.evaluations(steps) == evaluations or evaluations > 5 else None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -57,12 +56,13 @@ def main(argv: Sequence[str]) -> None:
     means: dict[str, Any] = {}
     for name in _SAMPLERS.value or SAMPLERS:
         for count in map(int, _EVALUATIONS.value):
-            steps = steps_of(name, count)
+            sampler = SAMPLERS[name]()
+            steps = steps_of(sampler, count)
             if steps is None:
                 continue
             subject = Restored(deblurrer, sampler=name, steps=steps)
             means = runner.evaluate(subject, source, chosen, limit=_LIMIT.value).means
-            taken = 2 * steps - 1 if name == "heun" else steps
+            taken = sampler.evaluations(steps)
             found.append({"sampler": name, "evaluations": taken, **means["sample"]})
             cells = " | ".join(f"{means['sample'][m.name]:.{m.digits}f}" for m in chosen)
             print(f"| {name} | {taken} | {cells} |", flush=True)

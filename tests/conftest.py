@@ -163,7 +163,7 @@ def micro():
 def micro_dir(tmp_path_factory):
     """A model folder for programs, of which the networks of the box take seconds to trace."""
     from deblur_tf.diffusion.outputs import Residual
-    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.diffusion.sampling import SamplingSettings
     from deblur_tf.models import saved
 
     built = micro_model(Residual())

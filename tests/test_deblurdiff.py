@@ -7,7 +7,8 @@ import pytest
 from deblur_tf.backend import eagerly
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion.outputs import Velocity
-from deblur_tf.diffusion.schedules import SamplingSettings, spaced_schedule
+from deblur_tf.diffusion.sampling import SamplingSettings
+from deblur_tf.diffusion.schedules import spaced_schedule
 from deblur_tf.errors import UsageError
 from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer
@@ -101,7 +102,7 @@ def test_the_schedule_is_its_own():
         deblurrer.samples(photo, beta_max=0.5)
     with pytest.raises(UsageError, match="1 to 1000"):
         deblurrer.samples(photo, steps=1001)
-    assert "7 of 1000 steps, ddpm" in SEVEN.describe(deblurrer.model.betas)
+    assert "7 of 1000 steps, ddpm" in SEVEN.describe(deblurrer.model.schedule_kind)
 
 
 def test_every_spaced_level_is_its_timestep():

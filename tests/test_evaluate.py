@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deblur_tf import config
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import DataError, UsageError
 from deblur_tf.evaluation import grid, merging, protocols, results
 from tests.programs import run

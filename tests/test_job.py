@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import UsageError
 from deblur_tf.inference import colour, pictures, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer

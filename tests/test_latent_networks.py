@@ -231,7 +231,7 @@ def test_the_schedule_is_that_of_diffusers_spaced():
     for steps in (0, 1001):
         with pytest.raises(UsageError, match="steps must be 1 to 1000"):
             spaced_schedule(steps)
-    in_graph = tf.function(lambda n: schedule_in_graph(n, betas="stable_diffusion").betas)
+    in_graph = tf.function(lambda n: schedule_in_graph(n, kind="stable_diffusion").betas)
     for steps in (1, 2, 50):
         found = in_graph(tf.constant(steps))
         np.testing.assert_allclose(found, spaced_schedule(steps).betas, rtol=1e-12)

@@ -10,7 +10,8 @@ from deblur_tf.arrays import frozen_variables, named_variables, read_npz, values
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion.outputs import Velocity
-from deblur_tf.diffusion.schedules import SamplingSettings, stable_diffusion_levels
+from deblur_tf.diffusion.sampling import SamplingSettings
+from deblur_tf.diffusion.schedules import stable_diffusion_levels
 from deblur_tf.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models import saved

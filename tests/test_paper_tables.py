@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deblur_tf import config
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.evaluation.protocols import Protocol, dvsr_grid, icdpm_grid
 from deblur_tf.models.architectures import ARCHITECTURES
 from deblur_tf.models.regression import Regression

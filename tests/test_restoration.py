@@ -8,7 +8,7 @@ from deblur_tf import model_folders
 from deblur_tf.arrays import named_variables, read_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.diffusion.samplers import DDPM
-from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import ModelError
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.models import saved

@@ -12,9 +12,9 @@ from keras import ops
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.samplers import ddpm
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.diffusion.schedules import (
     MIN_NOISE_LEVEL,
-    SamplingSettings,
     Schedule,
     inference_schedule,
     linear_betas,

@@ -39,7 +39,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def exported(small, tmp_path_factory):
-    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.diffusion.sampling import SamplingSettings
     from deblur_tf.serving.export import export
 
     folder = tmp_path_factory.mktemp("exported")
@@ -313,7 +313,7 @@ def test_one_step_in_onnx_after_a_deconvolution(tmp_path):
 def page(small):
     pytest.importorskip("gradio")
     from deblur_tf.diffusion.fidelity import curve_of
-    from deblur_tf.diffusion.schedules import SamplingSettings
+    from deblur_tf.diffusion.sampling import SamplingSettings
     from deblur_tf.serving.page import Page
 
     curve = curve_of(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from deblur_tf import noise
 from deblur_tf.diffusion import samplers
-from deblur_tf.diffusion.schedules import SamplingSettings, inference_schedule
+from deblur_tf.diffusion.sampling import SamplingSettings
+from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.errors import UsageError
 from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer

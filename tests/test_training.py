@@ -10,7 +10,7 @@ from deblur_tf.arrays import read_npz
 from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.input.batch import Batch
 from deblur_tf.diffusion.outputs import Velocity
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import NonFiniteError
 from deblur_tf.training import loop
 from deblur_tf.training.objective import Objective

@@ -262,7 +262,7 @@ def _model() -> Iterator[Any]:
         notes = {"model": deblurrer.origin}
         outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, size=size)
         if outcome:
-            print(f"{point.describe(deblurrer.model.betas)}\n{outcome.table}", flush=True)
+            print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
             yield outcome
     if len(points) > 1 and _shard() == (1, 1):
         print(grid.summarise(pathlib.Path(_OUTPUT.value), points), flush=True)

@@ -182,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
         progress=sys.stderr.isatty(),
         on_error=lambda error: common.fail(error, common.FAILED),
     )
-    how = sampling.describe(deblurrer.model.betas)
+    how = sampling.describe(deblurrer.model.schedule_kind)
     print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {how}")
     _warn_of(found)
     print(job.estimate(tasks), flush=True)

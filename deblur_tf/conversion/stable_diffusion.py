@@ -16,7 +16,7 @@ import numpy as np
 from deblur_tf.arrays import read_tensors
 from deblur_tf.conversion import keys, text
 from deblur_tf.diffusion.outputs import Noise, Velocity
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import DataError
 from deblur_tf.files import sha256
 from deblur_tf.models import saved

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import UsageError
 
 _SETTINGS = [field.name for field in dataclasses.fields(SamplingSettings)]

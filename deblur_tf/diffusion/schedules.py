@@ -10,13 +10,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from deblur_tf.errors import UsageError
-from deblur_tf.registry import configurable
+
+# The kinds of schedule that a model may have been trained with.
+LINEAR, SPACED = "linear", "stable_diffusion"
+
+# A number of steps: an integer, or an integer tensor inside a graph.
+Count = Any
 
 # The log signal-to-noise ratio below which a network is told the same: there is nothing
 # but noise. An image in [-1, 1] has 4.5e-5 of its strength left.
@@ -24,24 +28,42 @@ MIN_LOG_SNR = -20.0
 MIN_NOISE_LEVEL = math.sqrt(1.0 / (1.0 + math.exp(-MIN_LOG_SNR)))
 
 
-def linear_betas(steps: int = 2000, beta_min: float = 1e-6, beta_max: float = 0.01) -> np.ndarray:
+def linear_betas(
+    steps: Count = 2000, beta_min: float = 1e-6, beta_max: Any = 0.01, xp: Any = np
+) -> Any:
     """beta_t, linear in t (DvSR app. D, "Specifying the noise schedule").
 
     A single step has beta_max, since it must span the whole schedule.
+
+    Args:
+      steps: T, an integer or an integer tensor.
+      beta_min: beta_1.
+      beta_max: beta_T, a number or a float64 tensor.
+      xp: the array module of the result, see `Schedule`.
 
     Returns:
       float64 [T].
 
     Raises:
-      UsageError: if steps < 1 or not 0 < beta_min <= beta_max < 1.
+      UsageError: if numbers do not fulfil steps >= 1 and 0 < beta_min <= beta_max < 1; tensors
+        are not checked.
     """
-    if steps < 1:
-        raise UsageError(f"steps must be 1 or more, got {steps}")
-    if not 0.0 < beta_min <= beta_max < 1.0:
+    _check_steps(steps)
+    if isinstance(beta_max, int | float) and not 0.0 < beta_min <= beta_max < 1.0:
         raise UsageError(f"need 0 < beta_min <= beta_max < 1, got {beta_min} and {beta_max}")
-    if steps == 1:
-        beta_min = beta_max
-    return np.linspace(beta_min, beta_max, steps, dtype=np.float64)
+    position, last = _positions(steps, xp)
+    betas = position * ((beta_max - beta_min) / xp.maximum(last, 1.0)) + beta_min
+    return xp.where(position == last, beta_max, betas)
+
+
+def _check_steps(steps: Count) -> None:
+    if isinstance(steps, int | np.integer) and steps < 1:
+        raise UsageError(f"steps must be 1 or more, got {steps}")
+
+
+def _positions(steps: Count, xp: Any) -> tuple[Any, Any]:
+    """0 ... T - 1 in float64, [T], and T - 1."""
+    return xp.cumsum(xp.ones((steps,), "float64")) - 1.0, xp.asarray(steps, "float64") - 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,23 +135,34 @@ class Schedule:
         return (1.0 - previous) / (1.0 - self.alpha_bars) * self.betas
 
 
-def inference_beta_max(steps: int) -> float:
+def inference_beta_max(steps: Count, xp: Any = np) -> Any:
     """The gentlest beta_max with which `steps` steps still reach pure noise.
 
     From steps * beta_max / 2 = 5, that is alpha_bar_T near exp(-5): the lower
     edge of the sampling grid of the guided-diffusion paper's Table 12 (20
     steps: 0.5, 100: 0.1, 1000: 0.01). At most 0.9.
+
+    Arguments and errors: see `linear_betas`.
     """
-    if steps < 1:
-        raise UsageError(f"steps must be 1 or more, got {steps}")
-    return min(10.0 / steps, 0.9)
+    _check_steps(steps)
+    return xp.minimum(10.0 / xp.asarray(steps, "float64"), 0.9)
 
 
-def inference_schedule(steps: int, beta_max: float | None = None) -> Schedule:
-    """Linear schedule for sampling; `beta_max` by `inference_beta_max` if None."""
+def inference_schedule(steps: Count, beta_max: Any = None, xp: Any = np) -> Schedule:
+    """Linear schedule for sampling; `beta_max` by `inference_beta_max` if None.
+
+    Arguments and errors: see `linear_betas`.
+    """
     if beta_max is None:
-        beta_max = inference_beta_max(steps)
-    return Schedule(linear_betas(steps, 1e-6, beta_max))
+        beta_max = inference_beta_max(steps, xp)
+    return Schedule(linear_betas(steps, 1e-6, beta_max, xp), xp)
+
+
+def _rounded(x: Any, xp: Any) -> Any:
+    """`np.round` for non-negative values, which TensorFlow's array module lacks in a graph."""
+    below = xp.floor(x)
+    odd = below - 2.0 * xp.floor(below / 2.0)
+    return xp.where(x - below == 0.5, below + odd, xp.floor(x + 0.5))  # halves go to the even one
 
 
 # Stable Diffusion's training schedule (Rombach et al., 2022): sqrt(beta) is linear in t.
@@ -145,121 +178,25 @@ def stable_diffusion_levels() -> np.ndarray:
     return np.sqrt(np.cumprod(1.0 - roots**2))
 
 
-def spaced_schedule(steps: int) -> Schedule:
+def spaced_schedule(steps: Count, xp: Any = np) -> Schedule:
     """Stable Diffusion's schedule at so many of its timesteps, evenly spaced from 0 to 999.
 
     As in IDDPM (Nichol and Dhariwal, 2021, sec. 4): beta_t = 1 - ab_t / ab_{t-1} of the
     timesteps that are left. One step is the last of them.
 
+    Args:
+      steps: T, an integer from 1 to 1000 or an integer tensor.
+      xp: the array module of the schedule, see `Schedule`.
+
     Raises:
-      UsageError: if steps is not 1 to 1000.
+      UsageError: if an integer is not in that range; a tensor is not checked.
     """
-    if not 1 <= steps <= STABLE_DIFFUSION_STEPS:
+    if isinstance(steps, int | np.integer) and not 1 <= steps <= STABLE_DIFFUSION_STEPS:
         raise UsageError(f"steps must be 1 to {STABLE_DIFFUSION_STEPS} here, got {steps}")
-    position = np.arange(steps) if steps > 1 else np.ones(1)
-    timesteps = np.round((STABLE_DIFFUSION_STEPS - 1) * position / max(steps - 1, 1))
-    kept = stable_diffusion_levels()[timesteps.astype(int)] ** 2
-    return Schedule(1.0 - kept / np.concatenate([[1.0], kept[:-1]]))
-
-
-# Names of the schedules that a model may have been trained with.
-LINEAR, SPACED = "linear", "stable_diffusion"
-
-
-@configurable
-@dataclasses.dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample from a model; each model carries those that suit it best.
-
-    Attributes:
-      steps: sampling steps, one network evaluation each.
-      beta_max: largest noise variance of a step; None: `inference_beta_max(steps)`.
-      n_samples: samples that are averaged.
-      sampler: name of one of `samplers.SAMPLERS`.
-      eta: of the sampler "ddim", see there.
-    """
-
-    steps: int = 20
-    beta_max: float | None = None
-    n_samples: int = 1
-    sampler: str = "ddpm"
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.n_samples < 1:
-            raise UsageError(f"n_samples must be 1 or more, got {self.n_samples}")
-        self.schedule()
-
-    def schedule(self, betas: str = LINEAR) -> Schedule:
-        """The schedule to sample over.
-
-        Args:
-          betas: what the model was trained with: LINEAR, or SPACED, which has no beta_max.
-
-        Raises:
-          UsageError: if there is none for these settings.
-        """
-        if betas == SPACED:
-            if self.beta_max is not None:
-                raise UsageError("the schedule of this model is fixed: it has no beta_max")
-            return spaced_schedule(self.steps)
-        return inference_schedule(self.steps, self.beta_max)
-
-    def describe(self, betas: str = LINEAR) -> str:
-        """One phrase, with a word on steps that are wasted; see `schedule`."""
-        schedule = self.schedule(betas)
-        text = f"{self.steps} step(s) of {self.sampler}, beta_max {schedule.betas[-1]:g}, "
-        if betas == SPACED:
-            text = f"{self.steps} of {STABLE_DIFFUSION_STEPS} steps, {self.sampler}, "
-        text += f"{self.n_samples} sample(s)"
-        if schedule.blind_steps:
-            text += (
-                f"; {schedule.blind_steps} of the steps see nothing but noise (log-SNR below "
-                f"{MIN_LOG_SNR:g}): a smaller beta_max spends them better"
-            )
-        return text
-
-    def but(
-        self,
-        steps: int | None = None,
-        beta_max: float | None = None,
-        n_samples: int | None = None,
-        sampler: str | None = None,
-        eta: float | None = None,
-    ) -> SamplingSettings:
-        """These settings with what is given in their place.
-
-        Another number of steps also wants another beta_max: the one fitted to it.
-        """
-        if beta_max is None and steps in (None, self.steps):
-            beta_max = self.beta_max
-        return SamplingSettings(
-            self.steps if steps is None else steps,
-            beta_max,
-            self.n_samples if n_samples is None else n_samples,
-            self.sampler if sampler is None else sampler,
-            # Another sampler has no eta unless it is given.
-            (self.eta if sampler in (None, self.sampler) else 0.0) if eta is None else eta,
-        )
-
-
-# What a model is sampled with that says nothing else.
-DEFAULT_SAMPLING = SamplingSettings()
-
-
-def sampling_grid(
-    steps: Sequence[int],
-    beta_maxes: Sequence[float],
-    low: float = 0.0,
-    high: float = math.inf,
-) -> tuple[tuple[int, float], ...]:
-    """Combinations (steps, beta_max) with low <= steps * beta_max / 2 <= high.
-
-    -steps * beta_max / 2 is about log(alpha_bar_T): below 5 sampling would not
-    start from pure noise, above 50 most steps would be spent in it. With these
-    two bounds the rule gives each row of icDPM's Table 12 its printed number of
-    marks.
-    """
-    return tuple(
-        (t, beta) for t in steps for beta in beta_maxes if low <= round(t * beta / 2, 9) <= high
-    )
+    position, last = _positions(steps, xp)
+    position = xp.where(last == 0.0, xp.ones_like(position), position)
+    timesteps = _rounded((STABLE_DIFFUSION_STEPS - 1) * position / xp.maximum(last, 1.0), xp)
+    levels = xp.asarray(stable_diffusion_levels())
+    kept = xp.take(levels, xp.asarray(timesteps, "int32")) ** 2
+    previous = xp.concatenate([xp.ones_like(kept[:1]), kept[:-1]])
+    return Schedule(1.0 - kept / previous, xp)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.evaluation.report import REPORT_FILE
 from deblur_tf.files import replacing, write_csv
 

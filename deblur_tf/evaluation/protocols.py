@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from deblur_tf.diffusion.schedules import SamplingSettings, sampling_grid
+from deblur_tf.diffusion.sampling import SamplingSettings, sampling_grid
 from deblur_tf.errors import UsageError
 from deblur_tf.registry import configurable
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from deblur_tf import image_ops
 from deblur_tf.arrays import named_variables, values_of
-from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.fidelity import FidelityCurve
-from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.diffusion.samplers import Sampler
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import NonFiniteError, UsageError
 from deblur_tf.inference import colour, memory, pictures, triage
 from deblur_tf.model_folders import DEFAULT_MODEL
@@ -90,7 +90,7 @@ class Deblurrer:
         self.curve = curve
         self.tile = tile
         self.tile_overlap = tile_overlap
-        self._restorations: dict[tuple[str, float, int], Restoration] = {}
+        self._restorations: dict[tuple[Sampler, int], Restoration] = {}
 
     @classmethod
     def from_pretrained(
@@ -128,8 +128,7 @@ class Deblurrer:
                 )
             base = self.curve.at(fidelity)
         found = base.but(**changes)
-        samplers.named(found.sampler, found.eta)
-        found.schedule(self.model.betas)
+        found.schedule(self.model.schedule_kind)
         return found
 
     def tile_for(self, height: int, width: int, copies: int = 1, n_samples: int = 1) -> int:
@@ -142,9 +141,9 @@ class Deblurrer:
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
         """The restoration by a sampler; what it compiled is kept."""
-        key = sampling.sampler, sampling.eta, tile
+        sampler = sampling.build_sampler()
+        key = sampler, tile
         if key not in self._restorations:
-            sampler = samplers.named(sampling.sampler, sampling.eta)
             self._restorations[key] = (
                 TiledRestoration(self.model, sampler, tile, self.tile_overlap)
                 if tile
@@ -233,7 +232,8 @@ class Deblurrer:
         tile: int,
         on_step: Callable[[float], None] | None,
     ) -> np.ndarray:
-        restoration, schedule = self._with(sampling, tile), sampling.schedule(self.model.betas)
+        restoration = self._with(sampling, tile)
+        schedule = sampling.schedule(self.model.schedule_kind)
         numbers = [0] * len(images)
         prepared = restoration.prepare(images, sample_keys(seed, numbers))
         result = []

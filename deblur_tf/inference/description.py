@@ -23,7 +23,7 @@ def describe(name_or_dir: str | os.PathLike[str]) -> str:
     lines = [
         f"{name_or_dir}: {type(model).__name__}, {model.count_params():,} parameters",
         f"weights: {loaded.origin}",
-        f"settings: {loaded.sampling.describe(loaded.model.betas)}",
+        f"settings: {loaded.sampling.describe(loaded.model.schedule_kind)}",
         f"memory: about {bytes_per_pixel(model) * 1e6 / 2**20:.0f} MiB a megapixel without tiles",
     ]
     if loaded.curve is not None:
@@ -31,7 +31,7 @@ def describe(name_or_dir: str | os.PathLike[str]) -> str:
         for point in loaded.curve.points:
             lines.append(
                 f"  PSNR {point.psnr:.2f} dB, {loaded.curve.metric} {point.perception:.3f}: "
-                f"{point.settings.describe(loaded.model.betas)}"
+                f"{point.settings.describe(loaded.model.schedule_kind)}"
             )
     card = folder / CARD_FILE
     if card.is_file():

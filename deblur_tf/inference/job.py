@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from deblur_tf.diffusion.schedules import SamplingSettings
+from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.errors import DataError, Error, NonFiniteError, UsageError
 from deblur_tf.files import replacing, sha256
 from deblur_tf.inference import memory, triage, uncertainty
@@ -253,10 +253,7 @@ class Job:
             each = memory.seconds_a_megapixel(self.deblurrer)
         except NonFiniteError:  # each photo will say so
             return text
-        steps = self.sampling.steps
-        a_sample = 2 * steps - 1 if self.sampling.sampler == "heun" else steps
-        evaluations = a_sample * self.sampling.n_samples
-        seconds = each * pixels / 1e6 * evaluations
+        seconds = each * pixels / 1e6 * self.sampling.evaluations
         side = int(largest**0.5)
         samples = self.sampling.n_samples
         tile = self.deblurrer.tile_for(side, side, 1, samples)

@@ -103,7 +103,7 @@ class LatentDiffusion(DiffusionRestorer):
 
     stored_as = {"output": "output_form"}
     settings_of_weights = ("vae.groups", "vae.scale", "unet.groups", "unet.head_width", "output")
-    betas = SPACED
+    schedule_kind = SPACED
     restores = False
 
     def __init__(

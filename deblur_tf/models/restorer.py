@@ -48,7 +48,7 @@ class Restorer(keras.Model):
     # Whether what it gives depends on the blurry image at all.
     restores: bool = True
     # The schedule that it was trained with, see `SamplingSettings.schedule`.
-    betas: str = LINEAR
+    schedule_kind: str = LINEAR
 
     @property
     def size_multiple(self) -> int:

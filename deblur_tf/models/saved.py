@@ -29,9 +29,8 @@ from deblur_tf.arrays import (
     write_npz,
 )
 from deblur_tf.checkpoints import Checkpoints, read_checkpoint
-from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.fidelity import FidelityCurve
-from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.files import sha256, write_text
 from deblur_tf.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FILE, find
@@ -293,7 +292,6 @@ def _build(
     config.pop(CHECKSUM_KEY, None)
     try:
         sampling = SamplingSettings(**config.pop(SAMPLING_KEY, {}))
-        samplers.named(sampling.sampler, sampling.eta)
         curve = config.pop(CURVE_KEY, None)
         curve = None if curve is None else FidelityCurve.from_json(curve)
         model = keras.saving.deserialize_keras_object(config)

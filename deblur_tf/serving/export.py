@@ -13,15 +13,14 @@ import tensorflow as tf
 
 import deblur_tf
 from deblur_tf import image_ops
-from deblur_tf.diffusion import samplers
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.diffusion.schedules import (
-    DEFAULT_SAMPLING,
     LINEAR,
     SPACED,
-    STABLE_DIFFUSION_STEPS,
-    SamplingSettings,
     Schedule,
-    stable_diffusion_levels,
+    inference_beta_max,
+    inference_schedule,
+    spaced_schedule,
 )
 from deblur_tf.files import PARTIAL
 from deblur_tf.models.restoration import Restoration, sample_keys
@@ -36,43 +35,32 @@ def schedule_in_graph(
     steps: tf.Tensor,
     sampling: SamplingSettings = DEFAULT_SAMPLING,
     beta_max: tf.Tensor | None = None,
-    betas: str = LINEAR,
+    kind: str = LINEAR,
 ) -> Schedule:
-    """`sampling.but(steps, beta_max).schedule(betas)` for tensors.
+    """`sampling.but(steps, beta_max).schedule(kind)` for tensors.
 
     Args:
       steps: int32 scalar, at least 1.
       sampling: the model's settings.
       beta_max: scalar in (0, 1); None or 0 for the one that is fitted to the steps; of
         SPACED ignored.
-      betas: see `SamplingSettings.schedule`.
+      kind: see `SamplingSettings.schedule`.
 
     Returns:
       A schedule whose betas are float64 [steps].
     """
-    if betas == SPACED:
-        return _spaced_in_graph(steps)
-    fitted = tf.minimum(10.0 / tf.cast(steps, tf.float64), 0.9)
+    xp = tf.experimental.numpy
+    if kind == SPACED:
+        return spaced_schedule(steps, xp)
+    last = inference_beta_max(steps, xp)
     if sampling.beta_max is not None:
         own = tf.constant(sampling.beta_max, tf.float64)
-        fitted = tf.where(steps == sampling.steps, own, fitted)
-    last = fitted
+        last = tf.where(steps == sampling.steps, own, last)
     if beta_max is not None:
         # float32 in the signature: 0.9 is meant, not 0.89999998.
         given = tf.round(tf.cast(beta_max, tf.float64) * 1e6) / 1e6
-        last = tf.where(given > 0.0, given, fitted)
-    betas = tf.linspace(tf.constant(1e-6, tf.float64), last, steps)
-    return Schedule(tf.where(steps == 1, last, betas), tf.experimental.numpy)
-
-
-def _spaced_in_graph(steps: tf.Tensor) -> Schedule:
-    """`spaced_schedule` for a tensor."""
-    position = tf.cast(tf.range(steps) + tf.cast(steps == 1, tf.int32), tf.float64)
-    gaps = tf.cast(tf.maximum(steps - 1, 1), tf.float64)
-    timesteps = tf.round((STABLE_DIFFUSION_STEPS - 1) * position / gaps)
-    kept = tf.gather(stable_diffusion_levels() ** 2, tf.cast(timesteps, tf.int32))
-    before = tf.concat([tf.ones([1], tf.float64), kept[:-1]], axis=0)
-    return Schedule(1.0 - kept / before, tf.experimental.numpy)
+        last = tf.where(given > 0.0, given, last)
+    return inference_schedule(steps, last, xp)
 
 
 def _checked(value: tf.Tensor, *requirements: tuple[tf.Tensor, str]) -> tf.Tensor:
@@ -125,7 +113,7 @@ class ExportedSampler(tf.Module):
         super().__init__(name="deblur_sampler")
         self._sampling = sampling
         self._max_pixels = max_pixels
-        self._restoration = Restoration(model, samplers.named(sampling.sampler, sampling.eta))
+        self._restoration = Restoration(model, sampling.build_sampler())
         # Only the variables are saved: a Keras model kept here would be traced
         # by itself as well.
         self._weights = [variable.value for variable in model.variables]
@@ -203,7 +191,7 @@ class ExportedSampler(tf.Module):
         first = tf.zeros([batch], tf.int32)
         condition = restoration.condition(blurry, sample_keys(seed, first))
         table = restoration.sampler.table(
-            schedule_in_graph(steps, self._sampling, beta_max, restoration.model.betas)
+            schedule_in_graph(steps, self._sampling, beta_max, restoration.model.schedule_kind)
         )
 
         def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

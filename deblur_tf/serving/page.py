@@ -89,7 +89,7 @@ class Page:
             folder / f"{pathlib.Path(path).stem}_sharp{suffix if suffix in FORMATS else '.png'}"
         )
         result = mean_image(samples, photo.pixels.dtype)
-        words = [sampling.describe(self.deblurrer.model.betas)]
+        words = [sampling.describe(self.deblurrer.model.schedule_kind)]
         if not triage.helped(to_8_bits(photo.pixels), mean_image(samples)):
             result = photo.pixels
             words.append(
@@ -154,7 +154,7 @@ class Page:
     def blocks(self) -> gr.Blocks:
         """The page."""
         has_curve = self.deblurrer.curve is not None
-        settings = self.deblurrer.sampling.describe(self.deblurrer.model.betas)
+        settings = self.deblurrer.sampling.describe(self.deblurrer.model.schedule_kind)
         hour = (3600, 3600)  # Gradio's copies are looked at, and live, as long
         with gr.Blocks(title="deblur_tf", analytics_enabled=False, delete_cache=hour) as page:
             gr.Markdown(

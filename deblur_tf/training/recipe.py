@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deblur_tf.data.pairs import PairSource
-from deblur_tf.diffusion.schedules import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.registry import configurable
 from deblur_tf.training.deconvolution import WindowObjective
 from deblur_tf.training.latent import AutoencoderObjective, LatentObjective

@@ -35,7 +35,7 @@ class Validation:
         self.model.build()
         assign_named(frozen_variables(self.model), frozen or {}, "frozen weights")
         self.restoration = Restoration(self.model)
-        self.schedule = recipe.sampling.schedule(self.model.betas)
+        self.schedule = recipe.sampling.schedule(self.model.schedule_kind)
 
     def __call__(self, weights: Arrays) -> tuple[dict[str, float], np.ndarray]:
         """Mean PSNR in dB of input and output, and a picture of all pairs.

@@ -7,7 +7,7 @@ condition of a model and the keys of its noise, or nothing. Time runs from T dow
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from keras import ops
@@ -31,7 +31,16 @@ Loop = Callable[[Body, Any, Carry, Tensor, Any], Carry]
 
 
 class Sampler(Protocol):
-    """A way from noise to data, one evaluation of the network a step."""
+    """A way from noise to data.
+
+    Attributes:
+      order: of convergence: halving the step divides the error by 2 ** order.
+    """
+
+    order: ClassVar[int]
+
+    def evaluations(self, steps: int) -> int:
+        """How often `steps` steps evaluate the network."""
 
     def table(self, schedule: Schedule) -> np.ndarray:
         """What `step` needs to know of each step: float32 [T, columns]."""

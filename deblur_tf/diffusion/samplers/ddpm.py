@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
@@ -18,6 +19,12 @@ NOISE_LEVEL, MEAN_SHARP, MEAN_NOISY, STDDEV = range(4)
 @dataclasses.dataclass(frozen=True)
 class DDPM:
     """x_{t-1} drawn from the posterior of x_t and the estimate of x_0."""
+
+    order: ClassVar[int] = 1
+
+    def evaluations(self, steps: int) -> int:
+        """One for each step."""
+        return steps
 
     def table(self, schedule: Schedule) -> np.ndarray:
         """float32 [T, 4]: sqrt(ab_t), the posterior mean's weights of x_0 and x_t, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
@@ -30,6 +31,12 @@ class Heun:
     Karras et al. (2022, algorithm 1), the second estimate is divided by sigma', which
     a network that knows little at low noise does not survive.
     """
+
+    order: ClassVar[int] = 2
+
+    def evaluations(self, steps: int) -> int:
+        """Two for each step, and one for the last."""
+        return 2 * steps - 1
 
     def table(self, schedule: Schedule) -> np.ndarray:
         """float32 [T, 5]: l, l', and the weights of the estimate, of x and of the change of

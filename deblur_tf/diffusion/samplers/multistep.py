@@ -9,7 +9,7 @@ estimate of x_0 is extrapolated. At the last step sigma' = 0: no noise, no extra
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -49,7 +49,11 @@ def extrapolation(schedule: Schedule) -> Any:
 class _Linear:
     """x' = a D + b x + c noise, with D = x_0 + w (x_0 - x_0 before)."""
 
-    second_order = False
+    order: ClassVar[int] = 1
+
+    def evaluations(self, steps: int) -> int:
+        """One for each step."""
+        return steps
 
     def noise(self, schedule: Schedule) -> Any:
         """Standard deviation c of the noise that each step adds, [T]."""
@@ -61,21 +65,21 @@ class _Linear:
         level, sigma, following, sigma_after = level_pairs(schedule)
         stddev = self.noise(schedule)
         noisy = xp.sqrt(xp.maximum(sigma_after**2 - stddev**2, 0.0)) / sigma
-        weight = extrapolation(schedule) if self.second_order else xp.zeros_like(level)
+        weight = extrapolation(schedule) if self.order == 2 else xp.zeros_like(level)
         columns = [level, following - level * noisy, noisy, stddev, weight]
         return xp.asarray(xp.stack(columns, axis=1), "float32")
 
     def init(self, x: Tensor) -> State:
         """The estimate before, of which the first step takes nothing."""
-        return ops.zeros_like(x) if self.second_order else ()
+        return ops.zeros_like(x) if self.order == 2 else ()
 
     def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
         """See `Sampler.step`."""
         target = denoise(x, ops.broadcast_to(row[NOISE_LEVEL], ops.shape(x)[:1])).target
-        used = target + row[EXTRAPOLATION] * (target - state) if self.second_order else target
+        used = target + row[EXTRAPOLATION] * (target - state) if self.order == 2 else target
         mean = row[SHARP] * used + row[NOISY] * x
         after = add_noise(mean, row[STDDEV], noise)
-        return after, target if self.second_order else state
+        return after, target if self.order == 2 else state
 
 
 def _ancestral(schedule: Schedule) -> Any:
@@ -108,7 +112,7 @@ class DDIM(_Linear):
 class DPMpp2M(_Linear):
     """DPM-Solver++ (2M) (Lu et al., 2022b, algorithm 2): no noise, second order."""
 
-    second_order = True
+    order: ClassVar[int] = 2
 
     def noise(self, schedule: Schedule) -> Any:
         """None."""
@@ -119,7 +123,7 @@ class DPMpp2M(_Linear):
 class DPMpp2MSDE(_Linear):
     """DPM-Solver++ (2M) for the SDE, in the midpoint form: ancestral noise."""
 
-    second_order = True
+    order: ClassVar[int] = 2
 
     def noise(self, schedule: Schedule) -> Any:
         """See `_Linear.noise`."""
