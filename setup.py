@@ -48,7 +48,7 @@ setup(
         "deblur_tf.gin_configs": "gin_configs",
     },
     package_data={
-        "deblur_tf": ["pretrained/*/*", "evaluation/*.json", "study/*.html"],
+        "deblur_tf": ["pretrained/*/*", "reproduction/*.json", "study/*.html"],
         "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
         "deblur_tf.gin_configs": ["**/*.gin", "README.md"],
     },

@@ -44,7 +44,7 @@ def untrained(folder: pathlib.Path) -> str:
 
 def collect(images: pathlib.Path, folder: pathlib.Path) -> int:
     """Fills a folder with hostile files; returns how many there are."""
-    from deblur_tf.photographs.listing import is_photo
+    from deblur_tf.image_files.listing import is_photo
 
     rng = random.Random(0)
     paths = sorted(p for p in images.rglob("*") if p.is_file() and is_photo(p))

@@ -85,11 +85,11 @@ def steps_and_guidance() -> None:
     import tensorflow as tf
     from keras import ops
 
-    from deblur_tf import image_ops
     from deblur_tf.diffusion.schedules import inference_schedule
     from deblur_tf.inference import memory
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.models.restoration import Restoration, sample_keys
+    from deblur_tf.numerics import image_ops
 
     model = Deblurrer.from_pretrained(_MODEL.value).model
     side = _SIDE.value
@@ -120,13 +120,13 @@ def steps_and_guidance() -> None:
 
 def seams() -> None:
     """Prints by how much a photograph of 512x512 in tiles differs from the whole, of 255."""
-    from deblur_tf import image_ops
     from deblur_tf.data.photos import bundled_photos
     from deblur_tf.diffusion.schedules import inference_schedule
+    from deblur_tf.image_files.reading import read_rgb
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.models.restoration import Restoration, sample_keys
     from deblur_tf.models.tiles import Grid, TiledRestoration
-    from deblur_tf.photographs.reading import read_rgb
+    from deblur_tf.numerics import image_ops
 
     model = Deblurrer.from_pretrained(_MODEL.value).model
     blurry = image_ops.to_model_range(read_rgb(bundled_photos()[0])[None])

@@ -28,8 +28,7 @@ def main(argv: Sequence[str]) -> None:
     import numpy as np
     from PIL import Image
 
-    from deblur_tf import image_ops
-    from deblur_tf.backend import compiled
+    from deblur_tf.base.backend import compiled
     from deblur_tf.data.photos import open_photos
     from deblur_tf.diffusion.samplers import ddpm
     from deblur_tf.evaluation import pairs
@@ -38,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
     from deblur_tf.models import saved
     from deblur_tf.models.deblurdiff import DeblurDiff
     from deblur_tf.models.restoration import Restoration, sample_keys
+    from deblur_tf.numerics import image_ops
 
     loaded = saved.load_model(_MODEL.value)
     model = loaded.model

@@ -29,9 +29,10 @@ def main(argv: Sequence[str]) -> None:
     del argv
     import numpy as np
 
-    from deblur_tf import config, image_ops
+    from deblur_tf import config
     from deblur_tf.data.input.threads import batch_of
     from deblur_tf.diffusion import process
+    from deblur_tf.numerics import image_ops
     from deblur_tf.training.steppers import make_stepper
 
     print("output    " + "".join(f"{level:>8}" for level in LEVELS))

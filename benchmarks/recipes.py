@@ -29,12 +29,12 @@ def main(argv: Sequence[str]) -> None:
     import numpy as np
 
     from deblur_tf import config, metrics
-    from deblur_tf.arrays import assign_named, named_variables
     from deblur_tf.data.pairs import PairGenerator
     from deblur_tf.evaluation import runner
     from deblur_tf.evaluation.pairs import Numbered
     from deblur_tf.evaluation.subjects import Restored
     from deblur_tf.inference.deblurrer import Deblurrer
+    from deblur_tf.storage.arrays import assign_named, named_variables
     from deblur_tf.training.steppers import make_stepper
 
     settings = [f"PHOTOS = {_PHOTOS.value!r}", "adam.decay_steps = None", "EMA_DECAY = 0.98"]

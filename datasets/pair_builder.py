@@ -16,8 +16,8 @@ import tensorflow_datasets.public_api as tfds
 from etils import epath
 from tqdm import tqdm
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.folders import PairFiles
-from deblur_tf.errors import DataError
 
 SUBSET = "subset"
 Splits = dict[str, list[PairFiles]]

@@ -13,8 +13,8 @@ import shutil
 
 import tensorflow_datasets as tfds
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.tfds_pairs import default_data_dir
-from deblur_tf.errors import DataError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SOURCE_FILE = "source.txt"  # beside a prepared `folder`: where its images came from

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import importlib
+import inspect
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import gin
 
-from deblur_tf.errors import ConfigError
-
-# Imported before the first file is read: whatever registers a name for gin.
-NAMES = "deblur_tf.names"
+from deblur_tf.base.bindings import all_bindings, construction_errors
+from deblur_tf.base.errors import ConfigError
 
 _MACRO = re.compile(r"%(\w+)")
 
@@ -52,7 +49,8 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
     Raises:
       ConfigError: for a missing file, bad syntax or an unknown name.
     """
-    importlib.import_module(NAMES)
+    from deblur_tf import names  # noqa: F401
+
     gin.clear_config()
     read = {name for text in overrides for name in _MACRO.findall(text)}
     for name in gin_files:
@@ -92,32 +90,22 @@ def _refuse_unread_macros(read: set[str]) -> None:
     Raises:
       ConfigError: naming a macro that no file reads, and those of a like name.
     """
-    macros = set(re.findall(r"^(\w+) = ", bindings(), re.MULTILINE))
+    macros = set(re.findall(r"^(\w+) = ", all_bindings(), re.MULTILINE))
     for name in sorted(macros - read):
         near = difflib.get_close_matches(name, read, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(read))}"
         raise ConfigError(f"bad configuration: nothing reads {name}; {hint}")
 
 
-@contextlib.contextmanager
-def errors() -> Iterator[None]:
-    """Within, an error of construction is one of the configuration.
-
-    Raises:
-      ConfigError: if a value has the wrong type, is missing or is refused.
-    """
-    try:
-        yield
-    except (TypeError, ValueError, RuntimeError) as error:
-        # Without gin's list of the calls that led there.
-        message = str(error).split("\n  In call to configurable")[0]
-        raise ConfigError(f"bad configuration: {message}") from error
-
-
 def build(name: str) -> Any:
     """Constructs the registered class or function `name` as configured."""
-    with errors():
+    with construction_errors():
         return gin.get_configurable(name)()
+
+
+def registered(name: str) -> Any:
+    """The class or function that gin files call `name`, for its attributes."""
+    return inspect.unwrap(gin.get_configurable(name))
 
 
 def reference(parameter: str) -> str:
@@ -133,28 +121,3 @@ def reference(parameter: str) -> str:
         return found.selector.rsplit(".", 1)[-1]
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{parameter} is not set in the gin file, or not to an @name") from error
-
-
-def bindings() -> str:
-    """All bindings of files and overrides, used or not, as gin text."""
-    return gin.config_str()
-
-
-def operative() -> str:
-    """All bindings that have been used so far, as gin text."""
-    return gin.operative_config_str()
-
-
-def parsed(text: str) -> dict[str, str]:
-    """The bindings of gin text as gin prints it: values as text, by name."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        if line[0].isspace():  # of the binding before
-            found[name] += line.strip()
-        else:
-            name, _, value = line.partition(" = ")
-            found[name] = value.rstrip("\\")
-    return found

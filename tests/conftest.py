@@ -77,7 +77,7 @@ def natural(seed, height, width):
 
 def blind_wiener(**sizes):
     """A blind deconvolution whose network is as small as can be."""
-    from deblur_tf.networks.deconvolution import BlindWiener
+    from deblur_tf.networks.blind_wiener import BlindWiener
     from deblur_tf.networks.unet import UNet
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "use_noise_level": False}

@@ -17,12 +17,12 @@ sys.modules["tensorflow"] = None  # any import of it raises ImportError
 import keras
 import numpy as np
 
-from deblur_tf.arrays import assign_named, named_variables, select
-from deblur_tf.backend import compiled
+from deblur_tf.base.backend import compiled
 from deblur_tf.data.input.device import DevicePairs
 from deblur_tf.data.pairs import PairGenerator
+from deblur_tf.storage.arrays import assign_named, named_variables, select
 from deblur_tf.training import loop, steppers
-from deblur_tf.training.objective import Draws, batch_loss
+from deblur_tf.training.objectives.diffusion import Draws, batch_loss
 from tests.conftest import MODELS
 from tests.training_case import recipe
 

@@ -17,8 +17,8 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.storage.arrays import read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
 from deblur_tf.training.steppers import make_stepper
 from tests.training_case import recipe

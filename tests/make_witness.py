@@ -17,8 +17,8 @@ def pictures():
     """{name: float32 samples [N, H, W, 3]} of each kind of model and setting."""
     from deblur_tf.data.photos import bundled_photos
     from deblur_tf.diffusion.outputs import Residual, Velocity
+    from deblur_tf.image_files.reading import read_rgb
     from deblur_tf.inference.deblurrer import Deblurrer
-    from deblur_tf.photographs.reading import read_rgb
     from tests.conftest import randomize, small_model
     from tests.test_dvsr import dvsr, regression
 

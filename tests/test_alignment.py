@@ -10,8 +10,8 @@ from deblur_tf.models import saved
 from deblur_tf.models.alignment import AlignedDiffusion, reverse_gradient
 from deblur_tf.networks.guidance import MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
-from deblur_tf.training.adversarial import AlignedObjective, AlternatingPairs
-from deblur_tf.training.objective import Objective
+from deblur_tf.training.objectives.adversarial import AlignedObjective, AlternatingPairs
+from deblur_tf.training.objectives.diffusion import Objective
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import images, randomize
 from tests.training_case import recipe

@@ -11,10 +11,11 @@ import keras
 import pytest
 
 from deblur_tf import config
-from deblur_tf.backend import without_values
+from deblur_tf.base import bindings
+from deblur_tf.base.backend import without_values
+from deblur_tf.base.errors import ConfigError
 from deblur_tf.bin import configs
 from deblur_tf.diffusion.outputs import Noise
-from deblur_tf.errors import ConfigError
 from tests.conftest import slow_but
 
 PINS = json.loads(pathlib.Path(__file__).with_name("gin_pins.json").read_text())
@@ -227,7 +228,7 @@ REGRESSION = ("table5/unet.gin", "appendix_h/regression.gin")
 @pytest.mark.parametrize("name", [n for n in PINS if n.startswith("papers/deblurdiff/")])
 def test_what_is_known_of_deblurdiff_is_in_the_dry_run(name):
     config.load([name])
-    text = config.bindings()
+    text = bindings.all_bindings()
     released = name.endswith("released_code.gin")
     for line in (
         f"BATCH_SIZE = {64 if released else 128}",
@@ -244,7 +245,7 @@ def test_what_is_known_of_deblurdiff_is_in_the_dry_run(name):
 @pytest.mark.parametrize("name", [n for n in PINS if n.startswith(("papers/ic", "papers/dv"))])
 def test_every_printed_hyper_parameter_is_in_the_dry_run(name):
     config.load([name])
-    text = config.bindings()
+    text = bindings.all_bindings()
     dvsr = "papers/dvsr/" in name or name.removesuffix(".gin").split("/")[-1] in OF_DVSR
     regression = name.startswith("papers/dvsr/table4") or name.endswith(REGRESSION)
     optimizer, betas, decay = ("adamw", (0.9, 0.999), 1e-4) if dvsr else ("adam", (0.5, 0.999), 0)
@@ -266,14 +267,14 @@ def test_overrides_reach_the_objects_and_the_record():
     assert model.unet.dtype_policy.name == "mixed_bfloat16"
     assert model.dtype_policy.name == "float32"
     assert recipe.batch_size == 2
-    assert "CH = 4" in config.operative()
+    assert "CH = 4" in bindings.operative()
 
 
 def test_a_saved_record_is_a_configuration(tmp_path):
     config.load(["smoke.gin"], ["CH = 4"])
     config.build("Recipe").model()
     record = tmp_path / "config.gin"
-    record.write_text(config.operative())
+    record.write_text(bindings.operative())
     config.load([str(record)])
     assert config.build("Recipe").model().unet.base_channels == 4
 
@@ -330,5 +331,5 @@ def test_a_misspelt_layer_setting_is_refused():
     """Layers take **kwargs, so gin lets it pass; Keras does not."""
     config.load(["smoke.gin"], ["UNet.base_chanels = 3"])
     recipe = config.build("Recipe")
-    with pytest.raises(ConfigError, match="base_chanels"), config.errors():
+    with pytest.raises(ConfigError, match="base_chanels"), bindings.construction_errors():
         recipe.model()

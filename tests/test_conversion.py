@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.conversion import keys, stable_diffusion
 from deblur_tf.conversion.check import check
 from deblur_tf.diffusion.outputs import Noise, Velocity
-from deblur_tf.errors import DataError, UsageError
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import DeblurDiff, LatentDiffusion
 from deblur_tf.networks.control import ControlBranch

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.folders import PairFiles, find_pairs
 from deblur_tf.data.tfds_pairs import TfdsImages, TfdsPairs
 from deblur_tf.datasets import pair_builder, prepare
-from deblur_tf.errors import DataError
 from tests import programs
 from tests.conftest import hears_ctrl_c
 

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf.backend import eagerly
+from deblur_tf.base.backend import eagerly
+from deblur_tf.base.errors import UsageError
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.diffusion.schedules import spaced_schedule
-from deblur_tf.errors import UsageError
 from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import saved
@@ -17,7 +17,7 @@ from deblur_tf.models.deblurdiff import Autoencoder, DeblurDiff, LatentDiffusion
 from deblur_tf.models.flops import count_flops
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.tiles import TiledRestoration
-from deblur_tf.training.latent import LatentObjective
+from deblur_tf.training.objectives.latent import LatentObjective
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import images, latent_model, latent_parts, randomize, slow_but

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data import blur, pairs
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.input import device
-from deblur_tf.errors import DataError
 
 
 @pytest.fixture(scope="module")

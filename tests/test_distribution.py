@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.checkpoints import Checkpoints
 from deblur_tf.data.input.tensorflow import pair_dataset
 from deblur_tf.data.pairs import PairGenerator
+from deblur_tf.storage.arrays import read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import distribution, loop
 from deblur_tf.training.steppers import check_split, make_stepper
 from tests import programs

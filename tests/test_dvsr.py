@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblur_tf.backend import eagerly
+from deblur_tf.base.backend import eagerly
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion import process
 from deblur_tf.diffusion.outputs import Estimate, Residual, Velocity
@@ -23,7 +23,7 @@ from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
 from deblur_tf.serving.export import export
 from deblur_tf.training import loop
-from deblur_tf.training.objective import Objective, PredictionObjective, batch_loss
+from deblur_tf.training.objectives.diffusion import Objective, PredictionObjective, batch_loss
 from deblur_tf.training.optimizer import adamw
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import blind_wiener, deconvolved_model, images, randomize, slow_but

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from deblur_tf import config
+from deblur_tf.base import bindings
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import DataError, UsageError
 from deblur_tf.evaluation import grid, merging, protocols, results
 from tests.programs import run
 
@@ -241,7 +242,7 @@ def test_protocols_are_named_and_versioned(name):
     assert protocol.name == name
     assert {"lpips_alex", "niqe", "fid", "kid"} <= set(protocol.metrics)
     assert ("psnr_aligned" in protocol.metrics) == (name == "realblur_j-v1")
-    assert "inception_features.patch = (240, 256)" in config.bindings()
+    assert "inception_features.patch = (240, 256)" in bindings.all_bindings()
 
 
 def test_usage_errors_of_evaluate_are_one_line(tmp_path):

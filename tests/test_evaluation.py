@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from deblur_tf import metrics
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.data.photos import open_photos
-from deblur_tf.errors import DataError, UsageError
 from deblur_tf.evaluation import pairs, runner
 from deblur_tf.evaluation.baselines import best_smoothing
 from deblur_tf.evaluation.report import Report

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.checkpoints import Checkpoints
-from deblur_tf.errors import DataError, SaveError
+from deblur_tf.base.errors import DataError, SaveError
+from deblur_tf.storage.arrays import read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
 from deblur_tf.training.report import Report
 from deblur_tf.training.steppers import make_stepper

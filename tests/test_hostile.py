@@ -168,7 +168,7 @@ def test_ctrl_c_while_libraries_are_imported(folder):
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if "deblur_tf.model_folders" in line:  # the next import is a heavy one
+        if "deblur_tf.storage.model_folders" in line:  # the next import is a heavy one
             process.send_signal(signal.SIGINT)
             break
     _, rest = process.communicate(timeout=120)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.numerics import image_ops
 from tests.conftest import images
 
 

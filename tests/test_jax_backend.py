@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblur_tf.arrays import named_variables, read_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.storage.arrays import named_variables, read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
-from deblur_tf.training.objective import Draws, batch_loss
+from deblur_tf.training.objectives.diffusion import Draws, batch_loss
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import MODELS, images, randomize
 from tests.training_case import recipe

@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import UsageError
-from deblur_tf.inference import colour, pictures, triage, uncertainty
+from deblur_tf.image_files import listing
+from deblur_tf.image_files.reading import read_photo
+from deblur_tf.inference import color_guard, pictures, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.job import Job
 from deblur_tf.inference.manifest import Manifest
-from deblur_tf.photographs import listing
-from deblur_tf.photographs.reading import read_photo
 
 ONE = SamplingSettings(steps=1)
 
@@ -160,12 +160,12 @@ def test_the_colour_guard_keeps_the_low_frequencies():
     blurry = rng.uniform(-0.5, 0.5, (203, 150, 3)).astype(np.float32)
     detail = rng.normal(0, 0.1, blurry.shape).astype(np.float32)
     cast = np.array([0.2, -0.1, 0.0], np.float32)
-    guarded = colour.guarded(blurry + detail + cast, blurry)
+    guarded = color_guard.keep_low_frequencies(blurry + detail + cast, blurry)
     assert np.abs(guarded.mean(axis=(0, 1)) - blurry.mean(axis=(0, 1))).max() < 2e-3
     np.testing.assert_allclose(guarded - blurry, detail, atol=0.02)
     ramp = np.linspace(0, 1, 150, dtype=np.float32)[None, :, None] * np.ones((203, 1, 3), "f")
     inner = np.s_[100:103, 70:80]  # far from the borders a ramp passes unchanged
-    np.testing.assert_allclose(colour.low_frequencies(ramp)[inner], ramp[inner], atol=0.02)
+    np.testing.assert_allclose(color_guard.low_frequencies(ramp)[inner], ramp[inner], atol=0.02)
 
 
 def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
@@ -316,8 +316,8 @@ def test_fidelity_is_a_place_on_the_curve():
 
 
 def test_the_curve_of_a_measured_grid(tmp_path):
+    from deblur_tf.base.files import write_csv
     from deblur_tf.evaluation.grid import read_curve
-    from deblur_tf.files import write_csv
 
     rows = [{"kind": "sample", "n_samples": 1, "beta_max": 0.9, **row} for row in ROWS]
     write_csv(tmp_path / "grid.csv", rows)

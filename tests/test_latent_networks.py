@@ -10,12 +10,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblur_tf.backend import without_values
+from deblur_tf.base.backend import without_values
+from deblur_tf.base.errors import UsageError
 from deblur_tf.conversion import keys
 from deblur_tf.conversion.text import empty_context
 from deblur_tf.diffusion.schedules import spaced_schedule, stable_diffusion_levels
-from deblur_tf.errors import UsageError
-from deblur_tf.models import colour
+from deblur_tf.models import color_transfer
 from deblur_tf.networks import kernels, windows
 from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.kernels import LatentKernelPredictor, LatentPredictor
@@ -264,13 +264,13 @@ def _by_role(shapes):
 
 def test_colour_fixes():
     image, reference = images(0, 2, 33, 40, 3), 0.3 * images(1, 2, 33, 40, 3) + 0.2
-    found = np.array(colour.adain(image, reference))
+    found = np.array(color_transfer.adain(image, reference))
     for name in ("mean", "std"):
         a, b = (getattr(x, name)(axis=(1, 2)) for x in (found, reference))
         np.testing.assert_allclose(a, b, atol=1e-4)
-    np.testing.assert_allclose(colour.wavelet(image, image), image, atol=1e-6)
+    np.testing.assert_allclose(color_transfer.wavelet(image, image), image, atol=1e-6)
     # What is as coarse as a constant comes from the reference, detail from the image.
-    np.testing.assert_allclose(colour.wavelet(image + 0.4, image), image, atol=1e-5)
+    np.testing.assert_allclose(color_transfer.wavelet(image + 0.4, image), image, atol=1e-5)
     coarse = reference.astype(np.float64)
     for step in (1, 2, 4, 8, 16):
         for axis in (1, 2):
@@ -279,4 +279,4 @@ def test_colour_fixes():
             taps = [np.take(padded, k * step + np.arange(size), axis) for k in (0, 1, 2)]
             coarse = (taps[0] + 2 * taps[1] + taps[2]) / 4
     zero = np.zeros_like(reference)
-    np.testing.assert_allclose(colour.wavelet(zero, reference), coarse, atol=1e-5)
+    np.testing.assert_allclose(color_transfer.wavelet(zero, reference), coarse, atol=1e-5)

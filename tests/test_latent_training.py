@@ -5,21 +5,22 @@ from functools import partial
 import numpy as np
 import pytest
 
-from deblur_tf import image_ops
-from deblur_tf.arrays import frozen_variables, named_variables, read_npz, values_of
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.base.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.diffusion.schedules import stable_diffusion_levels
-from deblur_tf.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
 from deblur_tf.models.flops import most_training_bytes, training_bytes
 from deblur_tf.networks.vae import AutoencoderKL
-from deblur_tf.training import distribution, latent, run
-from deblur_tf.training.latent import AutoencoderObjective, LatentObjective
+from deblur_tf.numerics import image_ops
+from deblur_tf.storage.arrays import frozen_variables, named_variables, read_npz, values_of
+from deblur_tf.storage.checkpoints import Checkpoints
+from deblur_tf.training import distribution, run
+from deblur_tf.training.objectives import latent
+from deblur_tf.training.objectives.latent import AutoencoderObjective, LatentObjective
 from deblur_tf.training.validation import Validation
 from tests.conftest import images, latent_model, latent_parts, randomize, slow_but
 from tests.test_deblurdiff import KINDS, MODELS, built, prior, recipe

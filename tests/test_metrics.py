@@ -7,7 +7,7 @@ import pytest
 import skimage.metrics
 
 from deblur_tf import metrics
-from deblur_tf.errors import UnavailableError
+from deblur_tf.base.errors import UnavailableError
 from deblur_tf.metrics.aligned import align, psnr_aligned, ssim_aligned
 from deblur_tf.metrics.base import shared
 from deblur_tf.metrics.patches import patches

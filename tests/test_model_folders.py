@@ -10,10 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from deblur_tf import model_folders
-from deblur_tf.errors import ModelError
+from deblur_tf.base.errors import ModelError
 from deblur_tf.inference.description import describe
 from deblur_tf.models import saved
+from deblur_tf.storage import model_folders
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf import image_ops
 from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.models.icdpm import Guided, GuidedDiffusion
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.networks.guidance import MultiscaleGuidance, structure
 from deblur_tf.networks.unet import UNet
+from deblur_tf.numerics import image_ops
 from tests.conftest import images, randomize, small_model
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from deblur_tf import noise
+from deblur_tf.numerics import noise
 
 
 def keys(seed, count):

@@ -13,7 +13,7 @@ from deblur_tf.evaluation.protocols import Protocol, dvsr_grid, icdpm_grid
 from deblur_tf.models.architectures import ARCHITECTURES
 from deblur_tf.models.regression import Regression
 
-TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
+TABLES = json.loads((resources.files("deblur_tf.reproduction") / "paper_tables.json").read_text())
 ICDPM, DVSR = TABLES["icdpm"], TABLES["dvsr"]
 
 

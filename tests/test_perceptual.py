@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter
 
 from deblur_tf import metrics
-from deblur_tf.arrays import write_npz
-from deblur_tf.errors import CheckpointError, DataError
+from deblur_tf.base.errors import CheckpointError, DataError
 from deblur_tf.metrics import convert, distances, fid, inception, lpips, niqe
+from deblur_tf.storage.arrays import write_npz
 from tests.lpips_case import KEPT, literal_case, torch_arrays
 
 WEIGHTS = pathlib.Path(os.environ.get("DEBLUR_TF_WEIGHTS", "../shared/data/metric_weights"))

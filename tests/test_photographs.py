@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin, features
 
+from deblur_tf.base.errors import DataError, SaveError, UsageError
 from deblur_tf.data.photos import open_photos
-from deblur_tf.errors import DataError, SaveError, UsageError
-from deblur_tf.photographs import listing
-from deblur_tf.photographs.metadata import Metadata
-from deblur_tf.photographs.reading import Photo, read_photo, read_rgb, upright
-from deblur_tf.photographs.writing import FORMATS, check_size, write_photo
+from deblur_tf.image_files import listing
+from deblur_tf.image_files.metadata import Metadata
+from deblur_tf.image_files.reading import Photo, read_photo, read_rgb, upright
+from deblur_tf.image_files.writing import FORMATS, check_size, write_photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6">b</a></x:xmpmeta>'

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from deblur_tf.image_files.reading import read_photo
 from deblur_tf.inference import pictures
-from deblur_tf.photographs.reading import read_photo
 
 
 def values(seed, *shape):

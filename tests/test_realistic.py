@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data import blur, camera, sensor
 from deblur_tf.data.realistic import MARGIN, RealisticBlur, RealisticPairs
 from deblur_tf.data.reused import ReusedPairs
-from deblur_tf.errors import DataError
 
 CLEAN = {
     "scale": (1.0, 1.0),

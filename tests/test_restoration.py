@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf import model_folders
-from deblur_tf.arrays import named_variables, read_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.base.errors import ModelError
 from deblur_tf.diffusion.samplers import DDPM
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.errors import ModelError
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.models import saved
+from deblur_tf.storage import model_folders
+from deblur_tf.storage.arrays import named_variables, read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from tests.conftest import small_model
 
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf import config, image_ops
+from deblur_tf import config
+from deblur_tf.base import bindings
 from deblur_tf.datasets import prepare
 from deblur_tf.diffusion.schedules import inference_schedule
 from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.numerics import image_ops
 from deblur_tf.reproduction.smoke import shallow
 from deblur_tf.training.steppers import make_stepper
 from tests.conftest import randomize, slow_but
@@ -75,11 +77,11 @@ def tiny_settings(name, data_dir="data"):
     elif "data/realistic.gin" in included(name):
         overrides += ["PAIR_SIZE = 16"]
     config.load([name])
-    overrides += shallow(config.bindings())
+    overrides += shallow(bindings.all_bindings())
     if "models/deblurdiff.gin" in included(name):
         overrides += DEBLURDIFF
     config.load([name], overrides)
-    lines = config.bindings().splitlines()
+    lines = bindings.all_bindings().splitlines()
     return "\n".join(x for x in lines if x and not x.startswith(ALIKE))
 
 

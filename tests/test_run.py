@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from deblur_tf import config
-from deblur_tf.arrays import read_npz, select
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.base.errors import CheckpointError, ConfigError, ModelError, UsageError
 from deblur_tf.data.pairs import PairGenerator
-from deblur_tf.errors import CheckpointError, ConfigError, ModelError, UsageError
 from deblur_tf.models import saved
+from deblur_tf.storage.arrays import read_npz, select
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import distribution, run
-from deblur_tf.training.adversarial import AlternatingPairs
+from deblur_tf.training.objectives.adversarial import AlternatingPairs
 from deblur_tf.training.steppers.base import clip_by_global_norm
 from tests.training_case import SMALL
 

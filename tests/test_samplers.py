@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.samplers import ddpm
@@ -19,7 +20,6 @@ from deblur_tf.diffusion.schedules import (
     inference_schedule,
     linear_betas,
 )
-from deblur_tf.errors import UsageError
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import DiffusionRestorer
 from deblur_tf.serving.export import schedule_in_graph

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.errors import UsageError
+from deblur_tf.base.errors import UsageError
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models.dvsr import DvSR
 from deblur_tf.models.regression import Regression

@@ -17,13 +17,12 @@ ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
 
 # A module imports only from floors below its own. Within a floor, from any.
 FLOORS = [
-    ["types", "errors", "files", "model_folders"],
-    ["registry", "backend", "arrays", "config"],
-    ["checkpoints", "image_ops", "noise"],
+    ["base"],
+    ["storage", "numerics"],
     ["diffusion"],
     ["networks"],
     ["models"],
-    ["photographs"],
+    ["image_files"],
     ["data"],
     ["metrics"],
     ["inference", "serving", "conversion"],
@@ -31,6 +30,7 @@ FLOORS = [
     ["study"],
     ["training"],
     ["names"],
+    ["config"],
     ["reproduction"],
     ["bin"],
 ]

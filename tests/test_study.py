@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.errors import DataError, UsageError
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.study import design, scores
 from deblur_tf.study.answers import Answers
 from deblur_tf.study.server import Server
 from tests.browser import page
 from tests.programs import run
 
-TABLES = json.loads((resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text())
+TABLES = json.loads((resources.files("deblur_tf.reproduction") / "paper_tables.json").read_text())
 
 
 @pytest.fixture(scope="module")

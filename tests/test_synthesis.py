@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.bin import data as data_program
 from deblur_tf.data import synthesis
-from deblur_tf.errors import DataError, UsageError
 from deblur_tf.evaluation import pairs
 from deblur_tf.metrics.psnr import psnr
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deblur_tf import noise
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.diffusion.schedules import inference_schedule
-from deblur_tf.errors import UsageError
 from deblur_tf.inference import memory
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models.dvsr import DvSR
@@ -19,6 +18,7 @@ from deblur_tf.models.regression import Regression
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.tiles import Grid, TiledRestoration, along
 from deblur_tf.networks.unet import UNet
+from deblur_tf.numerics import noise
 from tests.conftest import deconvolved_model, randomize, slow_but
 
 

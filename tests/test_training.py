@@ -6,14 +6,14 @@ import signal
 import numpy as np
 import pytest
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.base.errors import NonFiniteError
 from deblur_tf.data.input.batch import Batch
 from deblur_tf.diffusion.outputs import Velocity
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import NonFiniteError
+from deblur_tf.storage.arrays import read_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
-from deblur_tf.training.objective import Objective
+from deblur_tf.training.objectives.diffusion import Objective
 from deblur_tf.training.steppers import make_stepper
 from tests import programs
 from tests.conftest import micro_model, nano_model

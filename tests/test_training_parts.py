@@ -4,17 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from deblur_tf.arrays import assign_named, named_variables, read_npz, select, write_npz
-from deblur_tf.checkpoints import Checkpoints
+from deblur_tf.base.errors import CheckpointError
 from deblur_tf.diffusion import losses
 from deblur_tf.diffusion.outputs import Noise, Velocity
-from deblur_tf.errors import CheckpointError
 from deblur_tf.models.icdpm import Guided, GuidedDiffusion
 from deblur_tf.models.restorer import DiffusionRestorer
 from deblur_tf.networks.guidance import Guidance, MultiscaleGuidance, structure
 from deblur_tf.networks.unet import UNet
+from deblur_tf.storage.arrays import assign_named, named_variables, read_npz, select, write_npz
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training.ema import EMA, ema_decay, ema_update
-from deblur_tf.training.objective import Draws, Objective, batch_loss
+from deblur_tf.training.objectives.diffusion import Draws, Objective, batch_loss
 from deblur_tf.training.optimizer import WarmUp, adam, adamw
 from tests.conftest import images, randomize, small_model
 

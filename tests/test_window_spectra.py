@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from deblur_tf.data.window_spectra import WindowSpectra, turned_spectra
 from deblur_tf.models.regression import Regression
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.statistics import REACH
-from deblur_tf.training.deconvolution import (
-    WindowObjective,
-    WindowSpectra,
-    turned_spectra,
-    window_error,
-)
+from deblur_tf.training.objectives.deconvolution import WindowObjective, window_error
 from tests.conftest import (
     blind_wiener,
     natural,

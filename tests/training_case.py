@@ -1,7 +1,7 @@
 """A training recipe that runs in seconds."""
 
 from deblur_tf.data.pairs import PairGenerator
-from deblur_tf.training.objective import Objective
+from deblur_tf.training.objectives.diffusion import Objective
 from deblur_tf.training.optimizer import adam
 from deblur_tf.training.recipe import Recipe
 from tests.conftest import nano_model

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets.public_api as tfds
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.photos import list_images
 from deblur_tf.data.synthesis import shaken
 from deblur_tf.datasets import pair_builder
-from deblur_tf.errors import DataError
-from deblur_tf.photographs.reading import read_rgb
+from deblur_tf.image_files.reading import read_rgb
 
 URL = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 ARCHIVES = {"train": "DIV2K_train_HR.zip", "validation": "DIV2K_valid_HR.zip"}

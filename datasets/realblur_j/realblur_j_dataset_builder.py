@@ -4,9 +4,9 @@ import pathlib
 
 import tensorflow_datasets.public_api as tfds
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.folders import PairFiles, find_pairs
 from deblur_tf.datasets import pair_builder
-from deblur_tf.errors import DataError
 
 
 class Builder(pair_builder.PairBuilder):

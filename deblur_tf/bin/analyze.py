@@ -65,8 +65,8 @@ def _spaces() -> str:
     from tqdm import tqdm
 
     from deblur_tf import config
+    from deblur_tf.base.files import write_csv
     from deblur_tf.evaluation import analyses
-    from deblur_tf.files import write_csv
 
     if not (_FIRST.value and _SECOND.value):
         raise common.UsageError("--first and --second are needed")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags, logging
 
+from deblur_tf.base.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 from deblur_tf.bin import quiet
-from deblur_tf.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 
 __all__ = [
     "FAILED",

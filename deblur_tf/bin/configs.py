@@ -32,11 +32,12 @@ def header(name: str) -> str:
 def difference(base: str, name: str) -> list[str]:
     """The bindings in which two files differ, as "+ A = 1" and "- A = 2"."""
     from deblur_tf import config
+    from deblur_tf.base import bindings
 
     texts = []
     for file in (base, name):
         config.load([file])
-        lines = config.bindings().replace("\\\n", "").splitlines()
+        lines = bindings.all_bindings().replace("\\\n", "").splitlines()
         texts.append(sorted(re.sub(r"\s+", " ", x) for x in lines if x and not x.startswith("#")))
     return [line for line in difflib.ndiff(*texts) if line[0] in "+-"]
 

@@ -115,10 +115,10 @@ def _synth() -> int:
     from PIL import Image
     from tqdm import tqdm
 
+    from deblur_tf.base.errors import DataError
+    from deblur_tf.base.files import replacing
     from deblur_tf.data.photos import list_images
-    from deblur_tf.errors import DataError
-    from deblur_tf.files import replacing
-    from deblur_tf.photographs.reading import read_rgb
+    from deblur_tf.image_files.reading import read_rgb
 
     root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
     targets: dict[str, pathlib.Path] = {}

@@ -223,7 +223,8 @@ def _model() -> Iterator[Any]:
         raise common.UsageError("give one of --photos or --pairs, --protocol or --gin_file")
     if _PHOTOS.value and _PAIRS.value:
         raise common.UsageError("give one of --photos and --pairs, not both")
-    from deblur_tf import metrics, model_folders
+    from deblur_tf import metrics
+    from deblur_tf.storage import model_folders
 
     own = [m for m in metrics.ALL if m.name in (_METRICS.value or ["ssim"])]
     for metric in own if not (_PROTOCOL.value or _GIN_FILE.value) else ():

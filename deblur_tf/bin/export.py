@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
         raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
-    from deblur_tf import model_folders
+    from deblur_tf.storage import model_folders
 
     model_folders.find(_MODEL.value)
     given = _curve() if _CURVE.value else None

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     common.make_folder(_OUTPUT.value)
     output = pathlib.Path(_OUTPUT.value)
 
-    from deblur_tf.files import write_text
+    from deblur_tf.base.files import write_text
     from deblur_tf.reproduction import plan
 
     papers = plan.paper_tables()

@@ -139,9 +139,9 @@ def main(argv: Sequence[str]) -> int:
             raise common.UsageError(f"{name} is missing")
     tile, output = _tile(), pathlib.Path(_OUTPUT.value)
 
-    from deblur_tf import model_folders
+    from deblur_tf.image_files import listing
     from deblur_tf.inference.manifest import Manifest
-    from deblur_tf.photographs import listing
+    from deblur_tf.storage import model_folders
 
     if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
         raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")

@@ -67,7 +67,7 @@ def _serve(folder: str) -> None:
 
 
 def _score(folder: str | None) -> None:
-    from deblur_tf.files import write_text
+    from deblur_tf.base.files import write_text
     from deblur_tf.study import answers, design, scores
 
     if _ANSWERS.value:

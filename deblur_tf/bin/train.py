@@ -94,13 +94,14 @@ def main(argv: Sequence[str]) -> int:
 
     stop_after = _seconds(_STOP_AFTER.value)
     if _INIT_FROM.value:
-        from deblur_tf import model_folders
+        from deblur_tf.storage import model_folders
 
         model_folders.find(_INIT_FROM.value)
     from deblur_tf.training import distribution
 
     distribution.prepare(_STRATEGY.value)
     from deblur_tf import config
+    from deblur_tf.base import bindings
     from deblur_tf.training import run
 
     placement = distribution.choose(_STRATEGY.value)
@@ -108,9 +109,9 @@ def main(argv: Sequence[str]) -> int:
     _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")
     if _DRY_RUN.value:
-        with config.errors():
+        with bindings.construction_errors():
             recipe.model(), recipe.optimizer()
-        print(config.bindings())
+        print(bindings.all_bindings())
         return common.OK
     made = run.prepare(recipe, _RUN_DIR.value, placement)
     signal_number = run.train(
@@ -143,16 +144,12 @@ def _overrides() -> list[str]:
 
 
 def _refuse_wrong_data_flag(source: str) -> None:
-    from_photos = source in (
-        "PairGenerator",
-        "DevicePairs",
-        "WindowSpectra",
-        "RealisticPairs",
-        "ReusedPairs",
-    )
-    if _PHOTOS.value and not from_photos:
+    from deblur_tf import config
+
+    reads = config.registered(source).reads
+    if _PHOTOS.value and reads != "photos":
         raise common.UsageError(f"--photos: this gin file learns from {source}; see --data_dir")
-    if _DATA_DIR.value and from_photos:
+    if _DATA_DIR.value and reads == "photos":
         raise common.UsageError(
             "--data_dir: this gin file learns from photos (--photos); add one of a data set, "
             "for example --gin_file=data/gopro.gin"

@@ -28,7 +28,7 @@ _QUEUE = flags.DEFINE_integer("queue", 8, "How many photographs may wait.", lowe
 
 def main(argv: Sequence[str]) -> int:
     del argv
-    from deblur_tf import model_folders
+    from deblur_tf.storage import model_folders
 
     model_folders.find(_MODEL.value)
 

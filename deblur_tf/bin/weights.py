@@ -85,9 +85,9 @@ def _prior(command: tuple[str, ...]) -> int:
         _given(model=_MODEL.value, image=_IMAGE.value)
         from deblur_tf.conversion.check import check
         from deblur_tf.diffusion.outputs import Noise
+        from deblur_tf.image_files.reading import read_rgb
         from deblur_tf.models import saved
         from deblur_tf.models.deblurdiff import LatentDiffusion
-        from deblur_tf.photographs.reading import read_rgb
 
         model = saved.load_model(_MODEL.value).model
         if not isinstance(model, LatentDiffusion):

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion.process import q_sample
 from deblur_tf.diffusion.schedules import stable_diffusion_levels
-from deblur_tf.errors import UsageError
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.deblurdiff import LatentDiffusion
+from deblur_tf.numerics import image_ops
 
 TIMESTEPS = (100, 500, 900)
 

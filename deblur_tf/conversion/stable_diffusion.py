@@ -13,18 +13,18 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from deblur_tf.arrays import read_tensors
+from deblur_tf.base.errors import DataError
+from deblur_tf.base.files import sha256
 from deblur_tf.conversion import keys, text
 from deblur_tf.diffusion.outputs import Noise, Velocity
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import DataError
-from deblur_tf.files import sha256
 from deblur_tf.models import saved
 from deblur_tf.models.deblurdiff import DeblurDiff, LatentDiffusion
 from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.kernels import LatentKernelPredictor
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
+from deblur_tf.storage.arrays import read_tensors
 
 PREDICTIONS = {"epsilon": Noise(), "v": Velocity()}
 SAMPLING = SamplingSettings(steps=50)

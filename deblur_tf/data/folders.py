@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.photos import list_images
-from deblur_tf.errors import DataError
-from deblur_tf.photographs.reading import read_rgb
+from deblur_tf.image_files.reading import read_rgb
 
 # Names of the two folders, in lower case; any case is accepted.
 LAYOUTS = (("blur", "sharp"), ("input", "target"), ("lq", "gt"))

@@ -8,48 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
+from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop, random_dihedral
 from deblur_tf.data.blur import MARGIN
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
-from deblur_tf.registry import configurable
-
-
-class PairSource(Protocol):
-    """Training pairs by number; what the input pipelines need.
-
-    Attributes:
-      crop_size: side of a pair in pixels.
-    """
-
-    crop_size: int
-
-    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
-
-    def describe(self) -> str:
-        """One phrase that says what the pairs are made of."""
-
-
-Spec = tuple[tuple[tuple[int, ...], str], ...]
-
-
-def spec(source: PairSource) -> Spec:
-    """Shape and dtype of both parts of a pair: images, unless the source's own `spec` differs."""
-    image = ((source.crop_size, source.crop_size, 3), "uint8")
-    return getattr(source, "spec", (image, image))
-
 
 # Smallest side of a photo in pixels; smaller ones would be mostly reflections.
 MIN_SIDE = 16
 
 
-class SyntheticPairs:
+class SyntheticPairs(PairSource):
     """What `PairGenerator` and `device.DevicePairs` make their pairs from.
 
     Args:
@@ -97,6 +71,7 @@ class SyntheticPairs:
 
 
 @configurable
+@resumable("photos")
 class PairGenerator(SyntheticPairs):
     """Random crops of photos, blurred by random camera shake (DvSR app. C).
 

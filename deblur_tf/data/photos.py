@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.parts import Part, spread
-from deblur_tf.errors import DataError
-from deblur_tf.photographs.reading import open_image, read_rgb
+from deblur_tf.image_files.reading import open_image, read_rgb
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 

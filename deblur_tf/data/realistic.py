@@ -16,12 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data import camera, sensor
 from deblur_tf.data.augment import dihedral
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.data.pairs import MIN_SIDE
 from deblur_tf.data.parts import Part, word
 from deblur_tf.data.photos import PhotoSet, open_photos
-from deblur_tf.registry import configurable
 
 Interval = tuple[float, float]
 MARGIN = camera.MAX_SUPPORT // 2
@@ -227,7 +228,8 @@ class RealisticBlur:
 
 
 @configurable
-class RealisticPairs:
+@resumable("photos")
+class RealisticPairs(PairSource):
     """Random parts of photographs under realistic blur.
 
     Args:

@@ -11,16 +11,15 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError
+from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data.augment import random_pair_crop
-from deblur_tf.data.pairs import PairSource
-from deblur_tf.errors import DataError
-from deblur_tf.registry import configurable
-
-Pair = tuple[np.ndarray, np.ndarray]
+from deblur_tf.data.pair_source import ImagePair, PairSource
 
 
 @configurable
-class ReusedPairs:
+@resumable("processes")
+class ReusedPairs(PairSource):
     """Random crops, flips and rotations of the pairs of another source, several of each.
 
     Numbers are dealt in blocks: crops of `block` pairs come in a random order, each pair `uses`
@@ -62,14 +61,14 @@ class ReusedPairs:
         self.seed = seed
         self._pool: concurrent.futures.Executor | None = None
         self._lock = threading.Lock()
-        self._blocks: dict[int, dict[int, concurrent.futures.Future[Pair]]] = {}
+        self._blocks: dict[int, dict[int, concurrent.futures.Future[ImagePair]]] = {}
         self._orders: dict[int, np.ndarray] = {}
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""
         return f"{self.source.describe()}, {self.uses} crops a pair"
 
-    def __call__(self, index: int) -> Pair:
+    def __call__(self, index: int) -> ImagePair:
         """Crop number `index`: blurry and sharp, uint8 [crop, crop, 3] each.
 
         Raises:
@@ -102,14 +101,14 @@ class ReusedPairs:
             self._orders[block] = block * self.block + order
         return self._orders[block]
 
-    def _request(self, block: int) -> dict[int, concurrent.futures.Future[Pair]]:
+    def _request(self, block: int) -> dict[int, concurrent.futures.Future[ImagePair]]:
         """The pairs of a block, some of which may still be made; the first used come first."""
         if block not in self._blocks:
             numbers = dict.fromkeys(self._order(block).tolist())
             self._blocks[block] = {n: self._submit(n) for n in numbers}
         return self._blocks[block]
 
-    def _submit(self, number: int) -> concurrent.futures.Future[Pair]:
+    def _submit(self, number: int) -> concurrent.futures.Future[ImagePair]:
         if not self.processes:
             return _Lazy(self.source, number)
         if self._pool is None:
@@ -122,7 +121,7 @@ class ReusedPairs:
         return self._pool.submit(_make, number)
 
 
-class _Lazy(concurrent.futures.Future[Pair]):
+class _Lazy(concurrent.futures.Future[ImagePair]):
     """A pair that is made when it is asked for."""
 
     def __init__(self, source: PairSource, number: int):
@@ -130,7 +129,7 @@ class _Lazy(concurrent.futures.Future[Pair]):
         self._make = lambda: source(number)
         self._making = threading.Lock()
 
-    def result(self, timeout: float | None = None) -> Pair:
+    def result(self, timeout: float | None = None) -> ImagePair:
         """The pair."""
         with self._making:
             if not self.done():
@@ -148,6 +147,6 @@ def _begin(source: PairSource) -> None:
     _source = source
 
 
-def _make(number: int) -> Pair:
+def _make(number: int) -> ImagePair:
     assert _source is not None
     return _source(number)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.data import blur, camera
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.realistic import RealisticBlur
-from deblur_tf.errors import DataError, UsageError
 
 REALISTIC_MARGIN = camera.MAX_SUPPORT // 2
 

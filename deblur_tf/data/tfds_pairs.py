@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError
+from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data.augment import random_pair_crop
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.order import CropOrder
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.data.parts import Part, by_scene, word
-from deblur_tf.errors import DataError
-from deblur_tf.photographs.reading import read_rgb
-from deblur_tf.registry import configurable
+from deblur_tf.image_files.reading import read_rgb
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -135,7 +136,8 @@ class TfdsImages:
 
 
 @configurable
-class TfdsPairs:
+@resumable("data_dir", "cache_bytes")
+class TfdsPairs(PairSource):
     """Random crops of a prepared data set, flipped and rotated (DvSR sec. 5.2).
 
     Crop number `index` is a pure function of (seed, index); see `CropOrder`.
@@ -151,6 +153,8 @@ class TfdsPairs:
         decoded more than once.
       seed: of order, crops, flips and rotations.
     """
+
+    reads = "data set"
 
     def __init__(
         self,

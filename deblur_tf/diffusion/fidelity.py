@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import UsageError
 
 _SETTINGS = [field.name for field in dataclasses.fields(SamplingSettings)]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 
 
 @configurable

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.process import per_pixel, predict_sharp
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
 
 
 class Estimate(NamedTuple):

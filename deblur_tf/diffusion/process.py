@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.types import Tensor
 
 
 def per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.samplers import Sampler
 from deblur_tf.diffusion.schedules import (
@@ -17,11 +19,10 @@ from deblur_tf.diffusion.schedules import (
     inference_schedule,
     spaced_schedule,
 )
-from deblur_tf.errors import UsageError
-from deblur_tf.registry import configurable
 
 
 @configurable
+@resumable("steps", "beta_max", "n_samples", "sampler", "eta")
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
     """How to sample from a model; each model carries those that suit it best.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.errors import UsageError
+from deblur_tf.base.errors import UsageError
 
 # The kinds of schedule that a model may have been trained with.
 LINEAR, SPACED = "linear", "stable_diffusion"

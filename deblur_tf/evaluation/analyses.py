@@ -10,18 +10,18 @@ import gin
 import numpy as np
 from scipy import ndimage
 
-from deblur_tf import image_ops
-from deblur_tf.errors import DataError, ModelError, UsageError
+from deblur_tf.base.errors import DataError, ModelError, UsageError
 from deblur_tf.evaluation import results
 from deblur_tf.evaluation.pairs import digest_of
 from deblur_tf.evaluation.runner import FeatureStore
+from deblur_tf.image_files.reading import open_image, read_rgb
 from deblur_tf.metrics import distances
 from deblur_tf.metrics.base import Features
 from deblur_tf.metrics.fid import inception_features
 from deblur_tf.metrics.patches import PAPER_PATCH
 from deblur_tf.models.restorer import Prediction
 from deblur_tf.networks.guidance import structure
-from deblur_tf.photographs.reading import open_image, read_rgb
+from deblur_tf.numerics import image_ops
 
 
 def sharpness(blurry: np.ndarray, sharp: np.ndarray) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from deblur_tf.base.files import replacing, write_csv
 from deblur_tf.evaluation import analyses
 from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.sheets import picture_sheet
-from deblur_tf.files import replacing, write_csv
-from deblur_tf.image_ops import to_uint8_array
 from deblur_tf.metrics.psnr import psnr
+from deblur_tf.numerics.image_ops import to_uint8_array
 
 ROWS = 8  # of pictures on a sheet
 

@@ -10,10 +10,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from deblur_tf.base.files import replacing, write_csv
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.evaluation.report import REPORT_FILE
-from deblur_tf.files import replacing, write_csv
 
 GRID_FILE, PLOT_FILE = "grid.csv", "grid.png"
 

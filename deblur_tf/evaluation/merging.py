@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deblur_tf.errors import UsageError
+from deblur_tf.base.errors import UsageError
 from deblur_tf.evaluation.report import (
     FEATURES,
     PICTURES,

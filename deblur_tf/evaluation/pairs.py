@@ -10,11 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.data import synthesis
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.photos import PhotoSet, open_photos
 from deblur_tf.data.tfds_pairs import TfdsImages
-from deblur_tf.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.registry import configurable
 from deblur_tf.diffusion.sampling import SamplingSettings, sampling_grid
-from deblur_tf.errors import UsageError
-from deblur_tf.registry import configurable
 
 BETA_MAXES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 

@@ -24,9 +24,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from deblur_tf.errors import UsageError
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.files import replacing, write_text
 from deblur_tf.evaluation.sheets import picture_sheet, stacked, titled
-from deblur_tf.files import replacing, write_text
 from deblur_tf.metrics.base import Metric, PerImage
 
 Figures = dict[str, dict[str, float]]  # kind -> metric -> value

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.data.folders import LAYOUTS
 from deblur_tf.data.photos import list_images
-from deblur_tf.errors import DataError, UsageError
 from deblur_tf.evaluation.pairs import Numbered, digest_of
-from deblur_tf.photographs.reading import read_rgb
+from deblur_tf.image_files.reading import read_rgb
 
 # Names of folders that say which side a picture is of, and are no part of its name.
 BLURRY = {*(blurry for blurry, _ in LAYOUTS), "blur_gamma"}

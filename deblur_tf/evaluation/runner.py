@@ -17,11 +17,11 @@ import keras
 import numpy as np
 
 import deblur_tf
-from deblur_tf.errors import DataError
+from deblur_tf.base.errors import DataError
+from deblur_tf.base.files import replacing
 from deblur_tf.evaluation.pairs import Pair, PairSet
 from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
 from deblur_tf.evaluation.subjects import Images, Subject
-from deblur_tf.files import replacing
 from deblur_tf.metrics.base import Features, Metric, OfSets, PerImage
 
 SHARP = "sharp"

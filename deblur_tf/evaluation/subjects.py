@@ -10,7 +10,7 @@ import numpy as np
 
 from deblur_tf.evaluation.baselines import best_smoothing
 from deblur_tf.evaluation.pairs import Pair
-from deblur_tf.image_ops import to_uint8_array
+from deblur_tf.numerics.image_ops import to_uint8_array
 
 Images = dict[str, np.ndarray]
 

@@ -12,18 +12,19 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from deblur_tf import image_ops
-from deblur_tf.arrays import named_variables, values_of
+from deblur_tf.base.errors import NonFiniteError, UsageError
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.samplers import Sampler
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.errors import NonFiniteError, UsageError
-from deblur_tf.inference import colour, memory, pictures, triage
-from deblur_tf.model_folders import DEFAULT_MODEL
+from deblur_tf.inference import memory, pictures, triage
+from deblur_tf.inference.color_guard import keep_low_frequencies
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
 from deblur_tf.models.tiles import DEFAULT_OVERLAP, TiledRestoration, check_overlap
+from deblur_tf.numerics import image_ops
+from deblur_tf.storage.arrays import named_variables, values_of
+from deblur_tf.storage.model_folders import DEFAULT_MODEL
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
@@ -221,7 +222,7 @@ class Deblurrer:
         if color_guard:
             for sample in found:
                 for restored, blurry in zip(sample, images, strict=True):
-                    restored[...] = colour.guarded(restored, blurry)
+                    restored[...] = keep_low_frequencies(restored, blurry)
         return found
 
     def _sampled(

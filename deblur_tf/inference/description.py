@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from deblur_tf import model_folders
 from deblur_tf.inference.memory import bytes_per_pixel
 from deblur_tf.models.saved import load_model
+from deblur_tf.storage import model_folders
 
 CARD_FILE = "README.md"
 

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from deblur_tf.base.errors import DataError, Error, NonFiniteError, UsageError
+from deblur_tf.base.files import replacing, sha256
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.errors import DataError, Error, NonFiniteError, UsageError
-from deblur_tf.files import replacing, sha256
+from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, Task
+from deblur_tf.image_files.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
+from deblur_tf.image_files.writing import FORMATS, check_size, write_photo
 from deblur_tf.inference import memory, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
 from deblur_tf.inference.manifest import Manifest
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.metrics.ssim import ssim
-from deblur_tf.photographs.listing import PHOTO_EXTENSIONS, Task
-from deblur_tf.photographs.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
-from deblur_tf.photographs.writing import FORMATS, check_size, write_photo
 
 
 class Job:

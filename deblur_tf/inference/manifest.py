@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import deblur_tf
-from deblur_tf.errors import UsageError
-from deblur_tf.files import write_text
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.files import write_text
 
 MANIFEST_FILE, JOURNAL_FILE = "manifest.json", "manifest.journal"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")

@@ -13,7 +13,7 @@ import psutil
 from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.tiles import check_overlap
-from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from deblur_tf.photographs.reading import Photo, read_photo, to_8_bits, to_srgb
+from deblur_tf.image_files.reading import Photo, read_photo, to_8_bits, to_srgb
 
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from deblur_tf.image_ops import LUMA
+from deblur_tf.numerics.image_ops import LUMA
 
 # From this score on a photograph is left alone.
 SHARP = 0.9

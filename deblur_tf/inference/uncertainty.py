@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from deblur_tf.files import replacing
+from deblur_tf.base.files import replacing
 
 # Standard deviations, of 255: from here on a pixel counts as guessed, and the picture's scale
 # ends at the second.

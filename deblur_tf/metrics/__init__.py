@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import gin
 
-from deblur_tf.errors import UnavailableError, UsageError
+from deblur_tf.base.errors import UnavailableError, UsageError
 from deblur_tf.metrics.base import Features, Metric, OfSets, PerImage
 from deblur_tf.metrics.psnr import PSNR
 from deblur_tf.metrics.ssim import SSIM, SSIM_MATLAB

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deblur_tf.errors import DataError, UnavailableError
+from deblur_tf.base.errors import DataError, UnavailableError
+from deblur_tf.base.registry import configurable
 from deblur_tf.metrics.base import PerImage, check, shared
 from deblur_tf.metrics.ssim import RADIUS
-from deblur_tf.registry import configurable
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from deblur_tf.arrays import Arrays, read_tensors, write_npz
-from deblur_tf.errors import DataError
+from deblur_tf.base.errors import DataError
 from deblur_tf.metrics import fid, inception, lpips, niqe
 from deblur_tf.metrics.weights import check_arrays
+from deblur_tf.storage.arrays import Arrays, read_tensors, write_npz
 
 # torchvision's numbers of the convolutions in `features`, block by block.
 _LAYERS = {

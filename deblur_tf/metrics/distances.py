@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deblur_tf.errors import DataError
+from deblur_tf.base.errors import DataError
 
 # Features of a picture, [N, D] each.
 Sets = Sequence[np.ndarray]

@@ -11,13 +11,13 @@ from typing import Literal
 import gin
 import numpy as np
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.errors import ConfigError
+from deblur_tf.base.errors import ConfigError
+from deblur_tf.base.registry import configurable
 from deblur_tf.metrics import distances, inception
 from deblur_tf.metrics.base import Features, OfSets
 from deblur_tf.metrics.patches import PAPER_PATCH, patches
 from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
-from deblur_tf.registry import configurable
+from deblur_tf.storage.arrays import read_npz
 
 FILES = (
     WeightFile(

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf.arrays import Arrays
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
+from deblur_tf.storage.arrays import Arrays
 
 SIDE = 299  # pixels
 DIM = 2048

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from keras import ops
 
-from deblur_tf.arrays import Arrays, read_npz
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 from deblur_tf.metrics.base import PerImage, check
 from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.storage.arrays import Arrays, read_npz
 
 Net = Literal["alex", "vgg"]
 

@@ -16,11 +16,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.special import gamma
 
-from deblur_tf.arrays import read_npz
-from deblur_tf.errors import ConfigError, DataError
+from deblur_tf.base.errors import ConfigError, DataError
+from deblur_tf.base.registry import configurable
 from deblur_tf.metrics.base import PerImage, check
 from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
-from deblur_tf.registry import configurable
+from deblur_tf.storage.arrays import read_npz
 
 FILE = WeightFile(
     "niqe_pris_params.npz",

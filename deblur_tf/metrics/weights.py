@@ -12,8 +12,8 @@ import pathlib
 
 import numpy as np
 
-from deblur_tf.arrays import Arrays
-from deblur_tf.errors import CheckpointError, UnavailableError
+from deblur_tf.base.errors import CheckpointError, UnavailableError
+from deblur_tf.storage.arrays import Arrays
 
 VARIABLE = "DEBLUR_TF_WEIGHTS"
 CACHE = pathlib.Path("~/.cache/deblur_tf")

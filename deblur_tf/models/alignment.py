@@ -11,11 +11,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.networks.guidance import Guidance
 from deblur_tf.networks.injections import conv
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 def reverse_gradient(x: Tensor) -> Tensor:

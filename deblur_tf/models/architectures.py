@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from deblur_tf.backend import without_values
+from deblur_tf.base.backend import without_values
 from deblur_tf.models.flops import count_flops
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.networks.guidance import MultiscaleGuidance

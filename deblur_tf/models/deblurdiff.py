@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.diffusion import outputs
 from deblur_tf.diffusion.schedules import SPACED, stable_diffusion_levels
-from deblur_tf.models.colour import FIXES
+from deblur_tf.models.color_transfer import FIXES
 from deblur_tf.models.restorer import DiffusionRestorer, Prediction, RegressionRestorer
 from deblur_tf.networks.control import ControlBranch
 from deblur_tf.networks.kernels import LatentPredictor, Once
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 # Side of the latents that Stable Diffusion has learned: 512 pixels.
 LARGEST_LATENT = 64
@@ -218,7 +218,7 @@ class DeblurDiff(LatentDiffusion):
       control: sees the noisy latent, z_lq and z^s, in this order.
       predictor: gives z^s from z_lq and the noisy latent; None: there is none.
       colour: how colours are made those of the blurry image, "wavelet" or "adain", see
-        `deblur_tf.models.colour`; None: they are left.
+        `deblur_tf.models.color_transfer`; None: they are left.
       encoded_range: what the autoencoder is given of a blurry image: [-1, 1], or the [0, 1]
         that the released weights expect.
     """

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.models.restorer import DRIFT_NAMES, drift
-from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.guidance import Guidance
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 class Deconvolved(NamedTuple):

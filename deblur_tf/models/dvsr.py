@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.diffusion import outputs
 from deblur_tf.models.regression import (
     Predictor,
@@ -23,8 +25,6 @@ from deblur_tf.models.restorer import (
     drift,
 )
 from deblur_tf.networks.unet import UNet
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 @configurable

@@ -9,10 +9,10 @@ from typing import Any
 
 import keras
 
+from deblur_tf.base.types import Tensor
 from deblur_tf.models.restorer import DiffusionRestorer
 from deblur_tf.networks.kernels import LatentKernelPredictor
 from deblur_tf.networks.latent_layers import Attention
-from deblur_tf.types import Tensor
 
 KERNELS = (keras.layers.Conv2D, keras.layers.Dense)
 KINDS = (*KERNELS, Attention, LatentKernelPredictor)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import keras
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.diffusion import outputs
 from deblur_tf.models.inputs import NoisyAndBlurry
 from deblur_tf.models.restorer import DiffusionRestorer
 from deblur_tf.networks.guidance import TARGETS, Guidance, MultiscaleGuidance
 from deblur_tf.networks.unet import UNet
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 class Guided(NamedTuple):

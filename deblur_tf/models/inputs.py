@@ -11,10 +11,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 from deblur_tf.networks.guidance import TARGETS, Guidance, MultiscaleGuidance
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import image_ops
 
 
 @configurable

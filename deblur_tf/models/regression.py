@@ -7,17 +7,17 @@ from typing import Any
 
 import keras
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.models.restorer import (
     DRIFT_NAMES,
     Prediction,
     RegressionRestorer,
     drift,
 )
-from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.unet import UNet
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 Predictor = UNet | StructurePredictor | BlindWiener
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops, noise
-from deblur_tf.backend import compiled
+from deblur_tf.base.backend import compiled
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.models.restorer import RegressionRestorer, Restorer
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import image_ops, noise
 
 # Streams of noise drawn from one key; step t of the sampler folds in t.
 GUIDANCE_STREAM = 1

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
 from deblur_tf.diffusion.schedules import LINEAR
 from deblur_tf.networks import statistics
 from deblur_tf.networks.guidance import Guidance
 from deblur_tf.networks.statistics import Overview
-from deblur_tf.types import Shape, Tensor
 
 
 class Restorer(keras.Model):

@@ -19,7 +19,18 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from deblur_tf.arrays import (
+from deblur_tf.base.errors import CheckpointError, ModelError, UsageError
+from deblur_tf.base.files import sha256, write_text
+from deblur_tf.diffusion.fidelity import FidelityCurve
+from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
+from deblur_tf.models import (  # noqa: F401  (Keras' registry)
+    alignment,
+    deblurdiff,
+    deconvolved,
+    dvsr,
+    regression,
+)
+from deblur_tf.storage.arrays import (
     Arrays,
     assign_named,
     named_variables,
@@ -28,19 +39,8 @@ from deblur_tf.arrays import (
     values_of,
     write_npz,
 )
-from deblur_tf.checkpoints import Checkpoints, read_checkpoint
-from deblur_tf.diffusion.fidelity import FidelityCurve
-from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.errors import CheckpointError, ModelError, UsageError
-from deblur_tf.files import sha256, write_text
-from deblur_tf.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FILE, find
-from deblur_tf.models import (  # noqa: F401  (Keras' registry)
-    alignment,
-    deblurdiff,
-    deconvolved,
-    dvsr,
-    regression,
-)
+from deblur_tf.storage.checkpoints import Checkpoints, read_checkpoint
+from deblur_tf.storage.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FILE, find
 
 SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY = "sampling", "fidelity", "weights_sha256"
 _BESIDE = (SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY)

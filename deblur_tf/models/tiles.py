@@ -4,7 +4,7 @@ A network is asked tile by tile, and what it says of the places where tiles over
 averaged before the sampler goes on, with weights that fall towards the edges of a tile but
 not towards those of the image. So tiles cannot drift apart, and the sampler, which sees
 one large image, is the same as ever. The condition, guidance included, is put together in
-the same way, once per image; noise is a function of the position, see `deblur_tf.noise`.
+the same way, once per image; noise is a function of the position, see `deblur_tf.numerics.noise`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops, noise
-from deblur_tf.backend import compiled
+from deblur_tf.base.backend import compiled
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.errors import UsageError
 from deblur_tf.models.restoration import (
     SAMPLER_STREAM,
     Prepared,
@@ -32,7 +32,7 @@ from deblur_tf.models.restoration import (
     guidance_noise,
 )
 from deblur_tf.models.restorer import RegressionRestorer, Restorer
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import image_ops, noise
 
 DEFAULT_OVERLAP = 32
 NOISE_STRIP = 1 << 20  # pixels of noise that are drawn at once

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.latent_unet import LatentEncoder
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 @configurable

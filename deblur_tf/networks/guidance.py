@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.layers import ResidualBlock, check_policy, conv
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 # Channels of what the guidance network sees and predicts.
 TARGETS = {"gray": 1, "rgb": 3}

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 
 
 @configurable

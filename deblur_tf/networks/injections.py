@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.initializers import GlorotUniform
 from deblur_tf.networks.normalization import GroupNorm
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 def conv(filters: int, kernel_size: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.latent_unet import LatentUNet
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 def element_wise_adaptive_convolution(x: Tensor, kernels: Tensor, size: int) -> Tensor:

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks import windows
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.layers import dense
 from deblur_tf.networks.normalization import GroupNorm
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
 
 
 def layer_norm(name: str) -> keras.layers.Layer:

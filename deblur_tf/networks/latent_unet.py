@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.latent_layers import (
     NormalizedBlock,
@@ -19,8 +20,7 @@ from deblur_tf.networks.latent_layers import (
 )
 from deblur_tf.networks.layers import check_policy
 from deblur_tf.networks.normalization import GroupNorm
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 
 class Encoded(NamedTuple):

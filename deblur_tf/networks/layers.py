@@ -15,12 +15,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks import injections
 from deblur_tf.networks.initializers import GlorotUniform
 from deblur_tf.networks.injections import conv
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 POLICIES = ("float32", "mixed_bfloat16")
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
 
 
 class GroupNorm(keras.layers.GroupNormalization):

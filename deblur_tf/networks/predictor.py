@@ -14,13 +14,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
-from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
+from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.guidance import BAND_STDDEV, Guidance, structure
 from deblur_tf.networks.initializers import GlorotUniform
 from deblur_tf.networks.layers import ResidualBlock, check_policy, conv
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 # Of the weights of heads, over the usual scale. From zero the trunk would get no gradient in
 # the first step, and in trials the heads stayed there.

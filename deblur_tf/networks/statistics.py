@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
-from deblur_tf.types import Pair, Tensor
+from deblur_tf.base.types import Pair, Tensor
+from deblur_tf.numerics import image_ops
 
 # Correlations are taken at distances up to this in rows and columns: kernels of up to
 # 31x31 pixels correlate with themselves that far.

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.layers import (
     GuidedResidualBlock,
     NoiseLevelEmbedding,
@@ -16,8 +17,7 @@ from deblur_tf.networks.layers import (
     check_policy,
     conv,
 )
-from deblur_tf.registry import configurable
-from deblur_tf.types import Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 
 @configurable

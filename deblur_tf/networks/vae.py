@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Pair, Shape, Tensor
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.latent_layers import (
     Attention,
@@ -17,8 +18,7 @@ from deblur_tf.networks.latent_layers import (
     halving_conv,
 )
 from deblur_tf.networks.normalization import GroupNorm
-from deblur_tf.registry import configurable
-from deblur_tf.types import Pair, Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 EPSILON = 1e-6
 # Bounds of the logarithm of the posterior's variance.

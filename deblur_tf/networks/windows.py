@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
 
 
 def places(size: Tensor | int, side: int) -> Tensor | np.ndarray:

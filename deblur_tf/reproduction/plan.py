@@ -25,7 +25,7 @@ REALBLUR = "realblur_j-v1"
 
 def paper_tables() -> Paper:
     """The printed figures."""
-    text = (resources.files("deblur_tf.evaluation") / "paper_tables.json").read_text("utf-8")
+    text = (resources.files("deblur_tf.reproduction") / "paper_tables.json").read_text("utf-8")
     return json.loads(text)
 
 

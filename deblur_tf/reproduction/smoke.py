@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from deblur_tf import config, metrics
-from deblur_tf.backend import eagerly
+from deblur_tf.base import bindings
+from deblur_tf.base.backend import eagerly
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.synthesis import shaken
 from deblur_tf.datasets import prepare
@@ -74,7 +75,7 @@ def shallow(bindings: str) -> list[str]:
       bindings: of the row, as `config.bindings` gives them.
     """
     found = ["UNet.channel_multipliers = (1, 2)", "MultiscaleGuidance.channel_multipliers = (1,)"]
-    own = config.parsed(bindings)
+    own = bindings.parsed(bindings)
     for name in ("UNet.guided_depths", "MultiscaleGuidance.scales"):
         if values := ast.literal_eval(own.get(name, "()")):
             found.append(f"{name} = ({min(values[0], 1)},)")
@@ -84,8 +85,8 @@ def shallow(bindings: str) -> list[str]:
 def _load(gin_file: str, data: pathlib.Path) -> None:
     """A row at a tiny size."""
     config.load([gin_file])
-    text = config.bindings()
-    have = set(config.parsed(text))
+    text = bindings.all_bindings()
+    have = set(bindings.parsed(text))
     wanted = [*TINY, f"DATA_DIR = '{data / 'prepared'}'"]
     always = ("Recipe.accumulate", "Recipe.validation_images", "SamplingSettings.steps")
     names = {line: line.split(" = ")[0] for line in wanted}

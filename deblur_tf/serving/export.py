@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import deblur_tf
-from deblur_tf import image_ops
+from deblur_tf.base.files import PARTIAL
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.diffusion.schedules import (
     LINEAR,
@@ -22,9 +22,9 @@ from deblur_tf.diffusion.schedules import (
     inference_schedule,
     spaced_schedule,
 )
-from deblur_tf.files import PARTIAL
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
+from deblur_tf.numerics import image_ops
 
 MAX_STEPS, MAX_SAMPLES = 1000, 64
 MAX_PIXELS = 4_000_000

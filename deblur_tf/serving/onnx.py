@@ -9,8 +9,8 @@ import pathlib
 
 import tensorflow as tf
 
-from deblur_tf.errors import UsageError
-from deblur_tf.files import replacing
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.files import replacing
 from deblur_tf.models.deconvolved import DeconvolvedDiffusion
 from deblur_tf.models.restorer import DiffusionRestorer, Restorer
 

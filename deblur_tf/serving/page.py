@@ -16,11 +16,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 from PIL import Image
 
-from deblur_tf.errors import Error
+from deblur_tf.base.errors import Error
+from deblur_tf.image_files.reading import open_image, read_photo, to_8_bits
+from deblur_tf.image_files.writing import FORMATS, write_photo
 from deblur_tf.inference import triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer, mean_image
-from deblur_tf.photographs.reading import open_image, read_photo, to_8_bits
-from deblur_tf.photographs.writing import FORMATS, write_photo
 
 MAX_SAMPLES = 8
 RESULTS_LIVE = 600.0  # seconds, in the folder that Gradio copies them from

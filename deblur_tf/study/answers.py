@@ -8,7 +8,7 @@ import pathlib
 import sqlite3
 from collections.abc import Iterator
 
-from deblur_tf.errors import SaveError, UsageError
+from deblur_tf.base.errors import SaveError, UsageError
 
 ANSWERS_FILE = "answers.sqlite"
 _TABLE = """create table if not exists answers (

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from deblur_tf.errors import DataError, UsageError
+from deblur_tf.base.errors import DataError, UsageError
+from deblur_tf.base.files import replacing, write_text
 from deblur_tf.evaluation.results import find
-from deblur_tf.files import replacing, write_text
-from deblur_tf.photographs.reading import read_rgb
+from deblur_tf.image_files.reading import read_rgb
 
 STUDY_FILE, PICTURES = "study.json", "pictures"
 

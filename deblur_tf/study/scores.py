@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deblur_tf.errors import DataError
+from deblur_tf.base.errors import DataError
 from deblur_tf.study.answers import Answers
 from deblur_tf.study.design import Study
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from deblur_tf.errors import DeviceError, WorkerError
+from deblur_tf.base.errors import DeviceError, WorkerError
 
 STRATEGIES = ("auto", "tpu", "mirrored", "multiworker", "one")
 

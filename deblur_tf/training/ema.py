@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from deblur_tf.arrays import named_variables
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
+from deblur_tf.storage.arrays import named_variables
 
 
 def ema_decay(step: Tensor, decay: float) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.arrays import Arrays
-from deblur_tf.checkpoints import Checkpoints
-from deblur_tf.data.pairs import PairSource
-from deblur_tf.errors import CheckpointError, DataError, NonFiniteError
+from deblur_tf.base.errors import CheckpointError, DataError, NonFiniteError
+from deblur_tf.data.pair_source import PairSource
+from deblur_tf.storage.arrays import Arrays
+from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.report import Report, SilentReport
 from deblur_tf.training.steppers import Stepper

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from deblur_tf.registry import configurable
+from deblur_tf.base.registry import configurable, resumable
 
 
 @keras.saving.register_keras_serializable(package="deblur_tf")
@@ -99,6 +99,7 @@ class _AdamW(_Fused, keras.optimizers.AdamW):
 
 
 @configurable
+@resumable("decay_steps")
 def adam(
     learning_rate: float = 1e-4,
     warmup_steps: int = 20_000,
@@ -117,6 +118,7 @@ def adam(
 
 
 @configurable
+@resumable("decay_steps")
 def adamw(
     learning_rate: float = 1e-4,
     warmup_steps: int = 0,

@@ -6,18 +6,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.base.registry import configurable, resumable
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.registry import configurable
-from deblur_tf.training.deconvolution import WindowObjective
-from deblur_tf.training.latent import AutoencoderObjective, LatentObjective
-from deblur_tf.training.objective import Objective, PredictionObjective
+from deblur_tf.training.objectives.deconvolution import WindowObjective
+from deblur_tf.training.objectives.diffusion import Objective, PredictionObjective
+from deblur_tf.training.objectives.latent import AutoencoderObjective, LatentObjective
 from deblur_tf.training.optimizer import adam
 
 Loss = Objective | PredictionObjective | WindowObjective | AutoencoderObjective | LatentObjective
 
 
 @configurable
+@resumable(
+    *("total_steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"),
+    *("validation_images", "accumulate", "steps_per_call", "jit_compile", "sampling"),
+)
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What to train, on what, and for how long. Counts are optimizer steps.

@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
-from deblur_tf import config
-from deblur_tf.arrays import Arrays, frozen_variables, named_variables, read_npz, write_npz
-from deblur_tf.checkpoints import Checkpoints
-from deblur_tf.data.pairs import PairSource
-from deblur_tf.errors import SaveError, UsageError
-from deblur_tf.files import write_text
-from deblur_tf.model_folders import FROZEN_FILE
+from deblur_tf.base import bindings
+from deblur_tf.base.errors import SaveError, UsageError
+from deblur_tf.base.files import write_text
+from deblur_tf.base.registry import may_change_on_resume
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.models import saved
 from deblur_tf.models.flops import most_training_bytes, training_bytes
+from deblur_tf.storage.arrays import Arrays, frozen_variables, named_variables, read_npz, write_npz
+from deblur_tf.storage.checkpoints import Checkpoints
+from deblur_tf.storage.model_folders import FROZEN_FILE
 from deblur_tf.training import loop
 from deblur_tf.training.distribution import Placement, device, host_memory, worker_errors
 from deblur_tf.training.recipe import Recipe
@@ -26,20 +28,6 @@ from deblur_tf.training.steppers import Stepper, make_stepper
 from deblur_tf.training.validation import Validation
 
 CONFIG_FILE = "config.gin"
-
-# Settings that a run may be continued with other values of: they change how long it
-# goes on, what it tells and where its data lies, not what a step does.
-FREE = (
-    *("TOTAL_STEPS", "PHOTOS", "DATA_DIR"),
-    *("Recipe.total_steps", "Recipe.log_every", "Recipe.validate_every"),
-    *("Recipe.checkpoint_every", "Recipe.keep_checkpoints", "Recipe.validation_images"),
-    *("Recipe.accumulate", "Recipe.steps_per_call", "Recipe.jit_compile", "Recipe.sampling"),
-    *("SamplingSettings.steps", "SamplingSettings.beta_max", "SamplingSettings.n_samples"),
-    *("SamplingSettings.sampler", "SamplingSettings.eta"),
-    *("RealisticPairs.photos", "ReusedPairs.processes"),
-    *("PairGenerator.photos", "DevicePairs.photos", "TfdsPairs.data_dir", "adam.decay_steps"),
-    *("TfdsPairs.cache_bytes", "adamw.decay_steps"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +70,7 @@ def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement
       ConfigError: for settings that do not go together.
       DataError: if there are no pairs.
     """
-    with config.errors():
+    with bindings.construction_errors():
         stepper = make_stepper(recipe, placement)
         multiple = stepper.model.size_multiple
         pairs = recipe.pairs()
@@ -92,8 +80,10 @@ def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement
                 f"network halves its input; the nearest is "
                 f"{max(round(pairs.crop_size / multiple), 1) * multiple}"
             )
-        if recipe.batch_size % (every := getattr(pairs, "batch_multiple", 1)):
-            raise ValueError(f"batch_size {recipe.batch_size} must be a multiple of {every} here")
+        if recipe.batch_size % pairs.batch_multiple:
+            raise ValueError(
+                f"batch_size {recipe.batch_size} must be a multiple of {pairs.batch_multiple} here"
+            )
         _check_memory(stepper.model, pairs.crop_size, recipe, placement)
         held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
     return Run(recipe, stepper, pairs, held_out, pathlib.Path(folder), placement)
@@ -187,11 +177,12 @@ def _refuse_other_run(run: Run) -> None:
     path = run.folder / CONFIG_FILE
     if Checkpoints(run.folder).latest() is None or not path.exists():
         return
-    before, now = config.parsed(path.read_text(encoding="utf-8")), config.parsed(config.operative())
+    before = bindings.parsed(path.read_text(encoding="utf-8"))
+    now = bindings.parsed(bindings.operative())
     changed = [
         f"{name} was {before[name]}, now {now[name]}"
-        for name in sorted(before.keys() & now.keys() - set(FREE))
-        if before[name] != now[name]
+        for name in sorted(before.keys() & now.keys())
+        if before[name] != now[name] and not _may_change(name, now)
     ]
     if changed:
         raise UsageError(
@@ -201,11 +192,22 @@ def _refuse_other_run(run: Run) -> None:
         )
 
 
+def _may_change(name: str, used: Mapping[str, str]) -> bool:
+    """Whether a run may be continued with another value of a parameter or macro.
+
+    A macro may change if all parameters that are bound to it may.
+    """
+    if "." in name:
+        return may_change_on_resume(name)
+    bound = [other for other, value in used.items() if re.search(rf"%{name}\b", value)]
+    return all(_may_change(other, used) for other in bound)
+
+
 def _write_settings(run: Run) -> None:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         saved.save_model_config(run.stepper.model, run.folder, run.recipe.sampling)
-        write_text(run.folder / CONFIG_FILE, config.operative())
+        write_text(run.folder / CONFIG_FILE, bindings.operative())
         frozen = run.stepper.frozen()
         if frozen and Checkpoints(run.folder).latest() is None:
             write_npz(run.folder / FROZEN_FILE, frozen)

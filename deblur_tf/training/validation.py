@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from deblur_tf import image_ops
-from deblur_tf.arrays import Arrays, assign_named, frozen_variables, named_variables
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.restoration import Restoration, sample_keys
+from deblur_tf.numerics import image_ops
+from deblur_tf.storage.arrays import Arrays, assign_named, frozen_variables, named_variables
 from deblur_tf.training.recipe import Recipe
 
 # Pairs with numbers that training does not reach.

@@ -11,22 +11,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from keras import ops
 from scipy import fft
 
-from deblur_tf import noise
+from deblur_tf.base.errors import DataError
+from deblur_tf.base.registry import configurable, resumable
+from deblur_tf.base.types import Tensor
 from deblur_tf.data import blur
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.folders import find_pairs
+from deblur_tf.data.pair_source import DevicePairSource
 from deblur_tf.data.pairs import SyntheticPairs
-from deblur_tf.errors import DataError
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import noise
 
-Arrays = Mapping[str, Tensor]
+DeviceArrays = Mapping[str, Tensor]
 Pairs = tuple[Tensor, Tensor]
 
 # The largest array of images that is put on a device.
@@ -37,29 +38,7 @@ _IMAGE, _TOP, _LEFT, _FLIPS, _WAVES, _EXPONENT, _SQUASH, _ANGLE = range(1, 9)
 _EXTENT, _GRAIN, _STDDEV, _SOURCE = range(9, 13)
 
 
-class DevicePairSource(Protocol):
-    """A `PairSource` whose pairs can also be made on a device.
-
-    Attributes:
-      crop_size: side of a pair in pixels.
-    """
-
-    crop_size: int
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What `make` needs, to be put on the device once."""
-
-    def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
-        """Pairs by number: int32 [B] -> blurry and sharp, uint8 [B, crop, crop, 3].
-
-        A pair is a pure function of (seed, stream, number).
-        """
-
-    def describe(self) -> str:
-        """One phrase that says what the pairs are made of."""
-
-
-class _DevicePairs:
+class _DevicePairs(DevicePairSource):
     """Single pairs by number, for validation, which asks for few."""
 
     _held: dict[str, np.ndarray] | None = None
@@ -74,6 +53,7 @@ class _DevicePairs:
 
 
 @configurable
+@resumable("photos")
 class DevicePairs(_DevicePairs, SyntheticPairs):
     """As `PairGenerator`: random crops of photos, blurred by random camera shake.
 
@@ -94,7 +74,7 @@ class DevicePairs(_DevicePairs, SyntheticPairs):
         images = [self.photos[i] for i in range(len(self.photos))]
         return stack([_extend(image, side) for image in images])
 
-    def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
+    def make(self, arrays: DeviceArrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`."""
         keys = _keys(self.seed, stream, numbers)
         window = random_windows(arrays, keys, self.crop_size + 2 * MARGIN)
@@ -116,6 +96,8 @@ class DeviceFolderPairs(_DevicePairs):
       crop_size: side of a pair in pixels.
       seed: with the number, decides everything about a pair.
     """
+
+    reads = "pairs"
 
     def __init__(
         self,
@@ -150,7 +132,7 @@ class DeviceFolderPairs(_DevicePairs):
             images.append(both)
         return stack(images)
 
-    def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
+    def make(self, arrays: DeviceArrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`."""
         both = random_windows(arrays, _keys(self.seed, stream, numbers), self.crop_size)
         return both[..., :3], both[..., 3:]
@@ -196,7 +178,7 @@ class DeviceMix(_DevicePairs):
             for name, array in source.arrays().items()
         }
 
-    def make(self, arrays: Arrays, numbers: Tensor, stream: int = 0) -> Pairs:
+    def make(self, arrays: DeviceArrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`; both are made, and one of them is taken."""
         made = [
             source.make({n[2:]: a for n, a in arrays.items() if n[0] == str(i)}, numbers, stream)
@@ -234,7 +216,7 @@ def stack(images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {"pixels": pixels, "sizes": sizes}
 
 
-def random_windows(arrays: Arrays, keys: Tensor, side: int) -> Tensor:
+def random_windows(arrays: DeviceArrays, keys: Tensor, side: int) -> Tensor:
     """Random `side` x `side` windows in one of eight orientations.
 
     Args:

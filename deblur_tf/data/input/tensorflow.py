@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.input.batch import Batch
-from deblur_tf.data.input.device import DevicePairSource
-from deblur_tf.data.pairs import PairSource, spec
-from deblur_tf.errors import DataError
+from deblur_tf.data.pair_source import DevicePairSource, PairSource
 
 
 def distributed(
@@ -78,9 +77,9 @@ def pair_dataset(
     rows = range(batch_size) if rows is None else rows
     part_size = part_size or len(rows)
     parts = len(rows) // part_size
-    load = _on_device if hasattr(make_pair, "make") else _on_host
+    load = _on_device if make_pair.on_device else _on_host
     make = load(make_pair, part_size, failures)
-    shapes = [(part_size, *shape) for shape, _ in spec(make_pair)]
+    shapes = [(part_size, *shape) for shape, _ in make_pair.spec]
 
     @tf.autograph.experimental.do_not_convert  # it would lose default arguments
     def batch(number: tf.Tensor) -> Batch:
@@ -105,7 +104,7 @@ Make = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None) -> Make:
     """Pairs by number, each in a call of NumPy code."""
-    dtypes = [dtype for _, dtype in spec(make_pair)]
+    dtypes = [dtype for _, dtype in make_pair.spec]
 
     def make(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:

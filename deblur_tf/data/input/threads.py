@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from deblur_tf.data.input.batch import Batch
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.pair_source import PairSource
 
 
 def batch_of(make_pair: PairSource, step: int, batch_size: int) -> Batch:

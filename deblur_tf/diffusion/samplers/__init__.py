@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion.samplers.base import Sampler, body_of, graph_loop, python_loop, run
 from deblur_tf.diffusion.samplers.ddpm import DDPM
 from deblur_tf.diffusion.samplers.heun import Heun
 from deblur_tf.diffusion.samplers.multistep import DDIM, DPMpp2M, DPMpp2MSDE
-from deblur_tf.errors import UsageError
 
 SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "ddpm": DDPM,

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from keras import ops
 
-from deblur_tf.backend import cond
+from deblur_tf.base.backend import cond
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.outputs import Estimate
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.types import Tensor
 
 State = Any  # what a sampler remembers: nested tuples of tensors
 Carry = tuple[Tensor, State]

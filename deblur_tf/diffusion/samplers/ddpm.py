@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from keras import ops
 
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State, add_noise
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.types import Tensor
 
 # Columns of the table.
 NOISE_LEVEL, MEAN_SHARP, MEAN_NOISY, STDDEV = range(4)

@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 from keras import ops
 
-from deblur_tf.backend import cond
+from deblur_tf.base.backend import cond
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State
 from deblur_tf.diffusion.samplers.multistep import level_pairs
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.types import Tensor
 
 # Columns of the table.
 LEVEL, NEXT_LEVEL, SHARP, NOISY, CHANGE = range(5)

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
+from deblur_tf.base.errors import UsageError
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion.samplers.base import Carry, Denoise, Draw, State, add_noise
 from deblur_tf.diffusion.schedules import Schedule
-from deblur_tf.errors import UsageError
-from deblur_tf.types import Tensor
 
 # Columns of the table.
 NOISE_LEVEL, SHARP, NOISY, STDDEV, EXTRAPOLATION = range(5)

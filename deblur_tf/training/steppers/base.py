@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from deblur_tf.arrays import (
+from deblur_tf.data.pair_source import PairSource
+from deblur_tf.storage.arrays import (
     Arrays,
     assign_named,
     frozen_variables,
@@ -16,7 +17,6 @@ from deblur_tf.arrays import (
     select,
     values_of,
 )
-from deblur_tf.data.pairs import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import EMA
 from deblur_tf.training.recipe import Recipe

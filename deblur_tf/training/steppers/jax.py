@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from deblur_tf.arrays import Arrays
 from deblur_tf.data.input import threads
 from deblur_tf.data.input.batch import Batch
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.pair_source import PairSource
+from deblur_tf.storage.arrays import Arrays
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import ema_decay, ema_update
 from deblur_tf.training.recipe import Recipe
@@ -98,7 +98,7 @@ class JaxStepper(Stepper):
         """Stacked batches for each call; of pairs made on the device, none."""
         import jax
 
-        on_device = hasattr(pairs, "make")
+        on_device = pairs.on_device
         self._source = pairs if on_device else None
         self._arrays = jax.device_put(pairs.arrays()) if on_device else {}
         self._jitted = self._compiled()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deblur_tf.data.input.batch import Batch
-from deblur_tf.data.pairs import PairSource
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.steppers.base import Metrics, Stepper

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Pair, Shape, Tensor
 from deblur_tf.networks import windows
 from deblur_tf.networks.statistics import (
     CHANNELS,
@@ -28,8 +29,7 @@ from deblur_tf.networks.statistics import (
     turned_back,
 )
 from deblur_tf.networks.unet import UNet
-from deblur_tf.registry import configurable
-from deblur_tf.types import Pair, Shape, Tensor
+from deblur_tf.numerics import image_ops
 
 # Pixels by which an image is continued beyond its edges before it is filtered.
 MARGIN = 48

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import gin
 import keras
 
 PACKAGE = "deblur_tf"
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=Callable[..., Any])
 
 # Keras stores these itself.
 _KERAS_ARGUMENTS = ("name", "dtype", "trainable")
+
+
+# Parameters of each configurable that may change when a run is resumed.
+_RESUMABLE: dict[str, frozenset[str]] = {}
+
+
+def resumable(*parameters: str) -> Callable[[C], C]:
+    """Declares parameters with other values of which a run may be continued.
+
+    They change how long a run goes on, what it reports, how fast it is or where its data lies,
+    but not what a step does. To be written below `configurable`.
+    """
+
+    def declare(cls: C) -> C:
+        _RESUMABLE[cls.__name__] = frozenset(parameters)
+        return cls
+
+    return declare
+
+
+def may_change_on_resume(parameter: str) -> bool:
+    """Whether `resumable` declares a parameter, "Name.parameter" or "scope/Name.parameter"."""
+    owner, _, name = parameter.rsplit("/", 1)[-1].rpartition(".")
+    return name in _RESUMABLE.get(owner.rsplit(".", 1)[-1], ())
 
 
 def configurable(cls: C) -> C:

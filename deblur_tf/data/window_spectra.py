@@ -1,37 +1,25 @@
-"""Learning blind deconvolution from statistics, with the error of its filter in closed form.
-
-A filter W on a blurry window leaves the error W Y - X at each frequency, with Y and X the Fourier
-transforms of the blurry and of the sharp window. So neither filter nor loss needs a picture: an
-example is maps of 64x64 and two small spectra, whatever made the picture blurry.
-"""
+"""Examples from which blind deconvolution learns: statistics and spectra of windows."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from keras import ops
 from scipy import fft
 
+from deblur_tf.base.registry import configurable
 from deblur_tf.data.cache import ImageCache
-from deblur_tf.data.pairs import PairSource
-from deblur_tf.networks import deconvolution, statistics
-from deblur_tf.networks.deconvolution import BlindWiener
+from deblur_tf.data.pair_source import PairSource, Spec
+from deblur_tf.networks import statistics
 from deblur_tf.networks.statistics import CHANNELS, SIDE
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
 
 # Side of the windows of `WindowSpectra` in pixels.
 WINDOW = 256
 
-# Added to errors before their logarithm: an image that is sharp already counts little.
-FLOOR = 1e-5
-
 
 @configurable
-class WindowSpectra:
+class WindowSpectra(PairSource):
     """Statistics of the blurry pictures of pairs, and the Fourier transforms of both.
 
     Examples are made once and kept in memory, 0.4 MB each, and returned in one of eight
@@ -44,7 +32,11 @@ class WindowSpectra:
     """
 
     crop_size = SIDE
-    spec = (((SIDE, SIDE, CHANNELS), "float16"), ((WINDOW, WINDOW // 2 + 1, 4), "float16"))
+
+    @property
+    def spec(self) -> Spec:
+        """Shapes and dtype of statistics and spectra."""
+        return ((SIDE, SIDE, CHANNELS), "float16"), ((WINDOW, WINDOW // 2 + 1, 4), "float16")
 
     def __init__(self, source: Callable[[], PairSource], examples: int = 8000, seed: int = 0):
         self.source = source()
@@ -107,58 +99,3 @@ def turned_spectra(spectra: np.ndarray, orientation: int) -> np.ndarray:
         spectra = np.swapaxes(np.concatenate([spectra, rest], axis=1), 0, 1)
         spectra = spectra[:, : WINDOW // 2 + 1]
     return spectra
-
-
-def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
-    """Square error of `deconvolution.wiener` in windows, and of the blurry windows themselves.
-
-    Args:
-      kernel, log_ratio: see `deconvolution.wiener`.
-      spectra: see `WindowSpectra`, float32.
-
-    Returns:
-      Mean over the tapered window, for images in [0, 1]: float32 [B] each.
-    """
-    real, imaginary = deconvolution.response(kernel, log_ratio, WINDOW, WINDOW)
-    real, imaginary = real[..., : WINDOW // 2 + 1], imaginary[..., : WINDOW // 2 + 1]
-    blurry_real, blurry_imaginary, sharp_real, sharp_imaginary = ops.unstack(spectra, axis=-1)
-    # All but the first and the last column stand for their mirrored ones too.
-    weight = np.full(WINDOW // 2 + 1, 2.0, np.float32)
-    weight[[0, -1]] = 1.0
-
-    def mean_square(x: Tensor, y: Tensor) -> Tensor:
-        return ops.sum((ops.square(x) + ops.square(y)) * weight, axis=(1, 2)) / WINDOW**2
-
-    return (
-        mean_square(
-            real * blurry_real - imaginary * blurry_imaginary - sharp_real,
-            real * blurry_imaginary + imaginary * blurry_real - sharp_imaginary,
-        ),
-        mean_square(blurry_real - sharp_real, blurry_imaginary - sharp_imaginary),
-    )
-
-
-@configurable
-@dataclasses.dataclass(frozen=True)
-class WindowObjective:
-    """The logarithm of what the filters of a model's deconvolution leave of the error.
-
-    Images count alike whatever their error, see `losses.log_mse`.
-    """
-
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        del model
-        return ("loss", "gain")
-
-    def __call__(
-        self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
-    ) -> dict[str, Tensor]:
-        """Of examples of `WindowSpectra`: "loss" and "gain", the error's fall in dB: [B] each."""
-        del step, items  # nothing is drawn
-        predictor = model.predictor
-        reader = predictor if isinstance(predictor, BlindWiener) else predictor.deconvolution
-        found = reader.read(ops.cast(blurry, "float32"))
-        error, before = window_error(*found, ops.cast(sharp, "float32"))
-        loss = ops.log(error + FLOOR) - ops.log(before + FLOOR)
-        return {"loss": loss, "gain": -10.0 / np.log(10.0) * loss}

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from deblur_tf import image_ops, noise
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion import losses, process
 from deblur_tf.diffusion.schedules import Schedule, linear_betas
 from deblur_tf.models.restoration import guidance_noise
 from deblur_tf.models.restorer import DiffusionRestorer
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import image_ops, noise
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from deblur_tf.errors import CheckpointError, DataError
-from deblur_tf.files import replacing
+from deblur_tf.base.errors import CheckpointError, DataError
+from deblur_tf.base.files import replacing
 
 Arrays = dict[str, np.ndarray]
 

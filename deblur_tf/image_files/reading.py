@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from deblur_tf.errors import DataError
-from deblur_tf.photographs.metadata import Metadata, read_metadata
+from deblur_tf.base.errors import DataError
+from deblur_tf.image_files.metadata import Metadata, read_metadata
 
 # Formats that may be opened, whatever a file is called: others, such as PostScript, run
 # programs, or hold no photographs.

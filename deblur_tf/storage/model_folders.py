@@ -6,7 +6,7 @@ import os
 import pathlib
 from importlib import resources
 
-from deblur_tf.errors import ModelError
+from deblur_tf.base.errors import ModelError
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"

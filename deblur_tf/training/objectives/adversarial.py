@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from deblur_tf.data.pairs import PairSource
-from deblur_tf.registry import configurable
-from deblur_tf.training.objective import Objective
-from deblur_tf.types import Tensor
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
+from deblur_tf.data.pair_source import PairSource
+from deblur_tf.training.objectives.diffusion import Objective
 
 
 @configurable
-class AlternatingPairs:
+class AlternatingPairs(PairSource):
     """Even numbers from one source of pairs, odd ones from another.
 
     Args:
@@ -30,6 +30,7 @@ class AlternatingPairs:
 
     # A batch must hold as many of each, and rows must keep their domain.
     batch_multiple = 2
+    reads = "data set"
 
     def __init__(self, first: Callable[[], PairSource], second: Callable[[], PairSource]):
         self.sources = (first(), second())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
 
 # ITU-R BT.601 luma, the grayscale of PIL, OpenCV and tf.image.
 LUMA = (0.299, 0.587, 0.114)

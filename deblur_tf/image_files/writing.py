@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from deblur_tf.errors import SaveError
-from deblur_tf.files import replacing
-from deblur_tf.photographs.metadata import SUB_IFDS, Metadata, png_colour_chunks
-from deblur_tf.photographs.reading import Photo, to_8_bits
+from deblur_tf.base.errors import SaveError
+from deblur_tf.base.files import replacing
+from deblur_tf.image_files.metadata import SUB_IFDS, Metadata, png_colour_chunks
+from deblur_tf.image_files.reading import Photo, to_8_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,7 +276,7 @@ def write_photo(
 
 def _gray_16(pixels: np.ndarray) -> np.ndarray:
     """uint16 [H, W, 3] -> luma, uint16 [H, W, 1]."""
-    from deblur_tf.image_ops import LUMA  # not before it is needed: it loads Keras
+    from deblur_tf.numerics.image_ops import LUMA  # not before it is needed: it loads Keras
 
     luma = pixels.astype(np.float64) @ np.array(LUMA)
     return np.round(luma).astype(np.uint16)[..., None]

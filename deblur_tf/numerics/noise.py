@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
 
 _GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: spreads small counters
 MAX_SIDE = 1 << 16  # a pixel's position is packed as row << 16 | column

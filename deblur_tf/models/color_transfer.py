@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from deblur_tf.types import Tensor
+from deblur_tf.base.types import Tensor
 
 LEVELS = 5
 

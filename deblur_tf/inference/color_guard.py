@@ -35,7 +35,7 @@ def low_frequencies(image: np.ndarray, stddev: float = GUARD_STDDEV) -> np.ndarr
     return np.stack(layers, axis=-1)
 
 
-def guarded(restored: np.ndarray, blurry: np.ndarray) -> np.ndarray:
+def keep_low_frequencies(restored: np.ndarray, blurry: np.ndarray) -> np.ndarray:
     """`restored` with the low frequencies of `blurry`.
 
     float32 [H, W, 3] twice, in one range -> float32 [H, W, 3].

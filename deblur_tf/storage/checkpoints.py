@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deblur_tf.arrays import Arrays, read_npz, write_npz
-from deblur_tf.errors import CheckpointError, SaveError
-from deblur_tf.files import PARTIAL
+from deblur_tf.base.errors import CheckpointError, SaveError
+from deblur_tf.base.files import PARTIAL
+from deblur_tf.storage.arrays import Arrays, read_npz, write_npz
 
 _FILE = re.compile(r"step_(\d{8})\.npz")
 

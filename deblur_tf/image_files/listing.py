@@ -8,8 +8,8 @@ import os
 import pathlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from deblur_tf.errors import UsageError
-from deblur_tf.photographs.writing import FORMATS
+from deblur_tf.base.errors import UsageError
+from deblur_tf.image_files.writing import FORMATS
 
 # Formats that are read and not written, and what is written instead.
 READ_ONLY = {

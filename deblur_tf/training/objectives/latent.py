@@ -7,12 +7,12 @@ from typing import Any
 
 from keras import ops
 
-from deblur_tf import image_ops, noise
+from deblur_tf.base.registry import configurable
+from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion import process
 from deblur_tf.diffusion.losses import mse
 from deblur_tf.diffusion.schedules import stable_diffusion_levels
-from deblur_tf.registry import configurable
-from deblur_tf.types import Tensor
+from deblur_tf.numerics import image_ops, noise
 
 # Streams of random numbers drawn from one (seed, step, example) key.
 _NOISE, _TIMESTEP = 21, 22

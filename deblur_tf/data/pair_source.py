@@ -1,0 +1,68 @@
+"""What training learns from: the contract of sources of blurry and sharp pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from deblur_tf.base.types import Tensor
+
+# Shape and dtype of each of the two parts of a pair.
+Spec = tuple[tuple[tuple[int, ...], str], tuple[tuple[int, ...], str]]
+# A pair: blurry and sharp.
+ImagePair = tuple[np.ndarray, np.ndarray]
+
+
+class PairSource:
+    """Training pairs by number. A pair must be a pure function of its number.
+
+    So any process can make any pair, and a run that is continued sees the pairs that it would
+    have seen.
+
+    Attributes:
+      crop_size: side of a pair in pixels.
+      batch_multiple: batches must be a multiple of this.
+      on_device: whether the pairs can also be made on a device; see `DevicePairSource`.
+      reads: what it takes from disk: "photos", whose folder `--photos` gives, a prepared
+        "data set", which lies below `--data_dir`, or "pairs" that neither flag is about.
+    """
+
+    crop_size: int
+    batch_multiple: int = 1
+    on_device: bool = False
+    reads: Literal["photos", "data set", "pairs"] = "photos"
+
+    @property
+    def spec(self) -> Spec:
+        """Shape and dtype of both parts of a pair: images unless a source says otherwise."""
+        image = ((self.crop_size, self.crop_size, 3), "uint8")
+        return image, image
+
+    def __call__(self, index: int) -> ImagePair:
+        """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """One phrase that says what the pairs are made of."""
+        raise NotImplementedError
+
+
+class DevicePairSource(PairSource):
+    """A source whose pairs can also be made on a device, whole batches at once."""
+
+    on_device = True
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `make` needs, to be put on the device once."""
+        raise NotImplementedError
+
+    def make(
+        self, arrays: Mapping[str, Tensor], numbers: Tensor, stream: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Pairs by number: int32 [B] -> blurry and sharp, uint8 [B, crop, crop, 3].
+
+        A pair is a pure function of (seed, stream, number).
+        """
+        raise NotImplementedError

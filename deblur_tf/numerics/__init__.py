@@ -1,0 +1,1 @@
+"""Image operations and noise, as functions of tensors."""

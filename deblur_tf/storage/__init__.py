@@ -1,0 +1,1 @@
+"""Arrays, checkpoints and model folders on disk."""
