@@ -16,17 +16,11 @@ from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models import saved
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.training import distribution, run
-from tests.conftest import images, slow_but
-from tests.test_evaluation import Perfect, gray_set
-from tests.test_samplers import (
-    MEAN,
-    STDDEV,
-    Schedule,
-    inference_schedule,
-    linear_betas,
-    moments,
-)
-from tests.training_case import SMALL
+from tests.diffusion.test_samplers import Schedule, inference_schedule, linear_betas
+from tests.support.evaluations import Perfect, gray_set
+from tests.support.gaussian import MEAN, STDDEV, moments
+from tests.support.helpers import images, slow_but
+from tests.support.training_case import SMALL
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "extending.md"
 BLOCKS = dict(re.findall(r"```(?:python)?\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL))

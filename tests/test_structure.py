@@ -9,9 +9,10 @@ import pytest
 
 from deblur_tf import config
 from deblur_tf.models.deblurdiff import Autoencoder
-from tests import test_alignment, test_dvsr, test_injections, test_layers
-from tests.conftest import latent_model, latent_parts
-from tests.test_deblurdiff import prior as latent_prior
+from tests.models import test_alignment, test_dvsr
+from tests.networks import test_injections, test_layers
+from tests.support.latent_models import prior as latent_prior
+from tests.support.models import latent_model, latent_parts
 
 ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
 

@@ -68,14 +68,14 @@ def make_data(folder: pathlib.Path, count: int = 6, seed: int = 0) -> pathlib.Pa
     return folder
 
 
-def shallow(bindings: str) -> list[str]:
+def shallow(text: str) -> list[str]:
     """Bindings that leave the networks of a row two depths, and its guidance one scale.
 
     Args:
-      bindings: of the row, as `config.bindings` gives them.
+      text: the bindings of the row, see `bindings.all_bindings`.
     """
     found = ["UNet.channel_multipliers = (1, 2)", "MultiscaleGuidance.channel_multipliers = (1,)"]
-    own = bindings.parsed(bindings)
+    own = bindings.parsed(text)
     for name in ("UNet.guided_depths", "MultiscaleGuidance.scales"):
         if values := ast.literal_eval(own.get(name, "()")):
             found.append(f"{name} = ({min(values[0], 1)},)")

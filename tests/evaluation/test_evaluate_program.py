@@ -1,0 +1,285 @@
+"""deblur-evaluate and deblur-weights from the command line: folders, shards, grids."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur_tf import config
+from deblur_tf.base import bindings
+from deblur_tf.base.errors import DataError, UsageError
+from deblur_tf.diffusion.sampling import SamplingSettings
+from deblur_tf.evaluation import grid, merging, protocols, results
+from tests.support.programs import run
+
+PROTOCOLS = ("gopro-v1", "hide-v1", "realblur_j-v1", "reds300-v1", "div2k-v1")
+
+
+def noisy(image, seed, strength=8):
+    noise = np.random.default_rng(seed).normal(0, strength, image.shape)
+    return np.uint8(np.clip(np.round(image + noise), 0, 255))
+
+
+SCENES = ("scene0", "scene1", "scene[2]")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory, photos):
+    """GoPro's layout with three scenes, and a flat folder of results."""
+    root = tmp_path_factory.mktemp("tree")
+    for i in range(3):
+        sharp = photos[i % len(photos)][:100, :120]
+        for side, image in (("sharp", sharp), ("blur", noisy(sharp, i, 20))):
+            path = root / "test" / SCENES[i] / side / "000001.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(image).save(path)
+        path = root / "theirs" / f"{SCENES[i]}-000001.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(noisy(sharp, 9 + i)).save(path)
+    return root
+
+
+def figures(folder):
+    with open(folder / "figures.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def means(folder):
+    return json.loads((folder / "report.json").read_text())["means"]
+
+
+def test_names_fit_whatever_the_layout(tree):
+    sharp = results.find(tree / "test", results.SHARP)
+    flat = results.find(tree / "theirs", set())
+    blurry = results.find(f"{tree}/test/*/blur", set())
+    assert list(sharp) == list(flat) == list(blurry) == [f"{scene}-000001" for scene in SCENES]
+    assert all(path.parent.name == "sharp" for path in sharp.values())
+    with pytest.raises(UsageError, match="holds blur and sharp; say which"):
+        results.find(tree / "test", set())
+    with pytest.raises(DataError, match="no pictures there"):
+        results.find(f"{tree}/test/*/nothing", set())
+
+
+def test_folders_are_measured_like_anything_else(tree, tmp_path):
+    arguments = ("folders", f"--restored={tree}/theirs", f"--sharp={tree}/test")
+    result = run("evaluate", *arguments, f"--blurry={tree}/test", "-o", tmp_path / "all")
+    assert result.returncode == 0, result.stderr
+    assert "| blurry input |" in result.stdout
+    assert "| restored |" in result.stdout
+    found = means(tmp_path / "all")
+    assert found["restored"]["psnr"] > found["blurry"]["psnr"] + 5
+    report = json.loads((tmp_path / "all" / "report.json").read_text())
+    assert report["pictures"] == 3
+    assert {"deblur_tf", "numpy", "keras"} <= set(report["versions"])
+    with Image.open(tmp_path / "all" / "sheet.png") as sheet:
+        assert sheet.size == (3 * 122, 18 + 3 * 102)
+    one = run("evaluate", *arguments, "-o", tmp_path / "one", "--jobs=1")
+    two = run("evaluate", *arguments, "-o", tmp_path / "two", "--jobs=2")
+    assert one.returncode == two.returncode == 0
+    assert figures(tmp_path / "one") == figures(tmp_path / "two")
+    # The blurry pictures of the pairs' own layout, as somebody's results.
+    run("evaluate", "folders", f"--restored={tree}/test/*/blur", arguments[2], "-o", tmp_path / "b")
+    assert means(tmp_path / "b")["restored"]["psnr"] == found["blurry"]["psnr"]
+
+
+def test_missing_pictures_are_named(tree, tmp_path):
+    shutil.copytree(tree / "theirs", tmp_path / "theirs")
+    (tmp_path / "theirs" / "scene1-000001.png").unlink()
+    arguments = ["folders", f"--restored={tmp_path}/theirs", f"--sharp={tree}/test"]
+    result = run("evaluate", *arguments, "-o", tmp_path / "out")
+    assert result.returncode == 2
+    assert "theirs lacks 1: scene1-000001 (--subset" in result.stderr
+    result = run("evaluate", *arguments, "-o", tmp_path / "out", "--subset")
+    assert result.returncode == 0, result.stderr
+    assert "| 2 pictures of" in result.stdout
+    (tmp_path / "theirs" / "scene0-000001.png").write_bytes(b"none")
+    result = run("evaluate", *arguments, "-o", tmp_path / "bad", "--subset")
+    assert result.returncode == 1
+    assert "scene0-000001.png: cannot be read" in result.stderr
+    assert "| 1 pictures of" in result.stdout
+
+
+def test_shards_merge_into_what_one_process_measures(tree, tmp_path):
+    """With a metric of sets too, whose features the shards keep."""
+    from tests.support.graphs import mock_graph
+
+    mock_graph(tmp_path / "classify_image_graph_def.pb")
+    arguments = ["folders", f"--restored={tree}/theirs", f"--sharp={tree}/test"]
+    arguments += ["--metrics=psnr,ssim,fid,kid", f"--metric_weights={tmp_path}"]
+    arguments += ["--gin_param=inception_features.patch = (50, 60)"]
+    assert run("evaluate", *arguments, "-o", tmp_path / "whole").returncode == 0
+    folder = tmp_path / "parts"
+    for i in (2, 1):
+        result = run("evaluate", *arguments, "-o", folder, f"--shard={i}/2")
+        assert result.returncode == 0, result.stderr
+    merge = ["merge", folder / "shard2of2", folder / "shard1of2", *arguments[-2:]]
+    result = run("evaluate", *merge, "-o", folder)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "table.md").read_text() == (tmp_path / "whole" / "table.md").read_text()
+    assert figures(folder) == figures(tmp_path / "whole")
+    assert means(folder)["restored"]["fid"] > 0
+    result = run("evaluate", "merge", folder / "shard2of2", *arguments[-2:], "-o", tmp_path / "x")
+    assert result.returncode == 2
+    assert "shards of 2 are missing: 1" in result.stderr
+    for bad in ("0/2", "3/2", "two"):
+        assert run("evaluate", *arguments, "-o", folder, f"--shard={bad}").returncode == 2
+
+
+def test_merging_refuses_what_does_not_belong_together(tree, tmp_path):
+    arguments = ["folders", f"--restored={tree}/theirs", f"--sharp={tree}/test"]
+    run("evaluate", *arguments, "-o", tmp_path, "--shard=1/2")
+    run("evaluate", *arguments, "-o", tmp_path, "--shard=2/2", "--limit=2")
+    with pytest.raises(UsageError, match=r"other settings \(limit\)"):
+        merging.merge([tmp_path / "shard1of2", tmp_path / "shard2of2"], tmp_path / "o", [])
+    with pytest.raises(UsageError, match="not a finished evaluation"):
+        merging.metric_names(tmp_path)
+    with pytest.raises(UsageError, match="is one of the shards"):
+        merging.merge([tmp_path / "shard1of2"], tmp_path / "shard1of2", [])
+    run("evaluate", *arguments, "-o", tmp_path, "--shard=1/4")
+    with pytest.raises(UsageError, match="number of shards"):
+        merging.merge([tmp_path / "shard1of2", tmp_path / "shard1of4"], tmp_path / "o", [])
+
+
+def test_other_pictures_of_the_same_names_are_measured_anew(tree, tmp_path):
+    shutil.copytree(tree / "theirs", tmp_path / "theirs")
+    arguments = ["folders", f"--restored={tmp_path}/theirs", f"--sharp={tree}/test"]
+    arguments += ["--metrics=psnr", "-o", tmp_path / "out"]
+    assert run("evaluate", *arguments).returncode == 0
+    before = float(means(tmp_path / "out")["restored"]["psnr"])
+    assert "done before" in run("evaluate", *arguments).stdout
+    shutil.copy(tree / "test/scene0/sharp/000001.png", tmp_path / "theirs/scene0-000001.png")
+    assert run("evaluate", *arguments).returncode == 0
+    assert float(means(tmp_path / "out")["restored"]["psnr"]) > before
+
+
+def test_one_small_picture_has_no_fid(tree, tmp_path):
+    from tests.support.graphs import mock_graph
+
+    mock_graph(tmp_path / "classify_image_graph_def.pb")
+    arguments = ["folders", f"--restored={tree}/theirs", f"--sharp={tree}/test", "--limit=1"]
+    arguments += ["--metrics=psnr,fid,kid", f"--metric_weights={tmp_path}", "-o", tmp_path / "o"]
+    result = run("evaluate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "| nan | nan |" in result.stdout
+    assert "1 restored pictures have no fid" in result.stdout
+
+
+def test_names_of_other_layouts(tmp_path):
+    picture = Image.fromarray(np.zeros((8, 8, 3), np.uint8))
+    for name in ("a/blur/1.png", "a/blur_gamma/1.png", "s/blur/blur_1.png", "s/gt/gt_1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / name)
+    with pytest.raises(UsageError, match="blur and blur_gamma"):
+        results.find(tmp_path / "a", results.BLURRY)
+    assert list(results.find(f"{tmp_path}/a/blu?", set())) == ["1"]
+    names = [list(results.find(f"{tmp_path}/s/{side}", set())) for side in ("blur", "gt")]
+    assert names == [["1"], ["1"]]
+    assert list(results.find(tmp_path / "s", results.SHARP)) == ["1"]
+
+
+@pytest.mark.slow
+def test_saved_pictures_give_the_figures_of_the_model(tree, tmp_path, micro_dir):
+    model = tmp_path / "model"
+    source = ["model", f"--pairs={tree}/test", "--steps=1", "--metrics=psnr,ssim", "-n", "2"]
+    source += ["-m", micro_dir]
+    result = run("evaluate", *source, "-o", model, "--save")
+    assert result.returncode == 0, result.stderr
+    found = means(model)
+    for kind in ("sample", "mean"):
+        pictures = ["folders", f"--restored={model}/pictures/{kind}"]
+        pictures += [f"--sharp={model}/pictures/sharp", "--metrics=psnr,ssim"]
+        result = run("evaluate", *pictures, "-o", tmp_path / kind)
+        assert result.returncode == 0, result.stderr
+        assert means(tmp_path / kind)["restored"] == found[kind]
+    report = json.loads((model / "report.json").read_text())
+    assert report["seconds_a_picture"] > 0
+    assert report["settings"]["sampling"]["steps"] == 1
+    again = run("evaluate", *source, "-o", model, "--save")
+    assert "done before" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_grid_has_a_table_a_plot_and_its_best_points(tree, tmp_path, micro_dir):
+    arguments = ["model", f"--pairs={tree}/test", "--limit=1", "--metrics=psnr,ssim", "-n", "2"]
+    arguments += ["-m", micro_dir]
+    result = run("evaluate", *arguments, "--points=1:0.9,2:0.9", "-o", tmp_path)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "grid.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["kind"], r["steps"]) for r in rows] == [
+        *(("sample", "1"), ("mean", "1"), ("sample", "2"), ("mean", "2"))
+    ]
+    means_of = {r["steps"]: float(r["psnr"]) for r in rows if r["kind"] == "mean"}
+    best = max(means_of, key=means_of.get)
+    assert f"Ours-SA (best psnr of the mean): {best} steps" in result.stdout
+    assert "Ours: needs lpips_alex" in result.stdout
+    with Image.open(tmp_path / "grid.png") as plot:
+        assert min(plot.size) > 300
+    assert run("evaluate", *arguments, "--points=1-0.9", "-o", tmp_path).returncode == 2
+    result = run("evaluate", *arguments, "--points=1:0.9", "--steps=2", "-o", tmp_path)
+    assert result.returncode == 2
+    assert "--points has steps and beta_max" in result.stderr
+
+
+def test_the_best_point_follows_the_rule():
+    found = [
+        {"kind": "sample", "steps": s, "beta_max": 0.1, "lpips_alex": x}
+        for s, x in ((100, 0.2), (20, 0.1), (50, 0.1), (30, float("nan")))
+    ]
+    assert grid.best(found, "sample", "lpips_alex", -1)["steps"] == 20
+    assert grid.best(found, "mean", "psnr", 1) is None
+    assert protocols.read_points(["20:0.5"]) == ((20, 0.5),)
+    assert grid.folder_name(SamplingSettings(20, 0.5)) == "T20_beta0.5"
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_are_named_and_versioned(name):
+    config.load([f"protocols/{name}.gin"])
+    protocol = config.build("Protocol")
+    assert protocol.name == name
+    assert {"lpips_alex", "niqe", "fid", "kid"} <= set(protocol.metrics)
+    assert ("psnr_aligned" in protocol.metrics) == (name == "realblur_j-v1")
+    assert "inception_features.patch = (240, 256)" in bindings.all_bindings()
+
+
+def test_usage_errors_of_evaluate_are_one_line(tmp_path):
+    for arguments, message in (
+        (["model", "-o", tmp_path], "give one of --photos"),
+        (["everything", "-o", tmp_path], "unexpected 'everything'"),
+        (["folders", "--sharp=x", "-o", tmp_path], "--restored is missing"),
+        (["merge", "-o", tmp_path], "name the folders"),
+        (["folders", "--restored=x", "--sharp=y"], "--output is missing"),
+        (["folders", "--steps=3", "-o", tmp_path], "--steps is not of folders"),
+        (["model", "--jobs=3", "-o", tmp_path], "--jobs is not of model"),
+    ):
+        result = run("evaluate", *arguments)
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_weights_from_the_command_line(tmp_path):
+    from safetensors.numpy import save_file
+
+    from tests.support.lpips_case import torch_arrays
+
+    for name, arrays in zip(("trunk", "heads"), torch_arrays("alex"), strict=True):
+        save_file(arrays, tmp_path / f"{name}.safetensors")
+    source = [f"--{n}={tmp_path}/{n}.safetensors" for n in ("trunk", "heads")]
+    result = run("weights", "convert", "lpips", *source, "-o", tmp_path)
+    assert result.returncode == 0, result.stderr
+    listed = run("weights", "list", "-o", tmp_path).stdout
+    assert f"lpips_alex_v0.1.npz: {tmp_path}/lpips_alex_v0.1.npz  sha256 " in listed
+    for arguments, message in (
+        (["convert", "lpips", source[0]], "--heads is missing"),
+        (["convert", "nothing"], "give one of: convert sd2"),
+        (["make", "niqe"], "--photos is missing"),
+        (["convert", "inception", source[0], "-o", tmp_path], "has no Conv2d_1a_3x3"),
+        (["make", "niqe", source[0]], "--trunk is not of make niqe"),
+    ):
+        result = run("weights", *arguments)
+        assert result.returncode == 2
+        assert message in result.stderr

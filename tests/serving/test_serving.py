@@ -1,0 +1,385 @@
+"""The SavedModel in a process with TensorFlow alone, requests of clients, ONNX, the page."""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblur_tf.base.errors import UsageError
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.models.dvsr import DvSR
+from deblur_tf.models.regression import Regression
+from deblur_tf.networks.unet import UNet
+from tests.support import ROOT
+from tests.support.browser import page as browser
+from tests.support.helpers import randomize
+from tests.support.models import blind_wiener, deconvolved_model, micro_model
+
+DOCS = ROOT / "docs" / "serving.md"
+MAX_PIXELS = 5000
+
+
+def picture(height=21, width=18, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small():
+    built = micro_model()
+    built.build()
+    return randomize(built)
+
+
+@pytest.fixture(scope="module")
+def exported(small, tmp_path_factory):
+    from deblur_tf.diffusion.sampling import SamplingSettings
+    from deblur_tf.serving.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    sampling = SamplingSettings(steps=2, beta_max=0.8)
+    target = export(small, folder, sampling, MAX_PIXELS)
+    assert target == folder / "1"
+    return folder, Deblurrer(small, sampling=sampling, tile=0)
+
+
+def test_versions_count_up_and_other_folders_are_left_alone(exported, tmp_path):
+    from deblur_tf.serving.export import next_version
+
+    assert next_version(exported[0]) == 2
+    assert next_version(tmp_path / "new") == 1
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"has 'notes\.txt' in it"):
+        next_version(tmp_path)
+
+
+ALONE = """
+    import sys
+    sys.modules["keras"] = sys.modules["deblur_tf"] = None
+    import threading
+    import numpy as np, tensorflow as tf
+    s = tf.saved_model.load("exported").signatures
+    assert sorted(s) == [
+        "encoded", "encoded_with_settings", "guidance", "serving_default", "with_settings"]
+    images = np.load("in.npy")
+    def own(seed=(0,), steps=(2,), beta_max=(0.0,), n_samples=(1,)):
+        return {"seed": tf.constant(seed, tf.int64), "steps": tf.constant(steps, tf.int32),
+                "beta_max": tf.constant(beta_max, tf.float32),
+                "n_samples": tf.constant(n_samples, tf.int32)}
+    def run(name, image, **settings):
+        key = "image_bytes" if name.startswith("encoded") else "image"
+        (result,) = s[name](**{key: tf.constant(image)}, **settings).values()
+        return result.numpy()
+    found = {
+        "default": run("serving_default", images),
+        "seeds": run("with_settings", images, **own(seed=(7, 2**40), steps=(3,))),
+        "means": run("with_settings", images, **own(n_samples=(3,), beta_max=(0.5, 0.5))),
+        "dot": run("serving_default", images[:, :1, :1]),
+        "odd": run("serving_default", images[:1, :19, :13]),
+    }
+    png, jpeg = (tf.io.encode_png(images[0]).numpy(), tf.io.encode_jpeg(images[1][:10]).numpy())
+    for i, data in enumerate(run("encoded", [png, jpeg])):
+        found[f"encoded_{i}"] = tf.io.decode_png(data).numpy()
+    found["jpeg"] = tf.io.decode_jpeg(jpeg).numpy()
+    data = run("encoded_with_settings", [png], **own(seed=(7,), steps=(3,)))[0]
+    found["encoded_own"] = tf.io.decode_png(data).numpy()
+    for name, value in s["guidance"](image=tf.constant(images)).items():
+        found["guidance_" + name] = value.numpy()
+    threads = []
+    for i in range(6):
+        def work(i=i):
+            found[f"thread_{i}"] = run("with_settings", images, **own(seed=(i, i)))
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+    for thread in threads: thread.join()
+    np.savez("out.npz", **found)
+    for name, image, settings, message in (
+        ("serving_default", images[0], {}, "image must be uint8 [batch, height, width, 3]"),
+        ("serving_default", images[..., :1], {}, "image must be uint8 [batch, height, width, 3]"),
+        ("serving_default", images[:0], {}, "image has no pictures"),
+        ("serving_default", images[:, :0], {}, "image has no pixels"),
+        ("serving_default", np.zeros((1, 80, 80, 3), np.uint8), {}, "more than 5000 pixels"),
+        ("with_settings", images, own(steps=(0,)), "steps must be 1 or more, and at most 1000"),
+        ("with_settings", images, own(steps=(1, 2)), "steps must be the same for all images"),
+        ("with_settings", images, own(beta_max=(1.0,)), "beta_max must be 0 or more"),
+        ("with_settings", images, own(n_samples=(65,)), "n_samples must be 1 or more"),
+        ("with_settings", images, own(seed=(1, 2, 3)), "seed: give one value, or one for each"),
+        ("encoded", [b"GIF89a"], {}, "image_bytes must be a JPEG or PNG file"),
+        ("encoded", [png[:20]], {}, "image_bytes: the PNG file ends early"),
+        ("encoded", [tf.io.encode_png(np.zeros((80, 80, 3), np.uint8)).numpy()], {}, "more than"),
+    ):
+        try:
+            run(name, image, **settings)
+        except tf.errors.InvalidArgumentError as error:
+            assert message in str(error), (message, str(error)[:2000])
+        else:
+            raise AssertionError(message)
+"""
+
+
+def test_the_saved_model_alone_equals_python(exported, tmp_path):
+    folder, deblurrer = exported
+    (tmp_path / "exported").symlink_to(folder / "1")
+    images = np.stack([picture(seed=1), picture(seed=2)])
+    np.save(tmp_path / "in.npy", images)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ALONE)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = np.load(tmp_path / "out.npz")
+
+    def same(name, pixels, **settings):
+        want = deblurrer.restore(pixels, **settings)
+        difference = np.abs(found[name].astype(int) - want)
+        assert difference.max() <= 1, name
+        assert (difference > 0).mean() < 1e-3, name
+
+    same("default", images)
+    for i, seed in enumerate((7, 2**40)):
+        want = deblurrer.restore(images[i], steps=3, seed=seed)
+        assert np.abs(found["seeds"][i].astype(int) - want).max() <= 1
+    same("means", images, n_samples=3, beta_max=0.5)
+    same("dot", images[:, :1, :1])
+    same("odd", images[:1, :19, :13])
+    same("encoded_0", images[0])
+    same("encoded_1", found["jpeg"])
+    same("encoded_own", images[0], steps=3, seed=7)
+    for i in range(6):
+        same(f"thread_{i}", images, seed=i, beta_max=None, steps=2)
+    guidance = deblurrer.prepare(images[0]).condition.guidance.predictions[0]
+    assert found["guidance_scale_1"].shape == (2, 11, 9, 1)
+    assert np.abs(found["guidance_scale_1"][0] - np.array(guidance)[0, :11, :9]).max() < 0.5
+    about = json.loads((folder / "1" / "settings.json").read_text())
+    assert about["settings"]["steps"] == 2
+    assert about["max_pixels"] == MAX_PIXELS
+
+
+def blocks(heading):
+    """The code of a section of docs/serving.md."""
+    section = DOCS.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_rest_request_of_the_documentation(exported, tmp_path, monkeypatch):
+    """As TensorFlow Serving reads a row: base64 where a name ends in _bytes."""
+    import tensorflow as tf
+
+    folder, deblurrer = exported
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("photo.jpg", quality=95)
+
+    class Server:
+        def __init__(self, request):
+            body = json.loads(request.data)
+            signature = tf.saved_model.load(str(folder / "1")).signatures[body["signature_name"]]
+            specs = signature.structured_input_signature[1]
+            (row,) = body["instances"]
+            assert set(row) == set(specs)
+            inputs = {
+                name: tf.constant(
+                    [base64.b64decode(value["b64"]) if name.endswith("_bytes") else value],
+                    specs[name].dtype,
+                )
+                for name, value in row.items()
+            }
+            ((name, result),) = signature(**inputs).items()
+            assert name.endswith("_bytes")  # or the answer would not be in base64
+            encoded = base64.b64encode(result.numpy()[0]).decode()
+            self.answer = json.dumps({"predictions": [{"b64": encoded}]})
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def read(self):
+            return self.answer
+
+    import urllib.request
+
+    monkeypatch.setattr(urllib.request, "urlopen", Server)
+    names = {}
+    exec(blocks("REST")[0], names)
+    found = tf.io.decode_png(names["png"]).numpy()
+    import io
+
+    with Image.open("photo.jpg") as image:
+        pixels = np.asarray(image)
+    want = deblurrer.restore(pixels, steps=3, seed=7)
+    # libjpeg of TensorFlow and of Pillow may round differently.
+    assert np.abs(found.astype(int) - want).mean() < 4
+    with Image.open(io.BytesIO(names["png"])) as image:
+        assert image.size == (18, 21)
+
+
+def test_the_grpc_request_of_the_documentation(exported, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    pytest.importorskip("tensorflow_serving")
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture()).save("photo.jpg", quality=95)
+
+    class Stub:
+        def __init__(self, channel):
+            del channel
+
+        def Predict(self, request, timeout):
+            assert timeout > 60
+            name = request.model_spec.signature_name
+            signature = tf.saved_model.load(str(exported[0] / "1")).signatures[name]
+            inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+            answer = predict_pb2.PredictResponse()
+            for key, value in signature(**inputs).items():
+                answer.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+            return answer
+
+    monkeypatch.setattr(prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
+    names = {}
+    exec(blocks("gRPC")[0], names)
+    assert tf.io.decode_png(names["png"]).shape == (21, 18, 3)
+
+
+def test_the_python_of_the_documentation(exported, tmp_path, monkeypatch):
+    (tmp_path / "exported").symlink_to(exported[0])
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(blocks("In Python")[0], names)
+    assert names["sharp"].shape == names["mean_of_4"].shape == (1, 48, 64, 3)
+
+
+def test_one_step_in_onnx(small, tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from deblur_tf.serving.onnx import export_step
+
+    path = export_step(small, tmp_path / "step")
+    session = onnxruntime.InferenceSession(str(path))
+    rng = np.random.default_rng(0)
+    noisy = rng.standard_normal((2, 24, 32, 3)).astype("float32")
+    blurry = rng.uniform(-1, 1, noisy.shape).astype("float32")
+    level = np.array([0.05, 0.7], np.float32)
+    (found,) = session.run(None, {"noisy": noisy, "blurry": blurry, "noise_level": level})
+    condition = small.condition(blurry)
+    want = small.limit(small.denoise(noisy, level, condition).target, condition)
+    np.testing.assert_allclose(found, np.array(want), atol=1e-4)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(blocks("ONNX")[0], names)
+    assert names["sharp"].shape == (1, 48, 64, 3)
+
+
+@pytest.mark.slow
+def test_one_step_in_onnx_after_a_deconvolution(tmp_path):
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from deblur_tf.serving.onnx import export_step
+
+    model = deconvolved_model()
+    model.build()
+    randomize(model)
+    session = onnxruntime.InferenceSession(str(export_step(model, tmp_path)))
+    rng = np.random.default_rng(0)
+    noisy, blurry = (rng.uniform(-1, 1, (1, 24, 32, 3)).astype("float32") for _ in range(2))
+    level, condition = np.array([0.4], np.float32), model.condition(blurry)
+    given = {"noisy": noisy, "blurry": blurry, "noise_level": level}
+    (found,) = session.run(None, given | {"deconvolved": np.array(condition.image)})
+    want = model.limit(model.denoise(noisy, level, condition).target, condition)
+    np.testing.assert_allclose(found, np.array(want), atol=1e-4)
+    alone = Regression(blind_wiener())
+    alone.build()
+    with pytest.raises(UsageError, match="no denoising step"):
+        export_step(alone, tmp_path)
+    both = DvSR(blind_wiener(), UNet(4, (1, 2), num_res_blocks=1, num_middle_blocks=1))
+    both.build()
+    with pytest.raises(UsageError, match="Fourier"):
+        export_step(both, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def page(small):
+    pytest.importorskip("gradio")
+    from deblur_tf.diffusion.fidelity import curve_of
+    from deblur_tf.diffusion.sampling import SamplingSettings
+    from deblur_tf.serving.page import Page
+
+    curve = curve_of(
+        [{"steps": 1, "psnr": 24.0, "niqe": 8.0}, {"steps": 3, "psnr": 22.0, "niqe": 7.0}],
+        "niqe", "nothing",
+    )  # fmt: skip
+    return Page(Deblurrer(small, "", SamplingSettings(1), curve), max_pixels=100_000)
+
+
+def test_what_the_page_makes(page, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    Image.fromarray(picture(90, 70)).save(tmp_path / "a.jpg", exif=exif)
+    shares = []
+    slider, spread, path, words = page.restore(
+        str(tmp_path / "a.jpg"), 0.0, 2, 5, True, shares.append
+    )
+    assert slider[0].size == slider[1].size == (70, 90)
+    assert spread.size == (70, 90 + 36)
+    assert shares[-1] == 1.0
+    assert "3 step(s) of ddpm" in words
+    assert "samples differ by" in words
+    with Image.open(path) as image:
+        assert image.getexif()[0x010F] == "Camera"
+    assert pathlib.Path(path).name == "a_sharp.jpg"
+    with pytest.raises(ValueError, match="drop a photograph"):
+        page.restore(None, 1.0, 1, 0, False, shares.append)
+    Image.new("RGB", (400, 300)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"0\.1 megapixels; this page takes 0\.1"):
+        page.restore(str(tmp_path / "b.png"), 1.0, 1, 0, False, shares.append)
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(page, tmp_path, monkeypatch):
+    Image.fromarray(picture(90, 70)).save(tmp_path / "photo.png")
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    address = page.serve("127.0.0.1", 0, queue=2, block=False)
+    assert address.startswith("http://127.0.0.1:")
+    entered = threading.Event()
+    restore = page.restore
+
+    def endless(*args):
+        entered.set()
+        while True:
+            args[-1](0.1)
+
+    with browser() as tab:
+        outside = []
+        tab.on("request", lambda r: outside.append(r.url) if address not in r.url else None)
+        tab.goto(address)
+        tab.wait_for_selector("#start")
+        tab.set_input_files("input[type=file]", str(tmp_path / "photo.png"))
+        tab.wait_for_selector("img[src*='photo.png']")
+        tab.get_by_label("Samples to average").first.fill("2")
+        tab.click("#start")
+        tab.wait_for_selector("#words p")
+        assert "samples differ by" in tab.inner_text("#words")
+        assert tab.locator("#result img").count() >= 2
+        assert "photo_sharp.png" in tab.content()
+
+        monkeypatch.setattr(page, "restore", endless)
+        tab.click("#start")
+        assert entered.wait(20)
+        tab.click("#cancel")
+        tab.wait_for_selector("#words:has-text('Cancelled.')")
+        monkeypatch.setattr(page, "restore", restore)
+        assert not [url for url in outside if url.startswith("http") and "127.0.0.1" not in url]

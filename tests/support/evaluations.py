@@ -1,0 +1,32 @@
+"""A restorer and pairs whose figures are known."""
+
+import numpy as np
+
+from deblur_tf.evaluation import pairs
+
+
+def picture(value, height=40, width=50):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+class Perfect:
+    """Returns the sharp image in every second sample, black in the others."""
+
+    def __init__(self, value=100):
+        self.value = value
+        self.calls = 0
+
+    def samples(self, blurry, n_samples=1, seed=0):
+        self.calls += 1
+        rows = [
+            np.full(blurry.shape, self.value / 127.5 - 1.0 if i % 2 == 0 else -1.0)
+            for i in range(n_samples)
+        ]
+        return np.stack(rows).astype("float32")
+
+
+def gray_set(count=3, values=(90, 100)):
+    def read(index):
+        return picture(values[0]), picture(values[1])
+
+    return pairs.Numbered("grays", count, str, read)
