@@ -10,21 +10,14 @@ import keras
 import numpy as np
 import psutil
 
-from deblur_tf.models.deblurdiff import Autoencoder, LatentDiffusion
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.tiles import check_overlap
-from deblur_tf.networks.blind_wiener import BlindWiener
-from deblur_tf.networks.predictor import StructurePredictor
-from deblur_tf.networks.unet import UNet
 
 # Of what is free, the share that a picture may take: an estimate is no promise.
 SHARE = 0.6
 # Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
 KEPT_BYTES = 72
 SAMPLE_BYTES = 36  # of each sample, with what is made of it
-# Of a deconvolution by windows, for each pixel: four windows hold it, with statistics and Fourier
-# transforms of each; measured were 3.0 kB a pixel at 1280x720.
-WINDOW_FLOATS = 400.0
 SMALLEST_TILE = 128
 TILE_STEP = 64  # sides that are chosen are multiples of this
 # Pictures of more than so many of a model's largest tiles, 1.5 megapixels for most, are not
@@ -58,50 +51,10 @@ def available_bytes() -> int:
     return free
 
 
-def unet_floats(unet: UNet) -> float:
-    """About how many float32 values of a UNet are alive at once, for each pixel.
-
-    All skips of the encoder, and where the resolution is highest the input and output of
-    a block of the decoder with what lies between.
-    """
-    area = float(unet.patch**2)
-    widths = [unet.base_channels * m for m in unet.channel_multipliers]
-    skips = sum((unet.num_res_blocks + 1) * w / 4**d for d, w in enumerate(widths))
-    return (skips + 6 * widths[0]) / area
-
-
-def predictor_floats(network: StructurePredictor) -> float:
-    """`unet_floats` of a predictor: all skips, and a block of its widest stage."""
-    images = 1 if network.deconvolution is None else 2
-    inputs = 3 * images * (1 + len(network.bands))
-    skips = sum(w / 4 ** (k + 1) for k, w in enumerate(network.widths))
-    return inputs + skips + 6 * network.widths[0] / 4
-
-
-def latent_floats(model: Autoencoder | LatentDiffusion) -> float:
-    """`unet_floats` of the autoencoder at full size, or of attention over the largest tile."""
-    pixels, factor = model.largest_tile**2, model.vae.factor
-    attention = [(1.0, factor)]  # heads, and pixels of the image along one of the map
-    if isinstance(model, LatentDiffusion):
-        unet = model.unet
-        depth = min(unet.attention_depths, default=0)
-        attention.append((unet.widths[depth] / unet.head_width, factor * 2**depth))
-    products = max(heads * (pixels / each**2) ** 2 for heads, each in attention)
-    return max(6.0 * model.vae.channels[0], 3.0 * products / pixels)
-
-
 def bytes_per_pixel(model: Restorer) -> float:
     """About how much memory one evaluation of a model takes for each pixel of its input."""
-    floats = [unet_floats(part) for part in model.layers if isinstance(part, UNet)]
-    for part in model._flatten_layers():
-        if isinstance(part, StructurePredictor):
-            floats.append(predictor_floats(part))
-        elif isinstance(part, BlindWiener) and part.window:
-            floats.append(WINDOW_FLOATS)
-    if isinstance(model, Autoencoder | LatentDiffusion):
-        floats.append(latent_floats(model))
     images = 3 * 12  # the images themselves, their bands and noise, at full resolution
-    return CORRECTION * 4.0 * (images + max(floats, default=0.0))
+    return CORRECTION * 4.0 * (images + model.floats_per_pixel)
 
 
 def smallest_tile(model: Restorer, overlap: int) -> int:

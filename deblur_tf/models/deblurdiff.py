@@ -29,6 +29,16 @@ from deblur_tf.networks.vae import AutoencoderKL
 LARGEST_LATENT = 64
 
 
+def _attention_floats(heads: float, pixels_a_token: int, side: int) -> float:
+    """Products of all tokens of a tile, with what is made of them, for each pixel."""
+    return 3.0 * heads * (side**2 / pixels_a_token**2) ** 2 / side**2
+
+
+def _autoencoder_floats(vae: AutoencoderKL, side: int) -> float:
+    """Of a block at full size, or of attention in the middle."""
+    return max(6.0 * vae.channels[0], _attention_floats(1.0, vae.factor, side))
+
+
 @configurable
 class Autoencoder(RegressionRestorer):
     """The autoencoder alone: what it "restores" is the round trip of an image.
@@ -56,14 +66,14 @@ class Autoencoder(RegressionRestorer):
         """Creates all variables; `input_shape` is that of an image."""
         self.vae.build(input_shape)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Prediction:
+    @property
+    def floats_per_pixel(self) -> float:
+        """See `Restorer`: the autoencoder at full size, or its attention over the largest tile."""
+        return _autoencoder_floats(self.vae, self.largest_tile)
+
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
         """The image and its round trip."""
-        del noise, overview
+        del noise
         return Prediction(blurry, self.vae(blurry))
 
     def restore(self, condition: Prediction) -> Tensor:
@@ -145,14 +155,17 @@ class LatentDiffusion(DiffusionRestorer):
             shape=(1, *self.unet.context_shape), initializer="zeros", name="context"
         )
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Latents:
+    @property
+    def floats_per_pixel(self) -> float:
+        """See `Restorer`: the autoencoder, or attention of the UNet over the largest tile."""
+        depth = min(self.unet.attention_depths, default=0)
+        heads = self.unet.widths[depth] / self.unet.head_width
+        attention = _attention_floats(heads, self.vae.factor * 2**depth, self.largest_tile)
+        return max(_autoencoder_floats(self.vae, self.largest_tile), attention)
+
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Latents:
         """The blurry image and its latent: once per image."""
-        del noise, overview
+        del noise
         return Latents(blurry, self.vae.encode(blurry))
 
     def target_shape(self, condition: Latents) -> Shape:
@@ -268,14 +281,9 @@ class DeblurDiff(LatentDiffusion):
         if "control" in new:
             self.control.start_from(self.unet)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Latents:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Latents:
         """The blurry image, z_lq, and z^s where it is the same in each step."""
-        del noise, overview
+        del noise
         low, high = self.encoded_range
         latent = self.vae.encode(low + (high - low) * (blurry + 1.0) / 2.0)
         if not isinstance(self.predictor, Once):

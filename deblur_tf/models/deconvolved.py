@@ -34,18 +34,19 @@ class DeconvolvedDiffusion(GuidedDiffusion):
     """`GuidedDiffusion` whose blurry image is deconvolved first.
 
     A network of some layers looks a few dozen pixels far and cannot find out how the camera
-    shook; a filter that follows from the whole picture's statistics can undo much of it.
+    shook; filters that follow from the statistics of large windows can undo much of it.
     Guidance and diffusion then start from that: it is what is known of the sharp image, and
     the UNet sees it beside the blurry one, which tells ringing from structure.
 
     Args:
       deconvolution: from the blurry image to one like it.
       learn_deconvolution: whether diffusion's loss reaches it. It has learned from far more
-        images alone (`training.deconvolution`) than training sees afterwards.
+        images alone (`training.objectives.deconvolution`) than training sees afterwards.
       kwargs: as of `GuidedDiffusion`.
     """
 
     seen_channels = 6
+    known_inputs = ("deconvolved",)
     diagnostic_names = DRIFT_NAMES
 
     def __init__(
@@ -58,7 +59,6 @@ class DeconvolvedDiffusion(GuidedDiffusion):
     ):
         super().__init__(*args, name=name, **kwargs)
         self.deconvolution = deconvolution
-        self.needs_overview = deconvolution.needs_overview
         self.learn_deconvolution = learn_deconvolution
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
@@ -66,14 +66,9 @@ class DeconvolvedDiffusion(GuidedDiffusion):
         self.deconvolution.build(input_shape)
         super().build(input_shape)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Deconvolved:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Deconvolved:
         """Deconvolved image and its guidance: once per image. Arguments: see `Restorer`."""
-        image = self.deconvolution(blurry, overview)
+        image = self.deconvolution(blurry)
         if not self.learn_deconvolution:
             image = ops.stop_gradient(image)
         return self.condition_of(blurry, image, noise)

@@ -72,7 +72,6 @@ class DvSR(DiffusionRestorer):
         self.sees_prediction = sees_prediction
         self.predictor.trainable = learn_predictor
         self.structure_scales = scales if learn_predictor else ()
-        self.needs_overview = getattr(predictor, "needs_overview", False)
         self.denoiser = denoiser
         self.output_form = outputs.check(output)
 
@@ -90,15 +89,10 @@ class DvSR(DiffusionRestorer):
         )
         self.denoiser.build((*input_shape[:-1], images * input_shape[-1]), guidance_shape=features)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Prediction:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
         """The blurry image and the initial prediction g(blurry): once per image."""
         del noise
-        condition = predict(self.predictor, blurry, overview)
+        condition = predict(self.predictor, blurry)
         if self.learn_predictor:
             return condition
         return keras.tree.map_structure(ops.stop_gradient, condition)

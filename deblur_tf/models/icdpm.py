@@ -101,17 +101,11 @@ class GuidedDiffusion(DiffusionRestorer):
         channels = self.inputs_layer.connect(self.guidance, self.seen_channels)
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Guided:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guided:
         """The blurry image and its guidance: once per image (eq. 1-2).
 
         Arguments: see `Restorer.condition`.
         """
-        del overview
         if self.guidance is None:
             return Guided(blurry, Guidance((), (), ()))
         return Guided(blurry, self.guidance(blurry, noise))

@@ -33,10 +33,8 @@ def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
     return network
 
 
-def predict(predictor: Predictor, blurry: Tensor, overview: Tensor | None) -> Prediction:
-    """Blurry image and prediction; for `overview` see `Restorer.condition`."""
-    if isinstance(predictor, BlindWiener):
-        return Prediction(blurry, predictor(blurry, overview))
+def predict(predictor: Predictor, blurry: Tensor) -> Prediction:
+    """The blurry image with its prediction."""
     if isinstance(predictor, StructurePredictor):
         return Prediction(blurry, *predictor(blurry))
     return Prediction(blurry, predictor(blurry))
@@ -72,7 +70,6 @@ class Regression(RegressionRestorer):
         super().__init__(name=name, **kwargs)
         self.predictor = check_predictor(predictor)
         self.structure_scales = structure_scales(predictor)
-        self.needs_overview = getattr(predictor, "needs_overview", False)
 
     @property
     def size_multiple(self) -> int:
@@ -83,15 +80,10 @@ class Regression(RegressionRestorer):
         """Creates all variables; `input_shape` is that of the blurry image."""
         self.predictor.build(input_shape)
 
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Prediction:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
         """The blurry image and the prediction: once per image."""
         del noise
-        return predict(self.predictor, blurry, overview)
+        return predict(self.predictor, blurry)
 
     def restore(self, condition: Prediction) -> Tensor:
         """The prediction, float32 [B, H, W, 3]."""

@@ -19,9 +19,8 @@ from keras import ops
 from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.diffusion.outputs import Estimate, Noise, Output
 from deblur_tf.diffusion.schedules import LINEAR
-from deblur_tf.networks import statistics
 from deblur_tf.networks.guidance import Guidance
-from deblur_tf.networks.statistics import Overview
+from deblur_tf.networks.network import Network
 
 
 class Restorer(keras.Model):
@@ -38,8 +37,6 @@ class Restorer(keras.Model):
     structure_scales: tuple[int, ...] = ()
     # Names of what `diagnostics` returns.
     diagnostic_names: tuple[str, ...] = ()
-    # Whether `condition` depends on more of an image than lies near each pixel.
-    needs_overview: bool = False
     # Side in pixels of the largest tiles in which a large image is restored.
     largest_tile: int = 1024
     # Settings, by their names in its configuration, that weights of another model have a meaning
@@ -55,28 +52,25 @@ class Restorer(keras.Model):
         """Heights and widths must be multiples of this."""
         raise NotImplementedError
 
-    def overview(self, blurry: Tensor) -> Overview:
-        """What `condition` must know of the whole of images, where `needs_overview`.
-
-        float32 [B, H, W, 3] in [-1, 1] -> statistics of each.
-        """
-        return statistics.overview(blurry)
-
-    def condition(
-        self,
-        blurry: Tensor,
-        noise: Sequence[Tensor] | None = None,
-        overview: Tensor | None = None,
-    ) -> Any:
+    def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Any:
         """All that is known of blurry images: once per image.
 
         Args:
           blurry: float32 [B, H, W, 3] in [-1, 1].
           noise: standard normal [B, H / 2^k, W / 2^k, guidance_channels] for each of
             `guidance_scales`; None adds none.
-          overview: `Overview.maps`, of images of which `blurry` are parts; None: of `blurry`.
         """
         raise NotImplementedError
+
+    @property
+    def networks(self) -> list[Network]:
+        """All networks in it, those within others too."""
+        return [layer for layer in self._flatten_layers() if isinstance(layer, Network)]
+
+    @property
+    def floats_per_pixel(self) -> float:
+        """About how many float32 values one evaluation keeps for each pixel of its input."""
+        return max((network.floats_per_pixel for network in self.networks), default=0.0)
 
     def finish(self, image: Tensor, blurry: Tensor) -> Tensor:
         """The last touch to a restored image: float32 [B, H, W, 3] twice, not padded."""
@@ -114,6 +108,9 @@ class RegressionRestorer(Restorer):
 class DiffusionRestorer(Restorer):
     """A model to be sampled; the defaults are those of a diffusion model of images."""
 
+    # Names of the images that `condition_of` takes beside the blurry one: a caller who knows them
+    # spares the model what it would find them by.
+    known_inputs: tuple[str, ...] = ()
     # What the network's output means.
     output_form: Output = Noise()
 

@@ -182,7 +182,6 @@ class TiledRestoration(Restoration):
     ):
         super().__init__(model, sampler)
         self.side, self.overlap = side, overlap
-        self._compiled_overview = compiled(model, model.overview)
         self._compiled_part = compiled(model, self._part_condition)
         self._compiled_estimate = compiled(model, self._part_estimate)
         self._compiled_decoding = compiled(model, self._part_image)
@@ -193,24 +192,10 @@ class TiledRestoration(Restoration):
             image.shape[1], image.shape[2], self.side, self.overlap, self.model.size_multiple
         )
 
-    def _part_condition(
-        self, blurry: Tensor, keys: Tensor, top: Tensor, left: Tensor, *overview: Tensor
-    ) -> Any:
+    def _part_condition(self, blurry: Tensor, keys: Tensor, top: Tensor, left: Tensor) -> Any:
         height, width = ops.shape(blurry)[1:3]
         drawn = guidance_noise(self.model, keys, height, width, (top, left))
-        return self.model.condition(blurry, drawn, *overview)
-
-    def _overview(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What the model must know of the whole image, from its tiles."""
-        if not self.model.needs_overview:
-            return ()
-        total, weights = 0.0, 1e-12
-        for tile in self._grid(image):
-            found = self._compiled_overview(tile.of(image, image.shape[1]))
-            maps, weight = (ops.convert_to_numpy(x).astype(np.float64) for x in found)
-            weight = weight.reshape(-1, *(1,) * (maps.ndim - 1))
-            total, weights = total + weight * maps, weights + weight
-        return ((total / weights).astype(np.float32),)
+        return self.model.condition(blurry, drawn)
 
     def _part_estimate(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Estimate:
         return super()._denoise(noisy, noise_level, (condition, None))
@@ -224,11 +209,9 @@ class TiledRestoration(Restoration):
             )
         )
 
-        overview = self._overview(image)
-
         def part(tile: Tile) -> Any:
             corner = (ops.convert_to_tensor(n, dtype="int32") for n in (tile.top, tile.left))
-            return self._compiled_part(tile.of(image, image.shape[1]), keys, *corner, *overview)
+            return self._compiled_part(tile.of(image, image.shape[1]), keys, *corner)
 
         condition = self._grid(image).blend(part)
         return Prepared(condition._replace(blurry=image), height, width)

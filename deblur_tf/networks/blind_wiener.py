@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from deblur_tf.base.registry import configurable
 from deblur_tf.base.types import Pair, Shape, Tensor
 from deblur_tf.networks import windows
+from deblur_tf.networks.network import Network
 from deblur_tf.networks.statistics import (
     CHANNELS,
     GRAIN,
@@ -22,7 +22,7 @@ from deblur_tf.networks.statistics import (
     REACH,
     SIDE,
     WINDOW,
-    overview,
+    gradient_energy,
     rounded_up,
     statistics,
     turned,
@@ -111,7 +111,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
 
 
 @configurable
-class BlindWiener(keras.layers.Layer):
+class BlindWiener(Network):
     """Kernel and noise from `statistics` by a small network, then Wiener's filter.
 
     Untrained it takes a kernel that falls with the radius r as exp(-r / 2).
@@ -123,18 +123,19 @@ class BlindWiener(keras.layers.Layer):
       ratio_size: side of the noise ratio's Fourier coefficients, odd, up to 31: how finely it may
         depend on the frequency.
       window: side in pixels of the windows, overlapping by half, each of which has a blur of its
-        own; a multiple of 16. 0: one blur for the whole image.
+        own; a multiple of 16, at least 128. A smaller image is continued by reflection.
     """
 
     # Of heights and widths: any will do.
     size_multiple = 1
+    has_fourier_transforms = True
 
     def __init__(
         self,
         unet: UNet,
         kernel_size: int = 31,
         ratio_size: int = 19,
-        window: int = 0,
+        window: int = 256,
         name: str = "blind_wiener",
         **kwargs: Any,
     ):
@@ -147,9 +148,9 @@ class BlindWiener(keras.layers.Layer):
         for side, most in ((kernel_size, 2 * REACH - 1), (ratio_size, REACH)):
             if side % 2 == 0 or not 1 <= side <= most:
                 raise ValueError(f"BlindWiener: sides must be odd, up to {most}, got {side}")
-        if window % 16 or 0 < window < WINDOW:
+        if window % 16 or window < WINDOW:
             raise ValueError(
-                f"BlindWiener: window must be 0 or a multiple of 16 from {WINDOW} on, got {window}"
+                f"BlindWiener: window must be a multiple of 16 from {WINDOW} on, got {window}"
             )
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
@@ -163,9 +164,10 @@ class BlindWiener(keras.layers.Layer):
         self._place = np.stack([np.exp(-radius / 2), radius / REACH, radius < 1], -1)[None]
 
     @property
-    def needs_overview(self) -> bool:
-        """Whether the blur of a part follows from the whole image's statistics."""
-        return not self.window
+    def floats_per_pixel(self) -> float:
+        """See `Network`. Four windows hold a pixel, each with statistics and Fourier transforms;
+        measured were 3.0 kB a pixel at 1280x720 (benchmarks/large.py)."""
+        return 400.0
 
     def build(self, input_shape: Shape) -> None:
         """Creates the variables; the shape does not matter."""
@@ -214,36 +216,26 @@ class BlindWiener(keras.layers.Layer):
         middle[self.ratio_size // 2, self.ratio_size // 2] = -3.0
         return kernel, ratio + middle
 
-    def call(self, image: Tensor, maps: Tensor | None = None) -> Tensor:
-        """The deconvolved image.
-
-        Args:
-          image: float32 [B, H, W, 3] in [-1, 1].
-          maps: `statistics` of the image of which it is a part; None: of itself. Not used with
-            windows, which have statistics of their own.
-
-        Returns:
-          float32 [B, H, W, 3].
-        """
-        if self.window:
-            return self._by_windows(image)
-        return wiener(image, *self.blur(statistics(image) if maps is None else maps))
-
-    def _by_windows(self, image: Tensor) -> Tensor:
-        """Each window filtered by itself, and blended: [B, H, W, 3] -> [B, H, W, 3].
+    def call(self, image: Tensor) -> Tensor:
+        """The deconvolved image: each window filtered by itself, and blended.
 
         All windows are computed at once, which takes some 3 kB a pixel. TensorFlow's `map_fn`,
         which takes less, runs their Fourier transforms side by side, and crashed in half of the
         programs that restored twenty photographs.
+
+        Args:
+          image: float32 [B, H, W, 3] in [-1, 1].
+
+        Returns:
+          float32 [B, H, W, 3].
         """
         height, width = ops.shape(image)[1], ops.shape(image)[2]
         sizes = [_at_least(rounded_up(n, self.window // 2), self.window) for n in (height, width)]
         cut = windows.split(image_ops.pad_to_size(image, *sizes), self.window)
         grid = ops.shape(cut)[:3]  # images, rows and columns of windows
         parts = ops.reshape(cut, (-1, self.window, self.window, 3))
-        found = overview(parts)
-        maps = ops.reshape(found.maps, (*grid, SIDE, SIDE, CHANNELS))
-        maps = _with_the_whole(maps, ops.reshape(found.weight, grid))
+        maps = ops.reshape(statistics(parts), (*grid, SIDE, SIDE, CHANNELS))
+        maps = _with_the_whole(maps, ops.reshape(gradient_energy(parts), grid))
         parts = wiener(parts, *self.blur(ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))))
         result = windows.blend(ops.reshape(parts, (*grid, self.window, self.window, 3)))
         return image_ops.crop(result, height, width)

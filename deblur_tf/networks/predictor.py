@@ -20,6 +20,7 @@ from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.guidance import BAND_STDDEV, Guidance, structure
 from deblur_tf.networks.initializers import GlorotUniform
 from deblur_tf.networks.layers import ResidualBlock, check_policy, conv
+from deblur_tf.networks.network import Network
 from deblur_tf.numerics import image_ops
 
 # Of the weights of heads, over the usual scale. From zero the trunk would get no gradient in
@@ -28,7 +29,7 @@ HEAD_SCALE = 1e-2
 
 
 @configurable
-class StructurePredictor(keras.layers.Layer):
+class StructurePredictor(Network):
     """Predicts the sharp image, and its gray structure at 1/2, 1/4, ... on the way.
 
     With a deconvolution it starts from what that made of the image, and sees both: a network of
@@ -105,6 +106,14 @@ class StructurePredictor(keras.layers.Layer):
 
         self.structure_heads = [head(1, f"structure_{k + 1}") for k in scales]
         self.image_head = head(12, "image")
+
+    @property
+    def floats_per_pixel(self) -> float:
+        """See `Network`: the inputs, all skips, and a block of the widest stage."""
+        images = 1 if self.deconvolution is None else 2
+        inputs = 3 * images * (1 + len(self.bands))
+        skips = sum(w / 4 ** (k + 1) for k, w in enumerate(self.widths))
+        return inputs + skips + 6 * self.widths[0] / 4
 
     @property
     def scales(self) -> tuple[int, ...]:

@@ -1,14 +1,12 @@
-"""Statistics of a whole image from which its blur and noise can be read. Ours.
+"""Statistics of an image from which its blur and noise can be read. Ours.
 
-A shake blurs a picture everywhere alike, so what tells of it is spread over all of the
-picture and has no place in it: correlations of the gradient with itself hold the size of
+Where blur is alike, what tells of it is spread over all of the picture and has no place in it:
+correlations of the gradient with itself hold the size of
 the kernel's spectrum, those with a power of itself also the phase, since sharp gradients
 are sparse and blur and noise make them Gaussian.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -31,18 +29,6 @@ SWAPPED = [1, 0, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 15, 14, *range(16, 20)]
 WINDOW = 128
 # Sizes of Fourier transforms are multiples of this.
 GRAIN = 32
-
-
-class Overview(NamedTuple):
-    """What is to be known of whole images; that of their parts, averaged, stands for it.
-
-    Attributes:
-      maps: float32 [B, ...], of a shape that does not depend on the image's.
-      weight: float32 [B], by which the maps of parts are averaged.
-    """
-
-    maps: Tensor
-    weight: Tensor
 
 
 def _fft_real(images: Tensor) -> Pair:
@@ -207,7 +193,7 @@ def cepstra(gray: Tensor) -> Tensor:
 
 
 def statistics(image: Tensor) -> Tensor:
-    """What a whole image says of its blur and noise.
+    """What an image says of its blur and noise.
 
     Args:
       image: float32 [B, H, W, C] in [-1, 1], any size; smaller than 128 pixels it is
@@ -229,12 +215,14 @@ def statistics(image: Tensor) -> Tensor:
     return ops.transpose(maps, (0, 2, 3, 1))
 
 
-def overview(image: Tensor) -> Overview:
-    """`statistics` of an image or a part; parts count by the squares of their gradient."""
+def gradient_energy(image: Tensor) -> Tensor:
+    """Sum of the squared differences of neighbours: how much of its blur an image can tell.
+
+    float32 [B, H, W, C] -> [B], of the mean of the channels.
+    """
     gray = ops.mean(image, axis=-1)
     across, down = gray[:, :, 1:] - gray[:, :, :-1], gray[:, 1:] - gray[:, :-1]
-    energy = [ops.sum(ops.square(x), axis=(1, 2)) for x in (across, down)]
-    return Overview(statistics(image), energy[0] + energy[1])
+    return sum(ops.sum(ops.square(x), axis=(1, 2)) for x in (across, down))
 
 
 def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:

@@ -17,11 +17,12 @@ from deblur_tf.networks.layers import (
     check_policy,
     conv,
 )
+from deblur_tf.networks.network import Network
 from deblur_tf.numerics import image_ops
 
 
 @configurable
-class UNet(keras.Model):
+class UNet(keras.Model, Network):
     """Fully convolutional UNet of residual blocks.
 
     Input conv; then, a depth: `num_res_blocks` residual blocks, each output a
@@ -132,6 +133,15 @@ class UNet(keras.Model):
     def size_multiple(self) -> int:
         """Heights and widths must be multiples of this."""
         return self.patch * 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def floats_per_pixel(self) -> float:
+        """See `Network`: all skips of the encoder, and where the resolution is highest the input
+        and output of a block of the decoder with what lies between.
+        """
+        widths = [self.base_channels * m for m in self.channel_multipliers]
+        skips = sum((self.num_res_blocks + 1) * w / 4**d for d, w in enumerate(widths))
+        return (skips + 6 * widths[0]) / self.patch**2
 
     @property
     def guided_scales(self) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from deblur_tf.base.errors import UsageError
 from deblur_tf.base.files import replacing
-from deblur_tf.models.deconvolved import DeconvolvedDiffusion
 from deblur_tf.models.restorer import DiffusionRestorer, Restorer
 
 STEP_FILE = "step.onnx"
@@ -22,8 +21,8 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
     """Writes `step.onnx`: the limited estimate of the target in a noisy target.
 
     Inputs, float32: noisy [B, H, W, 3], blurry [B, H, W, 3] in [-1, 1], noise_level [B];
-    H and W are multiples of the model's `size_multiple`. A `DeconvolvedDiffusion` also takes
-    deconvolved [B, H, W, 3]: converters know no Fourier transform in two dimensions. Output:
+    H and W are multiples of the model's `size_multiple`. Also the model's `known_inputs`,
+    [B, H, W, 3] each: converters know no Fourier transform in two dimensions. Output:
     target [B, H, W, 3]. The guidance is computed in every step, without noise.
 
     Args:
@@ -46,8 +45,7 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
             "saved_model"
         )
 
-    deconvolved = isinstance(model, DeconvolvedDiffusion)
-    if model.needs_overview and not deconvolved:
+    if not model.known_inputs and any(n.has_fourier_transforms for n in model.networks):
         raise UsageError(
             "--format=onnx: this model's predictor needs Fourier transforms; try saved_model"
         )
@@ -67,8 +65,7 @@ def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
         tf.TensorSpec(image, tf.float32, name="blurry"),
         tf.TensorSpec([None], tf.float32, name="noise_level"),
     ]
-    if deconvolved:
-        signature.append(tf.TensorSpec(image, tf.float32, name="deconvolved"))
+    signature += [tf.TensorSpec(image, tf.float32, name=name) for name in model.known_inputs]
     traced = tf.function(step, autograph=False)
     made, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
     target = folder / STEP_FILE

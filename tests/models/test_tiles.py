@@ -20,7 +20,6 @@ from deblur_tf.models.tiles import Grid, TiledRestoration, along
 from deblur_tf.networks.unet import UNet
 from deblur_tf.numerics import noise
 from tests.support.helpers import randomize, slow_but
-from tests.support.models import deconvolved_model
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.floats(0, 0.49), st.sampled_from([1, 4, 8]))
@@ -72,7 +71,7 @@ def test_an_overlap_of_half_a_tile_is_refused(model):
 
 def test_the_smallest_tile_has_room_for_an_overlap_that_sizes_make_larger(monkeypatch):
     """DeblurDiff on Stable Diffusion's networks: sizes are multiples of 64, so overlaps too."""
-    coarse = SimpleNamespace(size_multiple=64, largest_tile=512, layers=[], _flatten_layers=list)
+    coarse = SimpleNamespace(size_multiple=64, largest_tile=512, floats_per_pixel=0.0)
     tried = []
 
     def sampled(self, images, seed, sampling, tile, on_step):
@@ -102,13 +101,8 @@ def regression():
     return Regression(UNet(8, (1, 2), use_noise_level=False, num_res_blocks=1, num_middle_blocks=1))
 
 
-@pytest.fixture(scope="module", params=[*slow_but(["tiny"]), "dvsr", "regression"])
+@pytest.fixture(scope="module", params=["dvsr", "regression"])
 def any_model(request):
-    if request.param == "tiny":
-        # With one blur for the whole picture: by windows each tile estimates its own.
-        model = Deblurrer.from_pretrained().model
-        model.deconvolution.window, model.needs_overview = 0, True
-        return model
     made = dvsr() if request.param == "dvsr" else regression()
     made.build()
     return randomize(made)
@@ -117,16 +111,12 @@ def any_model(request):
 @pytest.mark.parametrize("name", slow_but(["ddpm", "heun", "dpmpp_2m_sde"], "ddpm"))
 def test_tiles_give_the_picture_of_the_whole(name, any_model):
     """To some of 255, and where tiles meet no worse than elsewhere by much."""
-    if any_model.needs_overview and name != "ddpm":
-        pytest.skip("each sampler once with small models, and each model once")
     rng = np.random.default_rng(1)
     small = rng.random((1, 24, 20, 3), np.float32)
     blurry = np.kron(2 * small - 1, np.ones((1, 7, 7, 1), np.float32))[:, :150, :134]
     keys, schedule = sample_keys(3, [0]), inference_schedule(3)
     whole = np.array(Restoration(any_model, samplers.named(name))(blurry, keys, schedule))
     tiled = TiledRestoration(any_model, samplers.named(name), side=96, overlap=32)
-    if any_model.needs_overview:  # parts this small say something else of the blur
-        tiled._overview = lambda image: (np.array(any_model.overview(image).maps),)
     found = np.array(tiled(blurry, keys, schedule))
     error = 127.5 * np.abs(np.clip(found, -1, 1) - np.clip(whole, -1, 1)).max(axis=-1)[0]
     assert found.shape == whole.shape
@@ -134,24 +124,6 @@ def test_tiles_give_the_picture_of_the_whole(name, any_model):
     seams = np.zeros(error.shape, bool)
     seams[64 - 4 : 96 + 4], seams[:, 40 - 4 : 96 + 4] = True, True
     assert np.sqrt(np.mean(error[seams] ** 2)) < 1.5
-
-
-def test_tiles_share_the_statistics_of_the_whole():
-    """One blur for one picture: a part without any structure gets that of the rest."""
-    model = deconvolved_model()
-    model.build()
-    randomize(model)
-    rng = np.random.default_rng(4)
-    picture = np.zeros((1, 256, 512, 3), np.float32)
-    picture[:, :, :256] = rng.uniform(-1, 1, (1, 256, 256, 3))
-    keys = sample_keys(0, [0])
-    tiled = TiledRestoration(model, side=256, overlap=0).prepare(picture, keys).condition.image
-    alone = model.condition(picture[:, :, :256]).image
-    # What fills the tile that has structure is what the shared filter makes of it.
-    np.testing.assert_allclose(tiled[:, :, :200], np.array(alone)[:, :, :200], atol=1e-3)
-    overviews = [np.array(model.overview(picture[:, :, x : x + 256]).weight) for x in (0, 256)]
-    assert overviews[0] > 0.0
-    assert overviews[1] == 0.0
 
 
 def test_one_tile_is_the_whole(micro):

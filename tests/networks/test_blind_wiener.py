@@ -7,7 +7,13 @@ from scipy import ndimage
 
 from deblur_tf.data import blur
 from deblur_tf.networks import statistics, windows
-from deblur_tf.networks.blind_wiener import BlindWiener
+from deblur_tf.networks.blind_wiener import (
+    BlindWiener,
+    _with_the_whole,
+    response,
+    transfer,
+    wiener,
+)
 from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
 from deblur_tf.training.objectives.diffusion import Objective
@@ -149,14 +155,14 @@ def test_the_kernel_shows_in_the_correlations():
 
 def test_transfer_and_response_are_those_of_the_fft():
     kernel, ratio = random_filter()
-    got = [np.array(x) for x in blind_wiener.transfer(kernel, 96, 65)]
+    got = [np.array(x) for x in transfer(kernel, 96, 65)]
     want = spectrum(kernel, 96, 65)
     np.testing.assert_allclose(got[0], want.real, atol=2e-6)
     np.testing.assert_allclose(got[1], want.imag, atol=2e-6)
     log_r = spectrum(ratio, 96, 65)
     np.testing.assert_allclose(log_r.imag, 0.0, atol=1e-9)
     wiener = want.conj() / (abs(want) ** 2 + np.exp(np.clip(log_r.real, -6, 4)))
-    got = blind_wiener.response(kernel, ratio, 96, 65)
+    got = response(kernel, ratio, 96, 65)
     np.testing.assert_allclose(np.array(got[0]) + 1j * np.array(got[1]), wiener, atol=2e-3)
 
 
@@ -173,7 +179,7 @@ def test_wiener_equals_its_twin(size):
     response = transform.conj() / (abs(transform) ** 2 + ratios)
     result = np.fft.ifft2(np.fft.fft2(padded, axes=(1, 2)) * response[..., None], axes=(1, 2)).real
     want = mean + result[:, 48 : 48 + size[0], 48 : 48 + size[1]]
-    np.testing.assert_allclose(blind_wiener.wiener(image, kernel, ratio), want, atol=1e-4)
+    np.testing.assert_allclose(wiener(image, kernel, ratio), want, atol=1e-4)
 
 
 def test_the_true_kernel_deblurs():
@@ -182,7 +188,7 @@ def test_the_true_kernel_deblurs():
     kernel = blur.random_kernel(rng, 12.0)
     blurry = blur.convolve(sharp, kernel) + 0.01 * rng.standard_normal((128, 160, 3))
     ratio = np.full((1, 1, 1), np.log(1e-2), "float32")
-    found = blind_wiener.wiener(blurry[None].astype("float32"), kernel[None], ratio)
+    found = wiener(blurry[None].astype("float32"), kernel[None], ratio)
     before, after = (
         np.mean((np.array(x)[20:-20, 20:-20] - sharp[35:-35, 35:-35]) ** 2)
         for x in (blurry, found[0])
@@ -295,20 +301,18 @@ def test_each_window_has_the_blur_of_its_place(monkeypatch):
 def test_a_window_without_structure_takes_the_blur_of_the_whole():
     maps = images(1, 1, 1, 2, SIDE, SIDE, CHANNELS)
     energy = np.array([[[4.0, 0.0]]], "float32")
-    found = np.array(blind_wiener._with_the_whole(maps, energy))
+    found = np.array(_with_the_whole(maps, energy))
     np.testing.assert_allclose(found[0, 0, 1], maps[0, 0, 0], atol=1e-5)
     # The whole is all of the first window: nothing changes it.
     np.testing.assert_allclose(found[0, 0, 0], maps[0, 0, 0], atol=1e-5)
 
 
 def windowed_and_whole():
-    """The same weights, by windows of 128 pixels and at once."""
-    by_place, at_once = (blind_wiener(window=w) for w in (128, 0))
-    by_place.build(None)
-    at_once.build(None)
-    randomize(at_once)
-    by_place.unet.set_weights(at_once.unet.get_weights())
-    return by_place, at_once
+    """A deconvolution by windows of 128 pixels, and the same filter for a whole image."""
+    layer = blind_wiener()
+    layer.build(None)
+    randomize(layer)
+    return layer, lambda image: wiener(image, *layer.blur(statistics.statistics(image)))
 
 
 def test_one_window_is_the_whole_image():

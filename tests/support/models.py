@@ -44,7 +44,9 @@ def blind_wiener(**sizes):
     from deblur_tf.networks.unet import UNet
 
     shallow = {"num_res_blocks": 1, "num_middle_blocks": 1, "use_noise_level": False}
-    return BlindWiener(UNet(4, (1, 2), out_channels=2, patch=4, **shallow), **sizes)
+    return BlindWiener(
+        UNet(4, (1, 2), out_channels=2, patch=4, **shallow), **({"window": 128} | sizes)
+    )
 
 
 def deconvolved_model(**settings):

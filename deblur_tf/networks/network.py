@@ -1,0 +1,21 @@
+"""What a network says of itself to those that run it."""
+
+from __future__ import annotations
+
+import keras
+
+
+class Network(keras.layers.Layer):
+    """Base of the networks that a restorer is made of.
+
+    Attributes:
+      has_fourier_transforms: whether it computes Fourier transforms in two dimensions, which
+        converters to other formats do not know.
+    """
+
+    has_fourier_transforms: bool = False
+
+    @property
+    def floats_per_pixel(self) -> float:
+        """About how many float32 values are alive at once, for each pixel of its input."""
+        raise NotImplementedError
