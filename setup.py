@@ -48,7 +48,7 @@ setup(
         "deblur_tf.gin_configs": "gin_configs",
     },
     package_data={
-        "deblur_tf": ["pretrained/*/*", "reproduction/*.json", "study/*.html"],
+        "deblur_tf": ["py.typed", "pretrained/*/*", "reproduction/*.json", "study/*.html"],
         "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
         "deblur_tf.gin_configs": ["**/*.gin", "README.md"],
     },
@@ -91,6 +91,8 @@ setup(
             "onnxruntime>=1.20",
             "tensorflow-serving-api>=2.19",  # requests of gRPC
             "dill>=0.3.9",  # imported by tfds.testing
+            "pyright[nodejs]>=1.1.400",
+            "ruff>=0.14",
         ],
     },
     entry_points={

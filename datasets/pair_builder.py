@@ -54,7 +54,7 @@ def configs(*variants: tuple[Any, ...]) -> list[PairConfig]:
     ]
 
 
-class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set of blurry/sharp pairs.
 
     Features: `blurry` and `sharp`, uint8 [H, W, 3]; `id`, a text unique in its

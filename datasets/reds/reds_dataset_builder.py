@@ -42,8 +42,8 @@ archives alone will do for the configurations `blur_jpeg_test` and `blur_test`."
             pairs = []
             names = {p.parent.name for p in list_images(blurry)}
             for name in sorted(names | {p.parent.name for p in list_images(sharp)}):
-                files = [list_images(side / name) for side in (blurry, sharp)]
-                matched = match(*files, f"{folder} sequence {name}")
+                first, second = (list_images(side / name) for side in (blurry, sharp))
+                matched = match(first, second, f"{folder} sequence {name}")
                 pairs += [PairFiles(f"{name}-{b.stem}", b, s) for b, s in matched]
             splits[split] = pairs
         if "validation" in splits:

@@ -71,7 +71,7 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
     So that what is called may be more than a graph can hold.
     """
     if keras.backend.backend() == "jax":
-        import jax
+        import jax.core
 
         if not isinstance(predicate, jax.core.Tracer):
             return true() if predicate else false()

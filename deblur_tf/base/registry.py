@@ -49,8 +49,8 @@ def configurable(cls: C) -> C:
     """
     if inspect.isclass(cls):
         if issubclass(cls, keras.layers.Layer):
-            cls.get_config = _get_config
-            cls.from_config = classmethod(_from_config)
+            setattr(cls, "get_config", _get_config)  # noqa: B010
+            setattr(cls, "from_config", classmethod(_from_config))  # noqa: B010
         if hasattr(cls, "get_config"):
             keras.saving.register_keras_serializable(package=PACKAGE)(cls)
     return gin.register(cls)

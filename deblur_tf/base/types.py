@@ -6,7 +6,7 @@ from typing import Any
 
 # A tensor of the backend in use, or a NumPy array.
 Tensor = Any
-# None where a size is not known.
-Shape = tuple[int | None, ...]
+# Sizes: numbers, None where one is not known, tensors inside a graph.
+Shape = tuple[Any, ...]
 # Real and imaginary part.
 Pair = tuple[Tensor, Tensor]

@@ -75,12 +75,12 @@ def _spaces() -> str:
         rows = analyses.space_distances(
             _deblurrer(),
             (_FIRST.value, _SECOND.value),
-            pathlib.Path(_OUTPUT.value),
+            pathlib.Path(common.value_of(_OUTPUT)),
             _WEIGHTS.value,
             _LIMIT.value,
             bar.update,
         )
-    write_csv(pathlib.Path(_OUTPUT.value) / "spaces.csv", rows)
+    write_csv(pathlib.Path(common.value_of(_OUTPUT)) / "spaces.csv", rows)
     lines = ["| space | scale | FID | KID (x100) |", "|---|---|---|---|"]
     lines += [f"| {r['name']} | x{r['scale']} | {r['FID']:.3f} | {r['KID']:.2f} |" for r in rows]
     return "\n".join(lines)
@@ -89,21 +89,25 @@ def _spaces() -> str:
 def _guidance() -> str:
     from deblur_tf.evaluation import drawings
 
-    return drawings.guidance(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value))
+    return drawings.guidance(_deblurrer(), _each(), pathlib.Path(common.value_of(_OUTPUT)))
 
 
 def _residual() -> str:
     from deblur_tf.evaluation import drawings
 
     sampling = {"steps": _STEPS.value, "seed": _SEED.value}
-    return drawings.residual(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value), **sampling)
+    return drawings.residual(
+        _deblurrer(), _each(), pathlib.Path(common.value_of(_OUTPUT)), **sampling
+    )
 
 
 def _diversity() -> str:
     from deblur_tf.evaluation import drawings
 
     sampling = {"steps": _STEPS.value, "seed": _SEED.value, "n_samples": _N_SAMPLES.value}
-    return drawings.diversity(_deblurrer(), _each(), pathlib.Path(_OUTPUT.value), **sampling)
+    return drawings.diversity(
+        _deblurrer(), _each(), pathlib.Path(common.value_of(_OUTPUT)), **sampling
+    )
 
 
 def _means(folders: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from absl import app, flags, logging
 
@@ -25,7 +26,21 @@ __all__ = [
     "make_folder",
     "refuse_flags",
     "run",
+    "value_of",
 ]
+
+T = TypeVar("T")
+
+
+def value_of(flag: flags.FlagHolder[T | None]) -> T:
+    """The value of a flag.
+
+    Raises:
+      UsageError: if it is not given.
+    """
+    if flag.value is None:
+        raise UsageError(f"--{flag.name} is missing")
+    return flag.value
 
 
 def fail(message: object, code: int) -> int:
@@ -92,7 +107,7 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names of files may be anything
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1 + max_arguments:
@@ -114,7 +129,7 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
         except ModuleNotFoundError as error:
             if (error.name or "deblur_tf").startswith("deblur_tf"):
                 raise
-            return fail(_missing(error.name), USAGE)
+            return fail(_missing(str(error.name)), USAGE)
 
     app.run(guarded, flags_parser=_parse_flags)
 

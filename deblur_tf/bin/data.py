@@ -120,7 +120,7 @@ def _synth() -> int:
     from deblur_tf.data.photos import list_images
     from deblur_tf.image_files.reading import read_rgb
 
-    root, output = pathlib.Path(_PHOTOS.value), pathlib.Path(_OUTPUT.value)
+    root, output = pathlib.Path(common.value_of(_PHOTOS)), pathlib.Path(common.value_of(_OUTPUT))
     targets: dict[str, pathlib.Path] = {}
     for path in list_images(root):
         relative = path.relative_to(root).with_suffix("")
@@ -174,7 +174,9 @@ def _preview() -> int:
     rows = [
         [image for i in range(COLUMNS) for image in pairs(row * COLUMNS + i)] for row in range(ROWS)
     ]
-    picture_sheet(rows, ["blurry", "sharp"] * COLUMNS, pairs.crop_size).save(_OUTPUT.value)
+    picture_sheet(rows, ["blurry", "sharp"] * COLUMNS, pairs.crop_size).save(
+        common.value_of(_OUTPUT)
+    )
     print(f"{ROWS * COLUMNS} pairs: {_OUTPUT.value}")
     return common.OK
 

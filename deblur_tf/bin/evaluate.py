@@ -233,7 +233,7 @@ def _model() -> Iterator[Any]:
                 f"--crop={_CROP.value}: {metric.label} needs {metric.min_side} pixels or more"
             )
     model_folders.find(_MODEL.value)
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(common.value_of(_OUTPUT))
     protocol = _protocol()
     chosen = _Metrics(protocol)
     pairs = _pairs(protocol)
@@ -245,7 +245,7 @@ def _model() -> Iterator[Any]:
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
     points = _points(protocol, deblurrer.sampling)
     for point in points:
-        folder = pathlib.Path(_OUTPUT.value)
+        folder = pathlib.Path(common.value_of(_OUTPUT))
         if len(points) > 1:
             folder /= grid.folder_name(point)
         sampling = dataclasses.asdict(point)
@@ -266,7 +266,7 @@ def _model() -> Iterator[Any]:
             print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
             yield outcome
     if len(points) > 1 and _shard() == (1, 1):
-        print(grid.summarise(pathlib.Path(_OUTPUT.value), points), flush=True)
+        print(grid.summarise(pathlib.Path(common.value_of(_OUTPUT)), points), flush=True)
     yield chosen
 
 
@@ -278,8 +278,10 @@ def _folders() -> Iterator[Any]:
     chosen = _Metrics(protocol)
     from deblur_tf.evaluation import results, subjects
 
-    pairs = results.folders(_RESTORED.value, _SHARP.value, _BLURRY.value, _SUBSET.value)
-    common.make_folder(_OUTPUT.value)
+    pairs = results.folders(
+        common.value_of(_RESTORED), common.value_of(_SHARP), _BLURRY.value, _SUBSET.value
+    )
+    common.make_folder(common.value_of(_OUTPUT))
     settings = {
         "pictures": pairs.digest,
         "protocol": protocol.name,
@@ -288,7 +290,7 @@ def _folders() -> Iterator[Any]:
     }
     subject = subjects.Found(bool(_BLURRY.value))
     jobs = _JOBS.value or min(8, len(os.sched_getaffinity(0)))
-    folder = pathlib.Path(_OUTPUT.value)
+    folder = pathlib.Path(common.value_of(_OUTPUT))
     notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
     outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, jobs=jobs)
     if outcome:
@@ -301,10 +303,10 @@ def _merge(shards: Sequence[str]) -> Iterator[Any]:
     if not shards:
         raise common.UsageError("name the folders of the shards")
     chosen = _Metrics(_protocol_of(shards))
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(common.value_of(_OUTPUT))
     from deblur_tf.evaluation import merging
 
-    outcome = merging.merge(shards, _OUTPUT.value, chosen.found)
+    outcome = merging.merge(shards, common.value_of(_OUTPUT), chosen.found)
     print(outcome.table, flush=True)
     yield outcome
     yield chosen

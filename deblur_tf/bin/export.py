@@ -58,7 +58,7 @@ def _curve() -> Any:
     from deblur_tf.evaluation.grid import read_curve
 
     try:
-        return read_curve(_CURVE.value, _PERCEPTION.value)
+        return read_curve(common.value_of(_CURVE), _PERCEPTION.value)
     except (OSError, ValueError, KeyError) as error:
         raise common.UsageError(f"{_CURVE.value}: no curve in it ({error})") from error
 

@@ -137,7 +137,7 @@ def main(argv: Sequence[str]) -> int:
     for name, value in (("-i/--input", _INPUT.value), ("-o/--output", _OUTPUT.value)):
         if not value:
             raise common.UsageError(f"{name} is missing")
-    tile, output = _tile(), pathlib.Path(_OUTPUT.value)
+    tile, output = _tile(), pathlib.Path(common.value_of(_OUTPUT))
 
     from deblur_tf.image_files import listing
     from deblur_tf.inference.manifest import Manifest
@@ -146,13 +146,13 @@ def main(argv: Sequence[str]) -> int:
     if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
         raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
     made = Manifest(output).everything()
-    found = listing.search(_INPUT.value, _RECURSIVE.value, output, made)
+    found = listing.search(common.value_of(_INPUT), _RECURSIVE.value, output, made)
     if not found.sources and not found.unreadable:
-        raise common.UsageError(f"{', '.join(_INPUT.value)}: no photographs there")
+        raise common.UsageError(f"{', '.join(common.value_of(_INPUT))}: no photographs there")
     # Clashes of names with one sample are known before anything is loaded.
     listing.plan(found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, 1)
     model_folders.find(_MODEL.value)
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(common.value_of(_OUTPUT))
 
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.inference.job import Job

@@ -72,8 +72,10 @@ def _score(folder: str | None) -> None:
 
     if _ANSWERS.value:
         found = scores.read_csv(_ANSWERS.value)
-    else:
+    elif folder:
         found = scores.ratings(design.read(folder), answers.Answers(folder))
+    else:
+        raise common.UsageError("give the folder of a study, or --answers")
     table = scores.table(found, _DRAWS.value, _SEED.value)
     if folder:
         write_text(pathlib.Path(folder) / "scores.md", table + "\n")

@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
             recipe.model(), recipe.optimizer()
         print(bindings.all_bindings())
         return common.OK
-    made = run.prepare(recipe, _RUN_DIR.value, placement)
+    made = run.prepare(recipe, common.value_of(_RUN_DIR), placement)
     signal_number = run.train(
         made, _DEVICE.value, stop_after, _INIT_FROM.value, resume=_RESUME.value
     )

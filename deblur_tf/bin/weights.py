@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from absl import flags
 
@@ -89,21 +90,22 @@ def _prior(command: tuple[str, ...]) -> int:
         from deblur_tf.models import saved
         from deblur_tf.models.deblurdiff import LatentDiffusion
 
-        model = saved.load_model(_MODEL.value).model
+        model = saved.load_model(common.value_of(_MODEL)).model
         if not isinstance(model, LatentDiffusion):
             raise common.UsageError(f"{_MODEL.value}: not a model of latents")
         expected = "noise" if model.output_form == Noise() else "velocity"
-        print("\n".join(check(model, read_rgb(_IMAGE.value)).lines(expected)))
+        print("\n".join(check(model, read_rgb(common.value_of(_IMAGE))).lines(expected)))
         return common.OK
     _given(**{"from": _FROM.value, "output": _OUTPUT.value})
-    common.make_folder(_OUTPUT.value)
+    source, output = common.value_of(_FROM), common.value_of(_OUTPUT)
+    common.make_folder(output)
     from deblur_tf.conversion import stable_diffusion
 
     if command == ("convert", "sd2"):
         _given(prediction=_PREDICTION.value)
-        lines = stable_diffusion.stable_diffusion(_FROM.value, _OUTPUT.value, _PREDICTION.value)
+        lines = stable_diffusion.stable_diffusion(source, output, common.value_of(_PREDICTION))
     else:
-        lines = stable_diffusion.deblurdiff(_FROM.value, _OUTPUT.value)
+        lines = stable_diffusion.deblurdiff(source, output)
     print("\n".join([*lines, f"written: {_OUTPUT.value}"]))
     return common.OK
 
@@ -135,11 +137,13 @@ def main(argv: Sequence[str]) -> int:
 
         photos = open_photos(_PHOTOS.value)
         with tqdm(total=len(photos), unit="photo", disable=None) as bar:
-            path = convert.write_niqe(folder, photos, _COLOR.value, bar.update)
+            path = convert.write_niqe(folder, photos, cast(Any, _COLOR.value), bar.update)
     elif command == ("convert", "lpips"):
-        path = convert.write_lpips(folder, _NET.value, _TRUNK.value, _HEADS.value)
+        path = convert.write_lpips(
+            folder, cast(Any, _NET.value), common.value_of(_TRUNK), common.value_of(_HEADS)
+        )
     else:
-        path = convert.write_inception(folder, _TRUNK.value)
+        path = convert.write_inception(folder, common.value_of(_TRUNK))
     print(f"{path}  sha256 {weights.sha256(path)}")
     return common.OK
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -134,7 +135,7 @@ def stable_diffusion(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     prediction: str,
-    sizes: Mapping[str, Mapping[str, object]] | None = None,
+    sizes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[str]:
     """Writes the model folder of a prior: `LatentDiffusion`.
 
@@ -160,7 +161,7 @@ def stable_diffusion(
 def deblurdiff(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
-    sizes: Mapping[str, Mapping[str, object]] | None = None,
+    sizes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[str]:
     """Writes the model folder of DeblurDiff's released weights: settings as in its code.
 
@@ -168,19 +169,20 @@ def deblurdiff(
     """
     weights, sizes = Weights(source), sizes or {}
     unet, predictor = sizes.get("unet", {}), sizes.get("predictor", {"base_channels": 128})
+    kernels = LatentKernelPredictor(
+        LatentUNet(name="unet", window=64, out_channels=100, **predictor), name="predictor"
+    )
     model = DeblurDiff(
         AutoencoderKL(**sizes.get("vae", {})),
         LatentUNet(name="unet", window=64, **unet),
         ControlBranch(window=64, halve_window=False, **unet),
-        LatentKernelPredictor(
-            LatentUNet(name="unet", window=64, out_channels=100, **predictor), name="predictor"
-        ),
+        kernels,
         colour="adain",
         encoded_range=(0.0, 1.0),
     )
     prefixes = {"unet": "unet.", "vae": "vae.", "text": "clip.model."}
     _fill_prior(model, weights, sizes.get("text", {}), prefixes)
-    for part, prefix in ((model.control, "controlnet."), (model.predictor.unet, "kpn.unet.")):
+    for part, prefix in ((model.control, "controlnet."), (kernels.unet, "kpn.unet.")):
         weights.fill(part, lambda k, p=part, prefix=prefix: (prefix + keys.compvis_unet_key(k, p),))
     return _written(model, weights, folder)
 
@@ -188,7 +190,7 @@ def deblurdiff(
 def _fill_prior(
     model: LatentDiffusion,
     weights: Weights,
-    tower: Mapping[str, object],
+    tower: Mapping[str, Any],
     prefixes: Mapping[str, str] | None = None,
 ) -> None:
     model.build()

@@ -62,7 +62,10 @@ def empty_context(
             key = f"transformer.resblocks.{n}.attn.in_proj_"
             return take(f"{key}weight"), take(f"{key}bias")
         keys = [f"encoder.layers.{n}.self_attn.{c}_proj" for c in "qkv"]
-        return tuple(np.concatenate([take(f"{k}.{w}") for k in keys]) for w in ("weight", "bias"))
+        weight, bias = (
+            np.concatenate([take(f"{k}.{w}") for k in keys]) for w in ("weight", "bias")
+        )
+        return weight, bias
 
     def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         return x @ weight.T.astype(np.float64) + bias

@@ -173,7 +173,7 @@ def blurred(image: np.ndarray, kernels: np.ndarray, defocus: float = 0.0) -> np.
                 return np.moveaxis(part, 0, 2)
             part *= row_weights[i][:, None] * column_weights[j]
             total = part if total is None else total + part
-    return np.moveaxis(total, 0, 2)
+    return np.moveaxis(np.asarray(total), 0, 2)
 
 
 def _hat_weights(count: int, nodes: int) -> np.ndarray:

@@ -24,14 +24,12 @@ class PairSource:
     Attributes:
       crop_size: side of a pair in pixels.
       batch_multiple: batches must be a multiple of this.
-      on_device: whether the pairs can also be made on a device; see `DevicePairSource`.
       reads: what it takes from disk: "photos", whose folder `--photos` gives, a prepared
         "data set", which lies below `--data_dir`, or "pairs" that neither flag is about.
     """
 
     crop_size: int
     batch_multiple: int = 1
-    on_device: bool = False
     reads: Literal["photos", "data set", "pairs"] = "photos"
 
     @property
@@ -51,8 +49,6 @@ class PairSource:
 
 class DevicePairSource(PairSource):
     """A source whose pairs can also be made on a device, whole batches at once."""
-
-    on_device = True
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What `make` needs, to be put on the device once."""

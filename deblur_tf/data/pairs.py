@@ -56,7 +56,7 @@ class SyntheticPairs(PairSource):
                 f"max_extent must be from 0 to {blur.MAX_SUPPORT - 1} px, got {max_extent}"
             )
         self.photos = photos
-        self.part = part
+        self.part: Part = part
         self.crop_size = crop_size
         self.max_extent = max_extent
         self.max_stddev = max_stddev

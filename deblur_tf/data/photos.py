@@ -60,7 +60,7 @@ def _bundled(name: str) -> pathlib.Path:
     return pathlib.Path(skimage.__file__).parent / "data" / name
 
 
-class PhotoSet:
+class PhotoSet(Sequence[np.ndarray]):
     """Photos by index, kept decoded in memory up to a limit. Thread-safe.
 
     Args:

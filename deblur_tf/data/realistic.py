@@ -254,7 +254,7 @@ class RealisticPairs(PairSource):
         self.blur = blur
         self.crop_size = crop_size
         self.seed = seed
-        self.part = part
+        self.part: Part = part
 
     def describe(self) -> str:
         """One phrase for the first line of a run."""

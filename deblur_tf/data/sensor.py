@@ -6,6 +6,7 @@ In NumPy, SciPy and Pillow alone. Light and stored values are float32 in [0, 1].
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -87,7 +88,7 @@ def demosaiced(image: np.ndarray) -> np.ndarray:
     green = ~(red | blue)
     mosaic = np.where(red, image[..., 0], np.where(blue, image[..., 2], image[..., 1]))
 
-    def filtered(weights: list[list[float]]) -> np.ndarray:
+    def filtered(weights: Sequence[Sequence[float]]) -> np.ndarray:
         return ndimage.correlate(mosaic, np.array(weights, np.float32) / 8.0, mode="mirror")
 
     cross = filtered(_GREEN)

@@ -171,7 +171,7 @@ class TfdsPairs(PairSource):
         self.images = TfdsImages(dataset, data_dir, split)
         self.crop_size = crop_size
         self.seed = seed
-        self.part = part
+        self.part: Part = part
         self.numbers = by_scene(len(self.images), self.images.scene, part)
         self.order = CropOrder(len(self.numbers), crops_per_image, shuffle_images, seed)
         self._cache = ImageCache(self.images.__getitem__, cache_bytes)

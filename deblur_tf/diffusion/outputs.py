@@ -11,7 +11,7 @@ where the sharp image diffuses, zero where a residual does. All are [B, H, W, C]
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from keras import ops
 
@@ -41,12 +41,14 @@ class Output(Protocol):
         self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
     ) -> Estimate:
         """The target and the noise that the network's output stands for."""
+        ...
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """What the network's output should have been: [B, H, W, C]."""
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
+        ...
 
 
 class _Form:
@@ -59,7 +61,7 @@ class _Form:
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(cast(Any, self))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> _Form:

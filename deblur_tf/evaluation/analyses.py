@@ -141,7 +141,7 @@ def space_distances(
     output: pathlib.Path,
     weights: str | None = None,
     limit: int = 0,
-    on_image: Callable[[], None] = lambda: None,
+    on_image: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
     """FID and KID of two sets of blurry pictures in several spaces (icDPM Table 1).
 

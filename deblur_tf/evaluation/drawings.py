@@ -33,8 +33,8 @@ def guidance(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path) -> str
     """
     rows = []
     for pair in pairs:
-        row = [pair.blurry]
-        for scale in analyses.guidance_pictures(deblurrer, pair.blurry):
+        row = [pair.input]
+        for scale in analyses.guidance_pictures(deblurrer, pair.input):
             for name in ("input", "prediction", "features"):
                 image = scale[name]
                 row.append(np.repeat(image, 3, -1) if image.shape[-1] == 1 else image)
@@ -64,7 +64,7 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
     sheet, rows = [], []
     entropies = {"sharp": analyses.Entropy(), "residual": analyses.Entropy()}
     for pair in pairs:
-        predicted = analyses.prediction(deblurrer, pair.blurry)
+        predicted = analyses.prediction(deblurrer, pair.input)
         lacks = pair.sharp.astype(int) - predicted
         entropies["sharp"].add(pair.sharp)
         entropies["residual"].add(lacks)
@@ -73,9 +73,7 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
             one = analyses.Entropy()
             one.add(values)
             own[f"{kind}_bits"] = one.result()
-        figures = {
-            k: psnr(x, pair.sharp) for k, x in (("blurry", pair.blurry), ("pred", predicted))
-        }
+        figures = {k: psnr(x, pair.sharp) for k, x in (("blurry", pair.input), ("pred", predicted))}
         rows.append({"image": pair.name, **{f"psnr_{k}": v for k, v in figures.items()}, **own})
         if len(sheet) < ROWS:
             shown = np.uint8(np.clip(np.round(lacks / 2 + 128), 0, 255))
@@ -100,11 +98,11 @@ def diversity(
     """
     sheet, rows = [], []
     for pair in pairs:
-        samples = deblurrer.samples(pair.blurry, n_samples=n_samples, **sampling)
+        samples = deblurrer.samples(pair.input, n_samples=n_samples, **sampling)
         rows.append(
             {
                 "image": pair.name,
-                "sharpness": analyses.sharpness(pair.blurry, pair.sharp),
+                "sharpness": analyses.sharpness(pair.input, pair.sharp),
                 "diversity": analyses.diversity(samples, pair.sharp),
                 "mean_deviation": float(127.5 * samples.std(axis=0, ddof=1).mean()),
             }

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
+from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.report import (
     FEATURES,
     PICTURES,
@@ -22,6 +23,7 @@ from deblur_tf.evaluation.report import (
     read_figures,
 )
 from deblur_tf.evaluation.runner import FeatureStore, Outcome, summarise
+from deblur_tf.evaluation.subjects import Images
 from deblur_tf.metrics.base import Metric
 
 
@@ -32,6 +34,9 @@ class _Measured:
     labels: Mapping[str, str]
     columns: Mapping[str, str]
     made: str
+
+    def images(self, pair: Pair) -> tuple[Images, float]:
+        raise NotImplementedError("the shards have measured all pictures")
 
 
 def _read(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:

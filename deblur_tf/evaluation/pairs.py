@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from deblur_tf.base.errors import UsageError
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.data import synthesis
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.photos import PhotoSet, open_photos
@@ -29,6 +29,17 @@ class Pair:
     sharp: np.ndarray
     restored: np.ndarray | None = None
 
+    @property
+    def input(self) -> np.ndarray:
+        """The blurry image.
+
+        Raises:
+          DataError: if there is none.
+        """
+        if self.blurry is None:
+            raise DataError(f"{self.name}: has no blurry picture, which is needed here")
+        return self.blurry
+
 
 class PairSet(Protocol):
     """Pairs by number.
@@ -37,12 +48,14 @@ class PairSet(Protocol):
       title: what they are, in a few words.
     """
 
-    title: str
+    @property
+    def title(self) -> str: ...
 
     def __len__(self) -> int: ...
 
-    def name(self, index: int) -> str:
+    def name(self, index: int, /) -> str:
         """Unique in the set."""
+        ...
 
     def __getitem__(self, index: int) -> Pair:
         """Reads a pair.
@@ -50,6 +63,7 @@ class PairSet(Protocol):
         Raises:
           DataError: if a file cannot be read, or sizes differ.
         """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Numbered:
     title: str
     count: int
     name: Callable[[int], str]
-    read: Callable[[int], tuple[np.ndarray, ...]]
+    read: Callable[[int], tuple[Any, ...]]
     digest: str = ""
 
     def __len__(self) -> int:
@@ -149,9 +163,11 @@ def of(
       UsageError: if not just one is, or there is no such blur.
       DataError: if it has no pictures.
     """
-    if bool(photos) == bool(root):
-        raise UsageError("give one of --photos and --pairs")
-    return synthetic(open_photos(photos), crop, seed, blur) if photos else folder(root, crop)
+    if photos and not root:
+        return synthetic(open_photos(photos), crop, seed, blur)
+    if root and not photos:
+        return folder(root, crop)
+    raise UsageError("give one of --photos and --pairs")
 
 
 def prepared(

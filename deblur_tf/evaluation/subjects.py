@@ -24,12 +24,16 @@ class Subject(Protocol):
       made: the kind whose time is taken.
     """
 
-    labels: Mapping[str, str]
-    columns: Mapping[str, str]
-    made: str
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def columns(self) -> Mapping[str, str]: ...
+    @property
+    def made(self) -> str: ...
 
     def images(self, pair: Pair) -> tuple[Images, float]:
         """uint8 [H, W, 3] of each kind, and the seconds that making them took."""
+        ...
 
 
 class Restored:
@@ -59,11 +63,11 @@ class Restored:
     def images(self, pair: Pair) -> tuple[Images, float]:
         """See `Subject.images`."""
         start = time.perf_counter()
-        samples = self.deblurrer.samples(pair.blurry, **self.settings)
+        samples = self.deblurrer.samples(pair.input, **self.settings)
         seconds = time.perf_counter() - start
         found = {
-            "blurry": pair.blurry,
-            "smoothed": best_smoothing(pair.blurry, pair.sharp),
+            "blurry": pair.input,
+            "smoothed": best_smoothing(pair.input, pair.sharp),
             "sample": to_uint8_array(samples[0]),
         }
         if "mean" in self.labels:

@@ -8,10 +8,10 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 from deblur_tf.base.errors import DataError
 from deblur_tf.image_files.metadata import Metadata, read_metadata
@@ -122,9 +122,10 @@ def _read_16_bits(
         found = tifffile.imread(io.BytesIO(data), key=0)
         if found.ndim == 3 and found.shape[0] in (1, 3, 4) and found.shape[2] not in (1, 3, 4):
             found = np.moveaxis(found, 0, 2)  # a plane for each channel
-        if image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
+        tags = cast(TiffImagePlugin.TiffImageFile, image).tag_v2
+        if tags.get(_PHOTOMETRIC) == 0:  # white is zero
             found = 65535 - found
-        found = _with_straight_alpha(found, image.tag_v2.get(_EXTRA_SAMPLES, ()), notes)
+        found = _with_straight_alpha(found, tags.get(_EXTRA_SAMPLES, ()), notes)
     found = found[:, :, None] if found.ndim == 2 else found
     # Pillow turns a TIFF by itself while it loads.
     same = sorted(found.shape[:2]) == sorted(image.size)
@@ -197,7 +198,8 @@ def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
     except ImageCms.PyCMSError:
         notes.append(f"{mode} became RGB; its profile is damaged, and colours are approximate")
         return image.convert("RGB")
-    converted.info = dict(image.info, icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
+    assert converted is not None  # only a conversion in place returns nothing
+    converted.info = dict(image.info) | dict(icc_profile=ImageCms.ImageCmsProfile(srgb).tobytes())
     notes.append(f"{mode} became RGB with the profile sRGB")
     return converted
 
@@ -219,7 +221,11 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
         if frames > 1:
             notes.append(f"only the first of its {frames} pictures is restored")
         # Before loading, which forgets the depth and turns a TIFF.
-        deep, stored, tiles = _has_16_bits(opened), _orientation(opened), opened.tile
+        deep, stored, tiles = (
+            _has_16_bits(opened),
+            _orientation(opened),
+            cast(ImageFile.ImageFile, opened).tile,
+        )
         opened.load()
         metadata = read_metadata(opened, notes, turned=stored > 4)
         if deep:

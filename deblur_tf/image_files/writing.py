@@ -181,7 +181,7 @@ def _encode_deep(values: np.ndarray, kind: Format, metadata: Metadata, notes: li
         if len(tags) < len(exif):
             notes.append("of EXIF, a 16-bit TIFF keeps the main texts only")
     if metadata.xmp:
-        tags.append((0x02BC, "B", len(metadata.xmp), metadata.xmp, True))
+        tags.append((0x02BC, "B", len(metadata.xmp), metadata.xmp, True))  # type: ignore[arg-type]
     tifffile.imwrite(
         file,
         values if channels > 1 else values[..., 0],

@@ -30,7 +30,9 @@ def low_frequencies(image: np.ndarray, stddev: float = GUARD_STDDEV) -> np.ndarr
         # A reduced image covers whole blocks, the last of which may be cut.
         box = (0.0, 0.0, width / factor, height / factor)
         layers.append(
-            np.asarray(Image.fromarray(smooth, "F").resize((width, height), Image.BILINEAR, box))
+            np.asarray(
+                Image.fromarray(smooth, "F").resize((width, height), Image.Resampling.BILINEAR, box)
+            )
         )
     return np.stack(layers, axis=-1)
 

@@ -6,7 +6,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import numpy as np
 from keras import ops
@@ -128,7 +128,7 @@ class Deblurrer:
                     "deblur-export --curve adds one"
                 )
             base = self.curve.at(fidelity)
-        found = base.but(**changes)
+        found = base.but(**cast(Any, changes))
         found.schedule(self.model.schedule_kind)
         return found
 
@@ -138,7 +138,8 @@ class Deblurrer:
             return memory.choose_tile(
                 self.model, height, width, copies, n_samples, smallest=self._smallest_tile
             )
-        return 0 if self.tile >= max(height, width) else int(self.tile)
+        tile = int(self.tile)
+        return 0 if tile >= max(height, width) else tile
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
         """The restoration by a sampler; what it compiled is kept."""
@@ -162,7 +163,7 @@ class Deblurrer:
         self,
         blurry: np.ndarray,
         seed: int = 0,
-        on_step: Callable[[float], None] | None = None,
+        on_step: Callable[[float], object] | None = None,
         **settings: Unpack[Settings],
     ) -> np.ndarray:
         """Several samples of one image; the guidance is computed once.
@@ -194,7 +195,7 @@ class Deblurrer:
         batch: np.ndarray,
         seed: int,
         sampling: SamplingSettings,
-        on_step: Callable[[float], None] | None = None,
+        on_step: Callable[[float], object] | None = None,
         color_guard: bool = False,
     ) -> np.ndarray:
         """`samples` of several images of one size with these settings and no others.
@@ -231,7 +232,7 @@ class Deblurrer:
         seed: int,
         sampling: SamplingSettings,
         tile: int,
-        on_step: Callable[[float], None] | None,
+        on_step: Callable[[float], object] | None,
     ) -> np.ndarray:
         restoration = self._with(sampling, tile)
         schedule = sampling.schedule(self.model.schedule_kind)
@@ -241,7 +242,8 @@ class Deblurrer:
         for i in range(sampling.n_samples):
 
             def progress(done: float, before: int = i * sampling.steps) -> None:
-                on_step(before + done)
+                if on_step is not None:
+                    on_step(before + done)
 
             keys = sample_keys(seed, [i] * len(images))
             sample = restoration.sample(
@@ -263,7 +265,7 @@ class Deblurrer:
         seed: int = 0,
         color_guard: bool = False,
         always: bool = False,
-        on_step: Callable[[float], None] | None = None,
+        on_step: Callable[[float], object] | None = None,
         **settings: Unpack[Settings],
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.
@@ -300,7 +302,7 @@ class Deblurrer:
         color_guard: bool,
         always: bool,
         sampling: SamplingSettings,
-        on_step: Callable[[float], None] | None = None,
+        on_step: Callable[[float], object] | None = None,
     ) -> np.ndarray:
         """The means of the samples: [B, H, W, 3] -> float32 of the same shape, see `draw`.
 

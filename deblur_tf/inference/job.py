@@ -113,7 +113,7 @@ class Job:
         with open_image(path, path) as image:  # names what is no image, or no file
             check_size(task.target, image.size)
         made_of, ours = self._made_of(path), self.manifest.outputs(task.target)
-        truth = None if self.sharp_folder is None else self._truth(task)
+        truth = None if self.sharp_folder is None else self._truth(self.sharp_folder, task)
         if not self.overwrite:
             if self.manifest.identity(task.target) == made_of and all(p.exists() for p in ours):
                 self._there += 1
@@ -217,15 +217,15 @@ class Job:
             for name, value in found.items()
         }
 
-    def _truth(self, task: Task) -> pathlib.Path:
-        stem = (self.sharp_folder / task.source.relative).with_suffix("")
+    def _truth(self, sharp_folder: pathlib.Path, task: Task) -> pathlib.Path:
+        stem = (sharp_folder / task.source.relative).with_suffix("")
         for candidate in sorted(stem.parent.glob(f"{glob.escape(stem.name)}.*")):
             if candidate.suffix.lower() in PHOTO_EXTENSIONS and candidate.stem == stem.name:
                 return candidate
         raise DataError(f"{stem}.*: no sharp photograph of {task.source.path}")
 
     @contextlib.contextmanager
-    def _steps(self) -> Iterator[Callable[[float], None] | None]:
+    def _steps(self) -> Iterator[Callable[[float], object]]:
         """Progress over the steps of one photo."""
         total = self.sampling.steps * self.sampling.n_samples
         with tqdm(

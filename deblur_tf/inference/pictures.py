@@ -23,7 +23,9 @@ def to_model_range(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[-1] != 3:
         raise ValueError(f"need 3 channels, [..., 3], got {pixels.shape}")
     if pixels.dtype in _LARGEST:
-        return np.float32(pixels) / np.float32(_LARGEST[pixels.dtype] / 2.0) - np.float32(1.0)
+        return pixels.astype(np.float32) / np.float32(_LARGEST[pixels.dtype] / 2.0) - np.float32(
+            1.0
+        )
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ValueError(f"need uint8, uint16 or float, got {pixels.dtype}")
     if pixels.size and not (pixels.min() >= 0.0 and pixels.max() <= 1.0):  # nor NaN

@@ -64,7 +64,7 @@ def write_picture(path: str | os.PathLike[str], spread: np.ndarray) -> None:
     colours = colormaps["inferno"]
 
     def paint(values: np.ndarray) -> np.ndarray:
-        return np.uint8(np.round(255 * colours(np.clip(values / SCALE_END, 0, 1))[..., :3]))
+        return np.round(255 * colours(np.clip(values / SCALE_END, 0, 1))[..., :3]).astype(np.uint8)
 
     height, width = spread.shape
     bar = Image.new("RGB", (width, 36), "black")

@@ -37,12 +37,12 @@ def align(image: np.ndarray, sharp: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     import cv2
 
     check(image, sharp)
-    x, z = (np.float32(a) / 255.0 for a in (sharp, image))
+    x, z = (a.astype(np.float32) / 255.0 for a in (sharp, image))
     z = z * (np.sum(x * z) / max(np.sum(z * z), 1e-12))
     grays = [cv2.cvtColor(a, cv2.COLOR_RGB2GRAY) for a in (x, z)]
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, STEPS, 0)
     try:
-        _, warp = cv2.findTransformECC(
+        _, warp = cv2.findTransformECC(  # type: ignore[call-overload]
             *grays, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, None, 5
         )
     except cv2.error as error:
@@ -75,7 +75,7 @@ def ssim_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
 
     moved, mask = _align(image, sharp)
     x = np.float32(sharp) / 255.0
-    _, values = structural_similarity(
+    values = structural_similarity(
         x,
         moved,
         data_range=1.0,
@@ -83,7 +83,7 @@ def ssim_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
         gaussian_weights=True,
         use_sample_covariance=False,
         full=True,
-    )
+    )[1]
     inner = slice(RADIUS, -RADIUS)
     values, mask = (values * mask)[inner, inner], mask[inner, inner]
     return float(np.mean(values.sum((0, 1), np.float64) / mask.sum((0, 1), np.float64)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def write_niqe(
     folder: pathlib.Path,
     photos: Sequence[np.ndarray],
     color: niqe.Color = "gray",
-    on_photo: Callable[[], None] = lambda: None,
+    on_photo: Callable[[], object] = lambda: None,
 ) -> pathlib.Path:
     """Fits NIQE's statistics to sharp photos and writes `niqe_pris_params.npz`.
 

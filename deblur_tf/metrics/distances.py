@@ -22,9 +22,9 @@ def moments(rows: Sets) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       DataError: for fewer than two vectors.
     """
-    count, total, squares, origin = 0, 0.0, 0.0, None
+    count, total, squares, origin = 0, 0.0, 0.0, np.zeros(())
     for some in rows:
-        if origin is None and len(some):
+        if not count and len(some):
             origin = some[0].astype(np.float64)
         x = some.astype(np.float64) - origin
         count, total, squares = count + len(x), total + x.sum(0), squares + x.T @ x

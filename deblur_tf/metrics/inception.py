@@ -186,7 +186,7 @@ def graph_extractor(path: str | os.PathLike[str]) -> Callable[[Array], Array]:
     return lambda images: function(tf.cast(images, tf.float32)).numpy().reshape(len(images), -1)
 
 
-def _modern(graph: object) -> object:
+def _modern(graph: Any) -> Any:
     """A GraphDef with BatchNormWithGlobalNormalization written out, bit for bit."""
     import tensorflow as tf
 

@@ -97,7 +97,7 @@ def lpips_distance(a: Tensor, b: Tensor, arrays: Arrays, net: Net) -> Tensor:
 
 def _measure(image: np.ndarray, sharp: np.ndarray, arrays: Arrays, net: Net) -> float:
     check(image, sharp)
-    a, b = (np.float32(x)[None] / 127.5 - 1.0 for x in (image, sharp))
+    a, b = (x[None].astype(np.float32) / 127.5 - 1.0 for x in (image, sharp))
     return float(ops.convert_to_numpy(lpips_distance(a, b, arrays, net))[0])
 
 

@@ -84,6 +84,8 @@ class AlignedDiffusion(GuidedDiffusion):
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
         """Creates all variables; `input_shape` is that of the blurry image."""
         super().build(input_shape)
+        if self.guidance is None:
+            raise ValueError("AlignedDiffusion aligns guidance, and this model has none")
         for discriminator in self.discriminators:
             discriminator.build((None, None, None, self.guidance.base_channels))
 

@@ -41,10 +41,12 @@ class Architecture:
             unet = UNet(self.unet_channels, use_noise_level=False)
             unet.build((None, None, None, 3))
             return unet
-        guided = self.guide_channels is not None
+        guidance = None
+        if self.guide_channels is not None:
+            guidance = MultiscaleGuidance(self.guide_channels)
         model = GuidedDiffusion(
-            UNet(self.unet_channels, guided_depths=(1, 2, 3) if guided else ()),
-            MultiscaleGuidance(self.guide_channels) if guided else None,
+            UNet(self.unet_channels, guided_depths=() if guidance is None else (1, 2, 3)),
+            guidance,
         )
         model.build()
         return model

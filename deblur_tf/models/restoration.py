@@ -17,6 +17,7 @@ from deblur_tf.base.backend import compiled
 from deblur_tf.base.types import Tensor
 from deblur_tf.diffusion import samplers
 from deblur_tf.diffusion.outputs import Estimate
+from deblur_tf.diffusion.samplers.base import Body, Loop
 from deblur_tf.diffusion.schedules import Schedule
 from deblur_tf.models.restorer import RegressionRestorer, Restorer
 from deblur_tf.numerics import image_ops, noise
@@ -101,8 +102,8 @@ class Restoration:
         keys: Tensor,
         table: Tensor,
         steps: Any,
-        body: samplers.base.Body | None = None,
-        loop: samplers.base.Loop = samplers.graph_loop,
+        body: Body | None = None,
+        loop: Loop = samplers.graph_loop,
     ) -> Tensor:
         """The restored image of a condition: float32 [B, H, W, 3], padded.
 
@@ -155,7 +156,7 @@ class Restoration:
         prepared: Prepared,
         keys: Tensor,
         schedule: Schedule,
-        on_step: Callable[[int], None] | None = None,
+        on_step: Callable[[int], object] | None = None,
     ) -> Tensor:
         """One sample per image; call it again with other keys for more.
 

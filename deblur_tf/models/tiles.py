@@ -67,7 +67,8 @@ def along(size: int, side: int, overlap: int, multiple: int = 1) -> list[tuple[i
             edge[:shared] *= np.clip((np.arange(shared) + 0.5 - shared // 4) / inner, 0.0, 1.0)
         total[start : start + side] += weight
         tiles.append((start, weight))
-    return [(start, np.float32(w / total[start : start + side])) for start, w in tiles]
+    shares = [(start, w / total[start : start + side]) for start, w in tiles]
+    return [(start, share.astype(np.float32)) for start, share in shares]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +265,7 @@ class TiledRestoration(Restoration):
         prepared: Prepared,
         keys: Tensor,
         schedule: Schedule,
-        on_step: Callable[[float], None] | None = None,
+        on_step: Callable[[float], object] | None = None,
     ) -> Tensor:
         """See `Restoration.sample`; `on_step` also gets fractions of a step, after each tile."""
         condition, given = prepared.condition, (prepared.condition, keys)
@@ -285,7 +286,8 @@ class TiledRestoration(Restoration):
                 nonlocal reached  # a sampler may evaluate twice a step
                 if steps_done + share > reached:
                     reached = steps_done + share
-                    on_step(reached)
+                    if on_step is not None:
+                        on_step(reached)
 
             self._on_tile = None if on_step is None else after_tile
             target = samplers.run(

@@ -182,11 +182,12 @@ class BlindWiener(Network):
         found = self.read(
             ops.concatenate([turned(maps, code) for code in range(ORIENTATIONS)], axis=0)
         )
-        return tuple(
-            sum(turned_back(x, i) for i, x in enumerate(ops.split(values, ORIENTATIONS)))
-            / ORIENTATIONS
-            for values in found
-        )
+
+        def mean(values: Tensor) -> Tensor:
+            parts = ops.split(values, ORIENTATIONS)
+            return sum(turned_back(x, i) for i, x in enumerate(parts)) / ORIENTATIONS
+
+        return mean(found[0]), mean(found[1])
 
     def read(self, maps: Tensor) -> Pair:
         """Kernel and noise that an image with these statistics seems to have.

@@ -180,7 +180,7 @@ class UNet(keras.Model, Network):
         def at(channels: int) -> Shape:
             return (None, None, None, channels)
 
-        embedding_shape = None
+        embedding_shape: Shape | None = None
         if self.embedding is not None:
             self.embedding.build((None,))
             embedding_shape = (None, self.embedding.features)
@@ -190,7 +190,7 @@ class UNet(keras.Model, Network):
         skips = [channels]
         for depth, blocks in enumerate(self.encoder):
             for block in blocks:
-                shapes = {"embedding_shape": embedding_shape}
+                shapes: dict[str, Any] = {"embedding_shape": embedding_shape}
                 if isinstance(block, GuidedResidualBlock):
                     shapes["guidance_shape"] = guidance_shape[self.guided_depths.index(depth)]
                 block.build(at(channels), **shapes)

@@ -52,7 +52,7 @@ class Results:
         if cell.metric.startswith("mean of"):
             return self._mean(row, cell.column)
         if cell.best:
-            return self._best(cell)
+            return self._best(cell, cell.measurement)
         return self._of_report(cell.measurement, cell.metric, cell.kind)
 
     def _of_report(self, made: Measurement, metric: str, kind: str = "") -> Found:
@@ -66,10 +66,10 @@ class Results:
         value = float(means[kind][metric])
         return Found(why=f"no picture has {metric}") if math.isnan(value) else Found(value)
 
-    def _best(self, cell: Cell) -> Found:
-        path = self.folder / cell.measurement.results / "grid.csv"
+    def _best(self, cell: Cell, made: Measurement) -> Found:
+        path = self.folder / made.results / "grid.csv"
         if not path.is_file():
-            return Found(why=self.missing(cell.measurement))
+            return Found(why=self.missing(made))
         with open(path, newline="", encoding="utf-8") as file:
             values = [float(r[cell.metric]) for r in csv.DictReader(file) if r.get(cell.metric)]
         values = [v for v in values if math.isfinite(v)]

@@ -50,7 +50,7 @@ def scene(rng: np.random.Generator) -> np.ndarray:
         top, left = rng.integers(0, SIDE - 4, 2)
         height, width = rng.integers(3, SIDE // 2, 2)
         image[top : top + height, left : left + width] = rng.uniform(0, 255, 3)
-    return np.uint8(np.clip(np.round(image), 0, 255))
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
 def make_data(folder: pathlib.Path, count: int = 6, seed: int = 0) -> pathlib.Path:
@@ -165,7 +165,7 @@ def measure(
 def everything(
     folder: pathlib.Path,
     measurements: Sequence[Measurement],
-    on_row: Callable[[str], None] = lambda name: None,
+    on_row: Callable[[str], object] = lambda name: None,
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Trains and measures all rows; returns the folders of runs and results.
 

@@ -125,7 +125,7 @@ class ExportedSampler(tf.Module):
         }
         of_setting = [tf.TensorSpec([None], v.dtype, name=n) for n, v in self._own.items()]
         # Of no fixed shape: the error for a wrong one is ours then.
-        image = tf.TensorSpec(None, tf.uint8, name="image")
+        image = tf.TensorSpec(None, tf.uint8, name="image")  # type: ignore[arg-type]
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
 
         def traced(fn: object, *signature: tf.TensorSpec) -> tf.types.experimental.GenericFunction:

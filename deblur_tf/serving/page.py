@@ -20,7 +20,7 @@ from deblur_tf.base.errors import Error
 from deblur_tf.image_files.reading import open_image, read_photo, to_8_bits
 from deblur_tf.image_files.writing import FORMATS, write_photo
 from deblur_tf.inference import triage, uncertainty
-from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.deblurrer import Deblurrer, Settings, mean_image
 
 MAX_SAMPLES = 8
 RESULTS_LIVE = 600.0  # seconds, in the folder that Gradio copies them from
@@ -70,7 +70,7 @@ class Page:
                 "deblur-restore any"
             )
         photo = read_photo(path, name)
-        wanted = {"n_samples": int(n_samples)}
+        wanted: Settings = {"n_samples": int(n_samples)}
         if self.deblurrer.curve is not None:
             wanted["fidelity"] = fidelity
         sampling = self.deblurrer.settings(**wanted)
@@ -131,7 +131,8 @@ class Page:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio wants it)
     ) -> tuple[Any, Any, str | None, str]:
-        event = self._cancelled[request.session_hash] = threading.Event()
+        visitor = str(request.session_hash)
+        event = self._cancelled[visitor] = threading.Event()
 
         def report(share: float) -> None:
             if event.is_set():
@@ -146,10 +147,10 @@ class Page:
         except (Error, ValueError, MemoryError) as error:
             raise gr.Error(str(error)) from error
         finally:
-            self._cancelled.pop(request.session_hash, None)
+            self._cancelled.pop(visitor, None)
 
     def _on_cancel(self, request: gr.Request) -> None:
-        self.cancel(request.session_hash)
+        self.cancel(str(request.session_hash))
 
     def blocks(self) -> gr.Blocks:
         """The page."""
@@ -200,7 +201,7 @@ class Page:
                 concurrency_limit=1,
                 api_name="restore",
             )
-            stop.click(self._on_cancel, None, None, queue=False, api_name=False)
+            stop.click(self._on_cancel, None, None, queue=False, api_name=False)  # type: ignore[arg-type]
         return page
 
     def serve(self, host: str, port: int, queue: int, block: bool = True) -> str:
@@ -221,7 +222,7 @@ class Page:
             max_file_size=64 << 20,
             allowed_paths=[self._folder.name],
             quiet=not block,
-            theme=gr.themes.Default(font=["sans-serif"], font_mono=["monospace"]),
+            theme=gr.themes.Default(font=["sans-serif"], font_mono=["monospace"]),  # pyright: ignore[reportPrivateImportUsage]
             css=CSS,
             footer_links=[],
         )

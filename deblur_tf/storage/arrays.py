@@ -84,7 +84,7 @@ def select(values: Mapping[str, np.ndarray], prefix: str) -> Arrays:
 def write_npz(path: str | os.PathLike[str], values: Mapping[str, np.ndarray]) -> None:
     """Writes arrays to a file that appears whole or not at all."""
     with replacing(path, sync=True) as file:
-        np.savez(file, **values)
+        np.savez(file, **values)  # type: ignore[arg-type]
 
 
 def read_npz(path: str | os.PathLike[str]) -> Arrays:

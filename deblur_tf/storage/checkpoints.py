@@ -113,7 +113,7 @@ class Checkpoints:
             self._best_score = float(stored.get("score", -np.inf))
         if not score > self._best_score:
             return False
-        self._write(self.best, {**state, "score": np.float64(score)})
+        self._write(self.best, {**state, "score": np.asarray(score, np.float64)})
         self._best_score = score
         return True
 

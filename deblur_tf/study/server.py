@@ -39,7 +39,7 @@ class Visits:
         Raises:
           Refused: if there is no such comparison, or no name.
         """
-        self._check(rater)
+        self._checked(rater)
         order = design.order(self.study, rater)
         given = self.answers.of(rater)
         shown = next((c for c in order if c.id not in given), None)
@@ -63,8 +63,8 @@ class Visits:
         """
         if not isinstance(body, dict):
             raise Refused("not an answer")
-        rater, comparison, winner = (body.get(k) for k in ("rater", "comparison", "winner"))
-        self._check(rater)
+        comparison, winner = body.get("comparison"), body.get("winner")
+        rater = self._checked(body.get("rater"))
         if winner not in ("left", "right"):
             raise Refused("the winner is left or right")
         if type(comparison) is not int or not 0 <= comparison < len(self.study.comparisons):
@@ -72,14 +72,16 @@ class Visits:
         self.answers.give(rater, comparison, winner)
         return self.next(rater)
 
-    def _check(self, rater: Any) -> None:
+    def _checked(self, rater: Any) -> str:
         if not isinstance(rater, str) or not 0 < len(rater.strip()) <= MAX_NAME:
             raise Refused(f"a name of 1 to {MAX_NAME} letters is needed")
+        return rater
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers the page's requests; `server.visits` is a `Visits`."""
 
+    server: Any
     timeout = 30  # seconds that a request may take to arrive
 
     def _is_foreign(self) -> bool:

@@ -176,7 +176,8 @@ def _jax_device() -> tuple[str, str]:
         first = jax.devices()[0]
     except RuntimeError as error:  # JAX_PLATFORMS asks for what is not there
         raise DeviceError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
-    return {"cuda": "gpu", "rocm": "gpu"}.get(first.platform, first.platform), first.device_kind
+    kind = {"cuda": "gpu", "rocm": "gpu"}.get(first.platform, str(first.platform))
+    return kind, first.device_kind
 
 
 def _tensorflow_device() -> tuple[str, str]:

@@ -61,6 +61,15 @@ class _Fused:
     that a step is traced in (docs/results.md, "Speed").
     """
 
+    # Of Keras' optimizer, into which this is mixed.
+    _get_variable_index: Any
+    _momentums: Any
+    _velocities: Any
+    iterations: Any
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one variable, as Keras calls it.
 
@@ -70,7 +79,7 @@ class _Fused:
           learning_rate: scalar.
         """
         if keras.backend.backend() != "tensorflow":
-            super().update_step(gradient, variable, learning_rate)
+            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
             return
         import tensorflow as tf
 
@@ -91,11 +100,13 @@ class _Fused:
 
 
 class _Adam(_Fused, keras.optimizers.Adam):
-    pass
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
 
 
 class _AdamW(_Fused, keras.optimizers.AdamW):
-    pass
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
 
 
 @configurable

@@ -77,13 +77,15 @@ def pair_dataset(
     rows = range(batch_size) if rows is None else rows
     part_size = part_size or len(rows)
     parts = len(rows) // part_size
-    load = _on_device if make_pair.on_device else _on_host
-    make = load(make_pair, part_size, failures)
+    if isinstance(make_pair, DevicePairSource):
+        make = _on_device(make_pair)
+    else:
+        make = _on_host(make_pair, part_size, failures)
     shapes = [(part_size, *shape) for shape, _ in make_pair.spec]
 
     @tf.autograph.experimental.do_not_convert  # it would lose default arguments
     def batch(number: tf.Tensor) -> Batch:
-        step, part = first_step + number // parts, number % parts
+        step, part = first_step + number // parts, tf.math.floormod(number, parts)
         row = rows.start + part * part_size + tf.range(part_size, dtype=tf.int64)
         blurry, sharp = make(step * batch_size + row)
         return Batch(
@@ -122,8 +124,7 @@ def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None
     return load
 
 
-def _on_device(source: DevicePairSource, count: int, failures: Any) -> Make:
+def _on_device(source: DevicePairSource) -> Make:
     """Pairs by number, made from arrays in the graph."""
-    del count, failures
     arrays = {name: tf.constant(array) for name, array in source.arrays().items()}
     return lambda numbers: source.make(arrays, tf.cast(numbers, tf.int32))

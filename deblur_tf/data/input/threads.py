@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def batches(
     first_step: int = 0,
     workers: int = 2,
     prefetch: int = 8,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Endless batches from `first_step` on, made ahead by threads, in order."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         futures = [

@@ -41,9 +41,11 @@ class Sampler(Protocol):
 
     def evaluations(self, steps: int) -> int:
         """How often `steps` steps evaluate the network."""
+        ...
 
     def table(self, schedule: Schedule) -> np.ndarray:
         """What `step` needs to know of each step: float32 [T, columns]."""
+        ...
 
     def init(self, x: Tensor) -> State:
         """What it remembers before the first step, from x_T; () for nothing."""
@@ -58,6 +60,7 @@ class Sampler(Protocol):
           noise: draws standard normal noise of the shape of x; see `add_noise`.
           state: from the step before.
         """
+        ...
 
 
 def add_noise(mean: Tensor, stddev: Tensor, noise: Draw) -> Tensor:
@@ -127,7 +130,7 @@ def python_loop(
     carry: Carry,
     table: Tensor,
     given: Any,
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int], object] | None = None,
 ) -> Carry:
     """Step by step from Python; `on_step` gets the number of steps done after each."""
     for t in range(steps, 0, -1):

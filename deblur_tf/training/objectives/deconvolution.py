@@ -71,7 +71,7 @@ class WindowObjective:
         del step, items  # nothing is drawn
         predictor = model.predictor
         reader = predictor if isinstance(predictor, BlindWiener) else predictor.deconvolution
-        found = reader.read(ops.cast(blurry, "float32"))
-        error, before = window_error(*found, ops.cast(sharp, "float32"))
+        kernel, log_ratio = reader.read(ops.cast(blurry, "float32"))
+        error, before = window_error(kernel, log_ratio, ops.cast(sharp, "float32"))
         loss = ops.log(error + FLOOR) - ops.log(before + FLOOR)
         return {"loss": loss, "gain": -10.0 / np.log(10.0) * loss}

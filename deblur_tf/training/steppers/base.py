@@ -88,7 +88,7 @@ class Stepper:
             for group, variables in self._named().items()
             for name, value in values_of(variables).items()
         }
-        return arrays | {"step": np.int64(step)}
+        return arrays | {"step": np.asarray(step, np.int64)}
 
     def restore(self, state: Mapping[str, np.ndarray], source: str) -> int:
         """Takes over a state; returns its step."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from deblur_tf.data.input import threads
 from deblur_tf.data.input.batch import Batch
-from deblur_tf.data.pair_source import PairSource
+from deblur_tf.data.pair_source import DevicePairSource, PairSource
 from deblur_tf.storage.arrays import Arrays
 from deblur_tf.training.distribution import Placement
 from deblur_tf.training.ema import ema_decay, ema_update
@@ -98,11 +98,10 @@ class JaxStepper(Stepper):
         """Stacked batches for each call; of pairs made on the device, none."""
         import jax
 
-        on_device = pairs.on_device
-        self._source = pairs if on_device else None
-        self._arrays = jax.device_put(pairs.arrays()) if on_device else {}
+        self._source = pairs if isinstance(pairs, DevicePairSource) else None
+        self._arrays = {} if self._source is None else jax.device_put(self._source.arrays())
         self._jitted = self._compiled()
-        if on_device:
+        if self._source is not None:
             return itertools.repeat(None)
         return threads.stacked(pairs, self.batch_size, first_step, self.steps, self.loader_threads)
 
@@ -159,8 +158,9 @@ class JaxStepper(Stepper):
             step, batch = inputs
             if self._source is not None:
                 items = np.arange(self.batch_size, dtype=np.int32)
-                made = self._source.make(arrays, step * self.batch_size + items)
-                batch = Batch(*made, items)
+                numbers = step * self.batch_size + items
+                blurry, sharp = self._source.make(arrays, numbers)
+                batch = Batch(blurry, sharp, items)
             return self._step(values, frozen, batch, step)
 
         steps = first_step + np.arange(count, dtype=np.int32)
