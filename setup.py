@@ -92,7 +92,7 @@ setup(
             "tensorflow-serving-api>=2.19",  # requests of gRPC
             "dill>=0.3.9",  # imported by tfds.testing
             "pyright[nodejs]>=1.1.400",
-            "ruff>=0.14",
+            "ruff>=0.17",
         ],
     },
     entry_points={

@@ -9,12 +9,9 @@ from typing import Any
 from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.training.objectives.deconvolution import WindowObjective
-from deblur_tf.training.objectives.diffusion import Objective, PredictionObjective
-from deblur_tf.training.objectives.latent import AutoencoderObjective, LatentObjective
+from deblur_tf.training.objectives.base import TrainingObjective
+from deblur_tf.training.objectives.diffusion import Objective
 from deblur_tf.training.optimizer import adam
-
-Loss = Objective | PredictionObjective | WindowObjective | AutoencoderObjective | LatentObjective
 
 
 @configurable
@@ -56,7 +53,7 @@ class Recipe:
     pairs: Callable[[], PairSource]
     validation_pairs: Callable[[], PairSource] | None = None
     optimizer: Callable[[], Any] = adam
-    objective: Loss = Objective()
+    objective: TrainingObjective = Objective()
     batch_size: int = 256
     accumulate: int = 1
     total_steps: int = 1_000_000

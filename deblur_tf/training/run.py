@@ -97,8 +97,7 @@ def _check_memory(model: keras.Model, crop: int, recipe: Recipe, placement: Plac
         return
     if most_training_bytes(model, crop, batch) < 0.9 * here:
         return  # no need to look closer, which takes seconds
-    decodes = "pixel" in recipe.objective.terms(model)
-    needed = training_bytes(model, crop, batch, decodes)
+    needed = training_bytes(model, crop, batch, recipe.objective.decodes(model))
     if needed > 0.9 * here:
         raise ValueError(
             f"a step on {recipe.batch_size} crops of {crop}x{crop} needs about "

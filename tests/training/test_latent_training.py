@@ -81,7 +81,7 @@ def test_the_three_losses_are_their_definitions(monkeypatch):
     monkeypatch.setattr(latent.noise, "uniform", lambda key: np.array([0.2501, 0.9999], "float32"))
     monkeypatch.setattr(latent.noise, "normal", lambda *_: noise)
     found = {k: np.array(v) for k, v in objective(model, blurry, sharp, 0, np.arange(2)).items()}
-    assert set(found) == set(objective.terms(model))
+    assert set(found) == {"loss", "denoising", "latent", "pixel"}
     b, x = (np.float32(u / 127.5 - 1.0) for u in (blurry, sharp))
     z_0, a = np.array(model.vae.encode(x)), level[:, None, None, None]
     noisy = a * z_0 + np.sqrt(1.0 - a**2) * noise
@@ -94,8 +94,11 @@ def test_the_three_losses_are_their_definitions(monkeypatch):
         np.testing.assert_allclose(found[name], mean_square(*errors), rtol=1e-4, err_msg=name)
     want = found["denoising"] + 2.0 * found["latent"] + 3.0 * found["pixel"]
     np.testing.assert_allclose(found["loss"], want, rtol=1e-6)
-    assert set(LatentObjective(pixel_weight=0.0).terms(model)) == {"loss", "denoising", "latent"}
-    assert objective.terms(latent_model("control")) == ("loss", "denoising")
+    without = LatentObjective(pixel_weight=0.0)
+    assert set(without(model, blurry, sharp, 0, np.arange(2))) == {"loss", "denoising", "latent"}
+    assert objective.decodes(model)
+    assert not without.decodes(model)
+    assert not objective.decodes(latent_model("control"))
     with pytest.raises(ValueError, match="pixel_weight must not be negative"):
         LatentObjective(pixel_weight=-1.0)
 

@@ -16,6 +16,7 @@ from keras import ops
 from deblur_tf.base.registry import configurable
 from deblur_tf.base.types import Tensor
 from deblur_tf.data.pair_source import PairSource
+from deblur_tf.training.objectives.base import TrainingObjective
 from deblur_tf.training.objectives.diffusion import Objective
 
 
@@ -50,7 +51,7 @@ class AlternatingPairs(PairSource):
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class AlignedObjective:
+class AlignedObjective(TrainingObjective):
     """The usual loss on the first domain, plus the discriminators' on both.
 
     Attributes:
@@ -61,10 +62,6 @@ class AlignedObjective:
 
     objective: Objective = Objective()
     weight: float = 0.01
-
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        return (*self.objective.terms(model), "adversarial")
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor

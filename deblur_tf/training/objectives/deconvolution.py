@@ -17,6 +17,7 @@ from deblur_tf.base.registry import configurable
 from deblur_tf.base.types import Tensor
 from deblur_tf.data.window_spectra import WINDOW
 from deblur_tf.networks.blind_wiener import BlindWiener, response
+from deblur_tf.training.objectives.base import TrainingObjective
 
 # Added to errors before their logarithm: an image that is sharp already counts little.
 FLOOR = 1e-5
@@ -53,16 +54,11 @@ def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Te
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class WindowObjective:
+class WindowObjective(TrainingObjective):
     """The logarithm of what the filters of a model's deconvolution leave of the error.
 
     Images count alike whatever their error, see `losses.log_mse`.
     """
-
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        del model
-        return ("loss", "gain")
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor

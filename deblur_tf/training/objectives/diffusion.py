@@ -16,6 +16,7 @@ from deblur_tf.diffusion.schedules import Schedule, linear_betas
 from deblur_tf.models.restoration import guidance_noise
 from deblur_tf.models.restorer import DiffusionRestorer
 from deblur_tf.numerics import image_ops, noise
+from deblur_tf.training.objectives.base import TrainingObjective
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -88,7 +89,7 @@ def batch_loss(
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(TrainingObjective):
     """What is minimised, and how its random numbers are drawn.
 
     Attributes:
@@ -120,11 +121,6 @@ class Objective:
                 "warm_start_steps fades the denoising loss in after the regression loss, of which "
                 "there is none with regression_weight = 0: set warm_start_steps to 0"
             )
-
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        regression = ("regression", "regression_of_input") if model.structure_scales else ()
-        return ("loss", "denoising", *regression, *model.diagnostic_names)
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
         """Random numbers of one step, keyed by (seed, step, item).
@@ -183,7 +179,7 @@ class Objective:
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class PredictionObjective:
+class PredictionObjective(TrainingObjective):
     """The loss of a first prediction alone; by default the papers' L2 (DvSR sec. 6.2, Table 4).
 
     Attributes:
@@ -195,26 +191,16 @@ class PredictionObjective:
     distance: Distance = losses.mse
     regression_weight: float = 0.0
 
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model.
-
-        Raises:
-          ValueError: if the regression has a weight, and the model predicts no structure.
-        """
-        if self.regression_weight and not model.structure_scales:
-            raise ValueError(
-                "PredictionObjective.regression_weight needs a predictor that predicts structure, "
-                "such as @StructurePredictor(); set it to 0 for others"
-            )
-        regression = ("prediction", "regression") if self.regression_weight else ()
-        return ("loss", *regression, *model.diagnostic_names)
-
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
         """Of uint8 images [B, H, W, 3]: "loss", its parts and diagnostics, [B] each."""
         del step, items  # nothing is drawn
-        self.terms(model)
+        if self.regression_weight and not model.structure_scales:
+            raise ValueError(
+                "PredictionObjective.regression_weight needs a predictor that predicts structure, "
+                "such as @StructurePredictor(); set it to 0 for others"
+            )
         sharp = image_ops.to_model_range(sharp)
         condition = model.condition(image_ops.to_model_range(blurry))
         loss = self.distance(model.restore(condition), sharp)

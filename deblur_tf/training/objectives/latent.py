@@ -13,6 +13,7 @@ from deblur_tf.diffusion import process
 from deblur_tf.diffusion.losses import mse
 from deblur_tf.diffusion.schedules import stable_diffusion_levels
 from deblur_tf.numerics import image_ops, noise
+from deblur_tf.training.objectives.base import TrainingObjective
 
 # Streams of random numbers drawn from one (seed, step, example) key.
 _NOISE, _TIMESTEP = 21, 22
@@ -24,7 +25,7 @@ def _keys(seed: int, step: Tensor, items: Tensor) -> Tensor:
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class AutoencoderObjective:
+class AutoencoderObjective(TrainingObjective):
     """L1 of the round trip of sharp images, and the KL divergence of latents from N(0, I).
 
     Attributes:
@@ -34,11 +35,6 @@ class AutoencoderObjective:
 
     kl_weight: float = 1e-6
     seed: int = 0
-
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns."""
-        del model
-        return ("loss", "l1", "kl", "latent_square")
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
@@ -66,7 +62,7 @@ class AutoencoderObjective:
 
 @configurable
 @dataclasses.dataclass(frozen=True)
-class LatentObjective:
+class LatentObjective(TrainingObjective):
     """|eps^ - eps|^2 + |z^s - z_0|^2 + |D(z^s) - x|^2, each a mean.
 
     Of a model without z^s the first alone. Timesteps are whole numbers, uniform from 0 to 999.
@@ -86,11 +82,9 @@ class LatentObjective:
             if not getattr(self, name) >= 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
-    def terms(self, model: Any) -> tuple[str, ...]:
-        """Names of what `__call__` returns for a model."""
-        if getattr(model, "predictor", None) is None:
-            return ("loss", "denoising")
-        return ("loss", "denoising", "latent", *(("pixel",) if self.pixel_weight else ()))
+    def decodes(self, model: Any) -> bool:
+        """See `TrainingObjective`."""
+        return self.pixel_weight > 0.0 and getattr(model, "predictor", None) is not None
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor

@@ -180,5 +180,4 @@ class JaxStepper(Stepper):
         self._values, parts = self._jitted(
             self._values, self._frozen(), self._arrays, batch, np.int32(step), self.steps(step)
         )
-        # JAX sorts dictionaries.
-        return {name: parts[name] for name in self.objective.terms(self.model)}
+        return {"loss": parts.pop("loss"), **parts}

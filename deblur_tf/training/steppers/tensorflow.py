@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from deblur_tf.data.input.batch import Batch
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.training.distribution import Placement
@@ -67,7 +69,7 @@ class TensorFlowStepper(Stepper):
 
         parted = [tf.reshape(x, [self.accumulate, -1, *x.shape[1:]]) for x in batch]
         zeros = [tf.zeros(v.shape, v.dtype) for v in self.model.trainable_variables]
-        sums = {name: tf.zeros([]) for name in self.objective.terms(self.model)}
+        sums = {name: tf.zeros([]) for name in self._figure_names(batch)}
         _, gradients, sums = tf.while_loop(
             lambda i, *_: i < self.accumulate,
             add,
@@ -76,6 +78,15 @@ class TensorFlowStepper(Stepper):
             parallel_iterations=1,
         )
         return gradients, sums
+
+    def _figure_names(self, batch: Batch) -> list[str]:
+        """Names of what the objective returns, found on shapes alone."""
+        spec = [keras.KerasTensor(x.shape, x.dtype.name) for x in batch]
+
+        def objective(blurry: Any, sharp: Any, items: Any) -> Any:
+            return self.objective(self.model, blurry, sharp, self._tf.constant(0), items)
+
+        return list(keras.backend.compute_output_spec(objective, *spec))
 
     def _gradients_at_once(self, batch: Batch, step: Any) -> tuple[list[Any], Metrics]:
         tf = self._tf
