@@ -6,6 +6,7 @@ import difflib
 import inspect
 import pathlib
 import re
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -68,6 +69,9 @@ def _parse(path: pathlib.Path) -> set[str]:
     Gin's own includes are also sought among Python's modules, where a folder of the
     user's called `data` or `models` is in the way.
     """
+    if not path.is_relative_to(config_dir()) and str(path.parent.resolve()) not in sys.path:
+        # Modules beside the file can be imported by it, but hide none that is installed.
+        sys.path.append(str(path.parent.resolve()))
     read: set[str] = set()
     parts = re.split(r'^include "(.+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for i, part in enumerate(parts):

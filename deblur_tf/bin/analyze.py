@@ -42,6 +42,7 @@ _LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0:
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", 0)
 _STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model's.", 1)
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")
+flags.declare_key_flag("import")
 
 
 def _each() -> Any:
@@ -58,6 +59,7 @@ def _each() -> Any:
 def _deblurrer() -> Any:
     from deblur_tf.inference.deblurrer import Deblurrer
 
+    common.import_modules()
     return Deblurrer.from_pretrained(_MODEL.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 import tempfile
@@ -23,6 +24,7 @@ __all__ = [
     "USAGE",
     "UsageError",
     "fail",
+    "import_modules",
     "make_folder",
     "refuse_flags",
     "run",
@@ -30,6 +32,32 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_IMPORT = flags.DEFINE_multi_string(
+    "import",
+    [],
+    "Python module with models, metrics or data of your own, by name: of the current folder, or "
+    "installed. Repeatable.",
+)
+
+
+def import_modules() -> None:
+    """Imports what --import names, so that model folders and gin files may name its classes.
+
+    Raises:
+      UsageError: naming a module that there is not.
+    """
+    if _IMPORT.value and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last: no file of the user's hides a package
+    for name in _IMPORT.value:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0]:
+                raise  # something that the module itself imports
+            raise UsageError(
+                f"--import={name}: no such module in {os.getcwd()}, and none is installed"
+            ) from error
 
 
 def value_of(flag: flags.FlagHolder[T | None]) -> T:

@@ -111,6 +111,7 @@ _N_SAMPLES = flags.DEFINE_integer(
 _JOBS = flags.DEFINE_integer(
     "jobs", None, "folders: pictures at once. Default: one a core, to 8.", 1
 )
+flags.declare_key_flag("import")
 
 
 def _shard() -> tuple[int, int]:
@@ -240,6 +241,7 @@ def _model() -> Iterator[Any]:
     from deblur_tf.evaluation import grid, subjects
     from deblur_tf.inference.deblurrer import Deblurrer
 
+    common.import_modules()
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"

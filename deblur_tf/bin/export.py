@@ -47,6 +47,7 @@ _CURVE = flags.DEFINE_string(
 _PERCEPTION = flags.DEFINE_string(
     "perception", "niqe", "weights: column of --curve for perception; lower is better."
 )
+flags.declare_key_flag("import")
 
 
 def _curve() -> Any:
@@ -89,6 +90,7 @@ def main(argv: Sequence[str]) -> int:
             f"--format={_FORMAT.value} needs KERAS_BACKEND=tensorflow, which also reads what was "
             f"trained on {keras.backend.backend()}"
         )
+    common.import_modules()
     model, origin, sampling, curve = saved.load_model(_MODEL.value)
     target = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "weights":

@@ -105,6 +105,7 @@ _SUFFIX = flags.DEFINE_string("suffix", "", "Added to the names of the results."
 _RECURSIVE = flags.DEFINE_bool("recursive", True, "Look into the folders of a folder too.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Restore again what is already there.")
 _DESCRIBE = flags.DEFINE_bool("describe", False, "Only say what the model is, and knows.")
+flags.declare_key_flag("import")
 
 
 def _tile() -> Any:
@@ -157,6 +158,7 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.inference.job import Job
 
+    common.import_modules()
     deblurrer = Deblurrer.from_pretrained(_MODEL.value, tile, _TILE_OVERLAP.value)
     sampling = deblurrer.settings(
         steps=_STEPS.value,

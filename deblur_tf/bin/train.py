@@ -83,6 +83,7 @@ _RESUME = flags.DEFINE_enum(
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the configuration that would be used, and exit."
 )
+flags.declare_key_flag("import")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,6 +106,7 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.training import run
 
     placement = distribution.choose(_STRATEGY.value)
+    common.import_modules()
     config.load(_GIN_FILE.value, _overrides())
     _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")

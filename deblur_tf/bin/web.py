@@ -24,6 +24,7 @@ _MAX_MEGAPIXELS = flags.DEFINE_float(
     "max_megapixels", 4.0, "Largest photograph that is taken.", lower_bound=0.01
 )
 _QUEUE = flags.DEFINE_integer("queue", 8, "How many photographs may wait.", lower_bound=1)
+flags.declare_key_flag("import")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.serving.page import Page
 
+    common.import_modules()
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     page = Page(deblurrer, _MODEL.value, round(_MAX_MEGAPIXELS.value * 1e6))
     try:

@@ -21,6 +21,7 @@ import numpy as np
 
 from deblur_tf.base.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.base.files import sha256, write_text
+from deblur_tf.base.registry import PACKAGE
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.models import (  # noqa: F401  (Keras' registry)
@@ -236,6 +237,12 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
+        name = config.get("registered_name", "")
+        if name.startswith(f"{PACKAGE}>") and keras.saving.get_registered_object(name) is None:
+            raise ModelError(
+                f"{path}: the package has no model {name.removeprefix(PACKAGE + '>')}; import the "
+                "module that defines it first (--import of the programs)"
+            ) from error
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a model configuration")
