@@ -1,1 +1,1 @@
-"""The ground floor: errors, types, files, the two backends and the registry of names."""
+"""Foundations: errors, types, files, the two backends and the registry of configurables."""

@@ -1,4 +1,4 @@
-"""What Keras leaves to its backends: compiling a function, and when not to."""
+"""What Keras leaves to its backends: compiling functions, or running them uncompiled."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import keras
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
-    """Models built within have shapes alone: the largest take no memory and little time."""
+    """Context in which models are built with variable shapes only: no memory, little time."""
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield
     finally:
-        keras.utils.clear_session()  # else the next scope that ends would give them values
+        keras.utils.clear_session()  # else the next scope would initialise them
 
 
 def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of tensors that uses the model's current weights.
 
-    On TensorFlow one graph serves all sizes: were some compiled for their size, a result
-    could differ in its last bits with what was compiled before it.
+    On TensorFlow one graph serves all image sizes. With graphs specialised by size, the last
+    bits of a result could depend on which sizes had been compiled before.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -42,7 +42,7 @@ def compiled(model: keras.Model, fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _any_size(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A TensorFlow graph whose tensors have a fixed rank, and a fixed last axis from rank 2 on."""
+    """Compiles `fn` to TensorFlow graphs that fix only the rank and, from rank 2, the last axis."""
     import tensorflow as tf
 
     traced = tf.function(lambda *args: fn(*args), autograph=False)
@@ -66,9 +66,9 @@ def _any_size(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
-    """`ops.cond`, decided by Python where the predicate has a value already.
+    """`ops.cond`, evaluated in Python where the predicate already has a value.
 
-    So that what is called may be more than a graph can hold.
+    The branches may then run code that a graph cannot contain.
     """
     if keras.backend.backend() == "jax":
         import jax.core
@@ -80,7 +80,7 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
 
 @contextlib.contextmanager
 def eagerly() -> Iterator[None]:
-    """Within, nothing is compiled: quicker for a few small steps."""
+    """Context in which nothing is compiled: faster for a few small steps."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""What gin holds, as text, and what goes wrong when it constructs objects."""
+"""Gin bindings as text, and errors raised while gin constructs objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deblur_tf.base.errors import ConfigError
 
 @contextlib.contextmanager
 def construction_errors() -> Iterator[None]:
-    """Within, an error of construction is one of the configuration.
+    """Context that turns errors raised while constructing objects into `ConfigError`.
 
     Raises:
       ConfigError: if a value has the wrong type, is missing or is refused.
@@ -20,7 +20,7 @@ def construction_errors() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, RuntimeError) as error:
-        # Without gin's list of the calls that led there.
+        # Drop gin's trace of the calls that led there.
         message = str(error).split("\n  In call to configurable")[0]
         raise ConfigError(f"bad configuration: {message}") from error
 
@@ -36,13 +36,13 @@ def operative() -> str:
 
 
 def parsed(text: str) -> dict[str, str]:
-    """The bindings of gin text as gin prints it: values as text, by name."""
+    """Parses gin text as gin prints it: the value of each binding, as text, by its name."""
     found: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         if not line or line.startswith("#"):
             continue
-        if line[0].isspace():  # of the binding before
+        if line[0].isspace():  # continues the previous binding
             found[name] += line.strip()
         else:
             name, _, value = line.partition(" = ")

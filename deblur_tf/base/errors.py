@@ -10,7 +10,7 @@ OK, FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Error(Exception):
-    """Base of all; any other exception is a bug and shows its traceback."""
+    """Base class of user errors; any other exception is a bug and shows its traceback."""
 
     exit_code = FAILED
 
@@ -40,7 +40,7 @@ class UnavailableError(Error, RuntimeError):
 
 
 class DeviceError(Error, RuntimeError):
-    """Devices that were asked for and are not there."""
+    """Requested devices that are not available."""
 
     exit_code = USAGE
 
@@ -58,7 +58,7 @@ class CheckpointError(Error, RuntimeError):
 
 
 class SaveError(Error, RuntimeError):
-    """A file could not be written; those before it are complete."""
+    """A file could not be written; files written before it are complete."""
 
 
 class NonFiniteError(Error, RuntimeError):
@@ -66,4 +66,4 @@ class NonFiniteError(Error, RuntimeError):
 
 
 class WorkerError(Error, RuntimeError):
-    """Another process of a training is gone."""
+    """Another process of a training run has ended unexpectedly."""

@@ -1,4 +1,4 @@
-"""Files that are complete before they get their names."""
+"""Atomic writing: a file is complete before it gets its final name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-PARTIAL = ".partial"  # ends the name of a file that is being written
+PARTIAL = ".partial"  # suffix of a file that is still being written
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[BinaryIO]:
-    """A file to write, which gets the name `path` when the block ends without error.
+    """Opens a temporary file that is renamed to `path` when the block ends without error.
 
     Args:
-      path: replaced if it exists; its folder is made if missing.
-      sync: have it on the disk before that, so that no crash can lose it.
+      path: replaced if it exists; its folder is created if missing.
+      sync: whether to flush the file to disk before renaming, so that no crash can lose it.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Bina
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Of a file's contents, in hexadecimal digits."""
+    """SHA-256 digest of a file's contents, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -52,7 +52,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes rows under the columns of all of them, whole or not at all."""
+    """Writes a CSV file, whole or not at all; its columns are the union of all rows' keys."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()

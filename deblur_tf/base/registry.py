@@ -21,10 +21,10 @@ _RESUMABLE: dict[str, frozenset[str]] = {}
 
 
 def resumable(*parameters: str) -> Callable[[C], C]:
-    """Declares parameters with other values of which a run may be continued.
+    """Declares parameters whose values may change when a run is resumed.
 
-    They change how long a run goes on, what it reports, how fast it is or where its data lies,
-    but not what a step does. To be written below `configurable`.
+    They affect how long a run lasts, what it reports, how fast it is or where its data lies,
+    but not what a training step computes. Place this decorator below `configurable`.
     """
 
     def declare(cls: C) -> C:
@@ -35,17 +35,18 @@ def resumable(*parameters: str) -> Callable[[C], C]:
 
 
 def may_change_on_resume(parameter: str) -> bool:
-    """Whether `resumable` declares a parameter, "Name.parameter" or "scope/Name.parameter"."""
+    """Whether "Name.parameter" or "scope/Name.parameter" is declared by `resumable`."""
     owner, _, name = parameter.rsplit("/", 1)[-1].rpartition(".")
     return name in _RESUMABLE.get(owner.rsplit(".", 1)[-1], ())
 
 
 def configurable(cls: C) -> C:
-    """Registers a class or function with gin and, if it can be stored, with Keras.
+    """Registers a class or function with gin and, if it can be serialised, with Keras.
 
     A Keras layer or model gets `get_config` and `from_config` from the signature of its
-    constructor: each argument is kept under its own name, or that which the class gives in
-    `stored_as`. Of other classes, those with a `get_config` of their own are registered.
+    constructor: each argument is read from the attribute of the same name, or from the one that
+    the class names in `stored_as`. Other classes are registered with Keras if they define
+    `get_config`.
     """
     if inspect.isclass(cls):
         if issubclass(cls, keras.layers.Layer):
@@ -60,7 +61,7 @@ def _get_config(self: keras.layers.Layer) -> dict[str, Any]:
     """Constructor arguments."""
     stored_as = getattr(self, "stored_as", {})
     config = keras.layers.Layer.get_config(self)
-    # Its owner freezes it where it is to be frozen: a layer that is made so stays half so.
+    # Owners freeze their layers: one constructed as not trainable would stay partly frozen.
     config.pop("trainable", None)
     for name in _arguments(type(self)):
         config[name] = _serialized(getattr(self, stored_as.get(name, name)))
@@ -73,7 +74,7 @@ def _from_config(cls: type, config: dict[str, Any]) -> Any:
 
 
 def _arguments(cls: type) -> list[str]:
-    """Names of the constructor's arguments, with those it passes on to its base."""
+    """Names of the constructor's arguments, including those passed on to base classes."""
     names: list[str] = []
     for base in cls.__mro__:
         if base in (keras.Model, keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""Types that every module names."""
+"""Type aliases used throughout the package."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from typing import Any
 Tensor = Any
 # Sizes: numbers, None where one is not known, tensors inside a graph.
 Shape = tuple[Any, ...]
-# Real and imaginary part.
+# Real and imaginary parts.
 Pair = tuple[Tensor, Tensor]

@@ -1,1 +1,1 @@
-"""The diffusion process, its losses and samplers. Nothing here knows a network."""
+"""The diffusion process, its losses and samplers, independent of any network."""

@@ -1,8 +1,8 @@
-"""The trade of perception against distortion, as measured for one model.
+"""The perception-distortion trade-off, as measured for one model.
 
-One look, or the mean of many samples, is nearest to the truth and soft; more steps draw
-more, and depart from it (Blau and Michaeli, 2018; DvSR sec. 4.1). Which settings do what is
-a property of the model, so the curve travels with it.
+One sampling step, or the mean of many samples, is closest to the ground truth but soft; more
+steps add detail that departs from it (Blau and Michaeli, 2018; DvSR sec. 4.1). The effect of
+the settings depends on the model, so the curve is stored with the model.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SETTINGS = [field.name for field in dataclasses.fields(SamplingSettings)]
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """Settings, and what was measured with them.
+    """Sampling settings, and the quality measured with them.
 
     Attributes:
-      settings: to sample with.
-      psnr: in dB; higher is less distortion.
-      perception: in the metric of the curve; lower is better.
+      settings: how to sample.
+      psnr: in dB; higher means less distortion.
+      perception: value of the curve's perceptual metric; lower is better.
     """
 
     settings: SamplingSettings
@@ -34,11 +34,11 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class FidelityCurve:
-    """Points of which none is better than another in both respects.
+    """Pareto front: no point is better than another in both PSNR and perception.
 
     Attributes:
-      metric: of perception, by its name in `deblur_tf.metrics`.
-      source: what it was measured on.
+      metric: name of the perceptual metric in `deblur_tf.metrics`.
+      source: the data that it was measured on.
       points: from the least distortion to the best perception.
     """
 
@@ -47,7 +47,7 @@ class FidelityCurve:
     points: tuple[Point, ...]
 
     def at(self, fidelity: float) -> SamplingSettings:
-        """The settings whose PSNR is nearest to the wanted share of the curve's range.
+        """The settings whose PSNR is nearest to a given fraction of the curve's PSNR range.
 
         Args:
           fidelity: from 0, the best perception, to 1, the least distortion.
@@ -62,7 +62,7 @@ class FidelityCurve:
         return min(self.points, key=lambda point: abs(point.psnr - wanted)).settings
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`."""
+        """A dictionary of JSON values, from which `from_json` restores the curve."""
         points = [
             {**dataclasses.asdict(p.settings), "psnr": p.psnr, self.metric: p.perception}
             for p in self.points
@@ -71,21 +71,21 @@ class FidelityCurve:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> FidelityCurve:
-        """What `to_json` gave.
+        """The inverse of `to_json`.
 
         Raises:
-          KeyError, TypeError, ValueError: if it is something else.
+          KeyError, TypeError, ValueError: if `values` is not a result of `to_json`.
         """
         return curve_of(values["points"], values["metric"], values["source"])
 
 
 def curve_of(rows: Sequence[Mapping[str, Any]], metric: str, source: str) -> FidelityCurve:
-    """The curve of measured settings: those that nothing else surpasses in both respects.
+    """The Pareto front of measured settings in PSNR and perception.
 
     Args:
-      rows: fields of `SamplingSettings`, "psnr" and `metric` each.
-      metric: of perception; lower is better.
-      source: what was measured.
+      rows: measurements, each with fields of `SamplingSettings`, "psnr" and `metric`.
+      metric: name of the perceptual metric; lower is better.
+      source: the data that was measured on.
 
     Raises:
       ValueError: if there is no row.

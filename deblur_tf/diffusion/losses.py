@@ -14,7 +14,7 @@ from deblur_tf.base.types import Tensor
 def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
     """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
-    In the papers both are noise; in general what `outputs.Output.wanted` says.
+    In the papers both are noise; in general `wanted` comes from `outputs.Output.wanted`.
     [B, H, W, C], [B, H, W, C] -> float32 [B].
     """
     return ops.mean(ops.abs(_error(result, wanted)), axis=(1, 2, 3))
@@ -24,27 +24,27 @@ def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
 def charbonnier(result: Tensor, wanted: Tensor, width: float = 0.5) -> Tensor:
     """sqrt(error^2 + width^2) - width, mean over pixels.
 
-    Quadratic below `width`, so that where the answer is uncertain its mean is learned
-    and not its median; the L1 above. Shapes as `denoising_l1`.
+    Quadratic for errors below `width`, so that where the answer is uncertain its mean rather
+    than its median is learned; L1 above. Shapes as for `denoising_l1`.
     """
     square = ops.square(_error(result, wanted))
-    # The difference above, without its cancellation.
+    # The same difference, rearranged to avoid cancellation.
     return ops.mean(square / (ops.sqrt(square + width * width) + width), axis=(1, 2, 3))
 
 
 @configurable
 def mse(result: Tensor, wanted: Tensor) -> Tensor:
-    """(result - wanted)^2, mean over pixels. Shapes as `denoising_l1`."""
+    """(result - wanted)^2, mean over pixels. Shapes as for `denoising_l1`."""
     return ops.mean(ops.square(_error(result, wanted)), axis=(1, 2, 3))
 
 
 @configurable
 def log_mse(result: Tensor, wanted: Tensor, floor: float = 1e-3) -> Tensor:
-    """log(MSE + floor) / 2: the PSNR of each image, but for sign and scale.
+    """log(MSE + floor) / 2: the PSNR of each image, up to sign and scale.
 
-    Images count alike whatever their error: one that is nearly sharp already must not
-    be made worse, and one that is beyond help does not drown the others. Used for
-    restoration by Chen et al. (HINet, 2021). Shapes as `denoising_l1`.
+    Relative changes of the error weigh the same in every image: nearly sharp images must not
+    get worse, and images beyond repair do not dominate the loss. Used for restoration by
+    Chen et al. (HINet, 2021). Shapes as for `denoising_l1`.
     """
     return 0.5 * ops.log(mse(result, wanted) + floor)
 
@@ -61,7 +61,7 @@ def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tenso
       targets: the sharp image's structure, of the same shapes.
 
     Returns:
-      float32 [B]. Every scale counts alike, whatever its number of pixels.
+      float32 [B]. Every scale has equal weight, whatever its number of pixels.
 
     Raises:
       ValueError: if the lists differ in length or are empty.
@@ -79,7 +79,7 @@ def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tenso
 
 
 def warm_start_weight(step: Tensor, warm_start_steps: int) -> Tensor:
-    """Weight of the denoising loss: 0 to 1 over the first steps (sec. 4.2).
+    """Weight of the denoising loss: rises from 0 to 1 over the first steps (sec. 4.2).
 
     float32 scalar; 1 throughout when `warm_start_steps` is 0.
     """

@@ -1,11 +1,10 @@
 """What a denoiser's output stands for: one object in place of scattered switches.
 
-A form says how the noisy target enters the network, which target and which noise follow
-from the network's output, and what that output should have been. It knows no network and no
-loss. `noisy` = l * target + sigma * noise, with l the noise level and
-sigma^2 = 1 - l^2; `known` is what is known of the target beforehand: the blurry image
-where the sharp image diffuses, zero where a residual does. All are [B, H, W, C], l is
-[B].
+A form, or parameterisation, defines how the noisy target enters the network, how target and
+noise follow from the network's output, and what that output is trained towards. It is
+independent of network and loss. `noisy` = l * target + sigma * noise, with l the noise level
+and sigma^2 = 1 - l^2; `known` is the prior estimate of the target: the blurry image where the
+target is the sharp image, zero where it is a residual. All are [B, H, W, C], l is [B].
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from deblur_tf.diffusion.process import per_pixel, predict_sharp
 
 
 class Estimate(NamedTuple):
-    """What one evaluation of the network says of a noisy target.
+    """Target and noise as estimated by one evaluation of the network.
 
     Attributes:
       target, noise: float32 [B, H, W, C]; l * target + sigma * noise is the noisy target.
@@ -32,19 +31,19 @@ class Estimate(NamedTuple):
 
 
 class Output(Protocol):
-    """The contract of a form."""
+    """Interface of a form, see the module docstring."""
 
     def scale(self, noisy: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """What the network sees in place of `noisy`: [B, H, W, C]."""
+        """The network's input in place of `noisy`: [B, H, W, C]."""
 
     def estimate(
         self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor
     ) -> Estimate:
-        """The target and the noise that the network's output stands for."""
+        """The target and the noise that follow from the network's output."""
         ...
 
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """What the network's output should have been: [B, H, W, C]."""
+        """The training target of the network's output: [B, H, W, C]."""
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -93,8 +92,9 @@ class Velocity(_Form):
     """The output is v = l * noise - sigma * target (Salimans and Ho, 2022).
 
     The target follows as l * noisy - sigma * v, the noise as sigma * noisy + l * v. The
-    network need not learn to copy its noisy input, and an L1 on v is the papers' L1 on
-    the noise over l: very noisy targets, where structure is decided, get their share.
+    network need not learn to copy its noisy input, and an L1 loss on v is the papers' L1
+    loss on the noise divided by l: very noisy targets, where structure is decided, get more
+    weight.
     """
 
     def estimate(
@@ -115,24 +115,24 @@ class Velocity(_Form):
 @configurable
 @dataclasses.dataclass(frozen=True)
 class Residual(_Form):
-    """The output is what neither `known` nor `noisy` says of the target.
+    """The output is the part of the target that neither `known` nor `noisy` predicts.
 
-    Preconditioning as of EDM (Karras et al., 2022, sec. 5), with `known` as a second
+    Preconditioning as in EDM (Karras et al., 2022, sec. 5), with `known` as a second
     observation: target = known + r, where r has standard deviation s. With
     obs = noisy - l * known = l * r + sigma * noise and n^2 = l^2 s^2 + sigma^2, which
     is the variance of obs, the best linear estimate of r is (l s^2 / n^2) obs, with
-    error variance s^2 sigma^2 / n^2. The network gives the rest at unit variance, F:
+    error variance s^2 sigma^2 / n^2. The network gives the remainder at unit variance, F:
 
       target = known + (l s^2 / n^2) obs + (s sigma / n) F.
 
-    It sees (l s / n^2) obs: pure noise, which says nothing of r, is not heard. With an
-    output of zero, that of an untrained network, this is the posterior mean of a
-    Gaussian r: one look at pure noise returns `known`, and many steps draw from
-    N(known, s^2).
+    Its input is (l s / n^2) obs: at pure noise the input vanishes, as it carries no
+    information about r. With F = 0, the output of an untrained network, `target` is the
+    posterior mean for a Gaussian r: one sampling step from pure noise returns `known`, and
+    many steps sample from N(known, s^2).
 
     Attributes:
-      stddev: s, in units of the target: of sharp - blurry in the [-1, 1] range, or of
-        DvSR's residual. 0.15 fits DvSR's camera shake.
+      stddev: s, the standard deviation of sharp - blurry in the [-1, 1] range, or of DvSR's
+        residual. 0.15 fits DvSR's camera shake.
     """
 
     stddev: float = 0.15
@@ -161,8 +161,8 @@ class Residual(_Form):
     def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
         """See `Output.wanted`: (sigma r / s - l s noise) / n.
 
-        This is (r - (l s^2 / n^2) obs) n / (s sigma) with obs written out: nothing
-        large cancels, and nothing is divided by l or sigma.
+        This is (r - (l s^2 / n^2) obs) n / (s sigma) with obs expanded: no large
+        terms cancel, and nothing is divided by l or sigma.
         """
         level, sigma, variance = self._parts(noise_level)
         rest = (sigma / self.stddev) * (target - known) - level * self.stddev * noise
@@ -178,7 +178,7 @@ def check(output: Output | None) -> Output:
     """Returns the form itself; the papers' `Noise` for None.
 
     Raises:
-      ValueError: if it is something else.
+      ValueError: if `output` is neither.
     """
     if output is not None and not isinstance(output, _Form):
         raise ValueError(

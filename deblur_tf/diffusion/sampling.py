@@ -25,14 +25,14 @@ from deblur_tf.diffusion.schedules import (
 @resumable("steps", "beta_max", "n_samples", "sampler", "eta")
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
-    """How to sample from a model; each model carries those that suit it best.
+    """How to sample from a model; each model is stored with the settings that suit it best.
 
     Attributes:
       steps: sampling steps.
       beta_max: largest noise variance of a step; None: `inference_beta_max(steps)`.
-      n_samples: samples that are averaged.
+      n_samples: number of samples that are averaged.
       sampler: name of one of `samplers.SAMPLERS`.
-      eta: of the sampler "ddim", see there.
+      eta: used by the sampler "ddim" only, see `samplers.DDIM`.
     """
 
     steps: int = 20
@@ -48,7 +48,7 @@ class SamplingSettings:
         self.build_sampler()
 
     def build_sampler(self) -> Sampler:
-        """The sampler of that name.
+        """The sampler called `sampler`, with `eta`.
 
         Raises:
           UsageError: if there is none of that name, or it has no `eta`.
@@ -64,11 +64,11 @@ class SamplingSettings:
         """The schedule to sample over.
 
         Args:
-          kind: of the schedule that the model was trained with: LINEAR, or SPACED, which has
-            no beta_max.
+          kind: kind of schedule that the model was trained with: LINEAR, or SPACED, which
+            has no beta_max.
 
         Raises:
-          UsageError: if there is none for these settings.
+          UsageError: if these settings are not possible with that kind.
         """
         if kind == SPACED:
             if self.beta_max is not None:
@@ -77,7 +77,7 @@ class SamplingSettings:
         return inference_schedule(self.steps, self.beta_max)
 
     def describe(self, kind: str = LINEAR) -> str:
-        """One phrase, with a word on steps that are wasted; see `schedule`."""
+        """The settings in one phrase, with a hint about wasted steps; `kind` as for `schedule`."""
         schedule = self.schedule(kind)
         text = f"{self.steps} step(s) of {self.sampler}, beta_max {schedule.betas[-1]:g}, "
         if kind == SPACED:
@@ -86,7 +86,7 @@ class SamplingSettings:
         if schedule.blind_steps:
             text += (
                 f"; {schedule.blind_steps} of the steps see nothing but noise (log-SNR below "
-                f"{MIN_LOG_SNR:g}): a smaller beta_max spends them better"
+                f"{MIN_LOG_SNR:g}): a smaller beta_max makes better use of them"
             )
         return text
 
@@ -98,9 +98,10 @@ class SamplingSettings:
         sampler: str | None = None,
         eta: float | None = None,
     ) -> SamplingSettings:
-        """These settings with what is given in their place.
+        """These settings with the given values replaced.
 
-        Another number of steps also wants another beta_max: the one fitted to it.
+        With another number of steps, beta_max returns to its default for that number, unless
+        it is given too.
         """
         if beta_max is None and steps in (None, self.steps):
             beta_max = self.beta_max
@@ -109,12 +110,12 @@ class SamplingSettings:
             beta_max,
             self.n_samples if n_samples is None else n_samples,
             self.sampler if sampler is None else sampler,
-            # Another sampler has no eta unless it is given.
+            # With another sampler, eta returns to zero unless it is given.
             (self.eta if sampler in (None, self.sampler) else 0.0) if eta is None else eta,
         )
 
 
-# The default of models that name no settings.
+# Default when a model names no settings.
 DEFAULT_SAMPLING = SamplingSettings()
 
 

@@ -22,8 +22,8 @@ LINEAR, SPACED = "linear", "stable_diffusion"
 # A number of steps: an integer, or an integer tensor inside a graph.
 Count = Any
 
-# The log signal-to-noise ratio below which a network is told the same: there is nothing
-# but noise. An image in [-1, 1] has 4.5e-5 of its strength left.
+# Log signal-to-noise ratio at which the noise level given to a network is clipped from below:
+# there is nothing but noise. An image in [-1, 1] is scaled to 4.5e-5 of its strength there.
 MIN_LOG_SNR = -20.0
 MIN_NOISE_LEVEL = math.sqrt(1.0 / (1.0 + math.exp(-MIN_LOG_SNR)))
 
@@ -94,7 +94,7 @@ class Schedule:
 
     @property
     def seen_levels(self) -> np.ndarray:
-        """l_1 ... l_T as a network is told them: from `MIN_NOISE_LEVEL` on, [T].
+        """l_1 ... l_T as given to a network, at least `MIN_NOISE_LEVEL`: [T].
 
         A long schedule with large betas ends at levels that float32 cannot hold.
         """
@@ -102,7 +102,7 @@ class Schedule:
 
     @property
     def blind_steps(self) -> int:
-        """How many steps begin below `MIN_LOG_SNR`, where there is nothing to be seen."""
+        """How many steps begin below `MIN_LOG_SNR`, where the input is nothing but noise."""
         return int(np.sum(self.noise_levels[1:] < MIN_NOISE_LEVEL))
 
     def _from_1(self, values: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ class Schedule:
 
 
 def inference_beta_max(steps: Count, xp: Any = np) -> Any:
-    """The gentlest beta_max with which `steps` steps still reach pure noise.
+    """The smallest beta_max with which `steps` steps still reach pure noise.
 
     From steps * beta_max / 2 = 5, that is alpha_bar_T near exp(-5): the lower
     edge of the sampling grid of the guided-diffusion paper's Table 12 (20
@@ -162,7 +162,7 @@ def _rounded(x: Any, xp: Any) -> Any:
     """`np.round` for non-negative values, which TensorFlow's array module lacks in a graph."""
     below = xp.floor(x)
     odd = below - 2.0 * xp.floor(below / 2.0)
-    return xp.where(x - below == 0.5, below + odd, xp.floor(x + 0.5))  # halves go to the even one
+    return xp.where(x - below == 0.5, below + odd, xp.floor(x + 0.5))  # ties go to the even one
 
 
 # Stable Diffusion's training schedule (Rombach et al., 2022): sqrt(beta) is linear in t.
@@ -179,10 +179,10 @@ def stable_diffusion_levels() -> np.ndarray:
 
 
 def spaced_schedule(steps: Count, xp: Any = np) -> Schedule:
-    """Stable Diffusion's schedule at so many of its timesteps, evenly spaced from 0 to 999.
+    """Stable Diffusion's schedule at `steps` of its timesteps, evenly spaced from 0 to 999.
 
-    As in IDDPM (Nichol and Dhariwal, 2021, sec. 4): beta_t = 1 - ab_t / ab_{t-1} of the
-    timesteps that are left. One step is the last of them.
+    As in IDDPM (Nichol and Dhariwal, 2021, sec. 4): beta_t = 1 - ab_t / ab_{t-1} over the
+    timesteps that are kept. A single step is at timestep 999.
 
     Args:
       steps: T, an integer from 1 to 1000 or an integer tensor.

@@ -1,1 +1,1 @@
-"""Photo files in and out, without losing what is not pixels."""
+"""Reading and writing photo files, with their metadata preserved."""

@@ -1,4 +1,4 @@
-"""Which files are photographs, and where what is made of them goes."""
+"""Finds photographs, and plans where their results are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from deblur_tf.base.errors import UsageError
 from deblur_tf.image_files.writing import FORMATS
 
-# Formats that are read and not written, and what is written instead.
+# Formats that are read but not written, and the format written instead.
 READ_ONLY = {
     ".gif": ".png",
     ".mpo": ".jpg",
@@ -30,8 +30,8 @@ class Source:
     """A photograph to restore.
 
     Attributes:
-      path: of the file.
-      relative: its path below the folder that was given, which it keeps in the output.
+      path: path of the file.
+      relative: its path below the given folder, and below the output folder.
     """
 
     path: pathlib.Path
@@ -40,11 +40,11 @@ class Source:
 
 @dataclasses.dataclass
 class Found:
-    """What a search came upon.
+    """Result of a search.
 
     Attributes:
       sources: the photographs, sorted in each folder.
-      others: files that are none by their extension.
+      others: files whose extension is not that of a photograph.
       unreadable: folders that could not be listed, with the reason.
     """
 
@@ -64,19 +64,19 @@ def search(
     output: pathlib.Path,
     made: Collection[pathlib.Path] = (),
 ) -> Found:
-    """The photographs of files, folders and patterns, each once.
+    """Finds the photographs in files, folders and patterns, each once.
 
-    Hidden files and folders are passed over, as are those that macOS adds to archives, and the
-    output folder where it lies inside of an input.
+    Hidden files and folders are skipped, as are those that macOS adds to archives, and the
+    output folder where it lies inside an input.
 
     Args:
       inputs: paths and patterns.
-      recursive: whether folders of folders are looked into.
+      recursive: whether subfolders are searched.
       output: folder of the results.
-      made: resolved paths of results, which are passed over in folders and patterns.
+      made: resolved paths of existing results, which are skipped in folders and patterns.
 
     Raises:
-      UsageError: naming an input that is not there, or a file that is no photograph.
+      UsageError: if an input does not exist, or is a file that is not a photograph.
     """
     found = Found()
     for given in inputs:
@@ -96,7 +96,7 @@ def search(
                 found.others.append(path)
             else:
                 known = " ".join(PHOTO_EXTENSIONS)
-                raise UsageError(f"{path}: not a photograph by its extension; one of {known}")
+                raise UsageError(f"{path}: not a photograph by its extension; known are {known}")
     once = {source.path.resolve(): source for source in reversed(found.sources)}
     found.sources = [s for s in found.sources if once[s.path.resolve()] is s]
     return found
@@ -114,9 +114,9 @@ def _kept(
     output: pathlib.Path,
     made: Collection[pathlib.Path],
 ) -> list[pathlib.Path]:
-    """The matches of a pattern that are no results, nor hidden.
+    """The matches of a pattern, without results and hidden files.
 
-    Those in the output folder are none either, unless all are in it.
+    Matches in the output folder are left out too, unless all matches are in it.
     """
     where = output.resolve()
     found = [(path, path.resolve()) for path in matches]
@@ -167,13 +167,13 @@ def _hidden(name: str) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A photograph and the files that are made of it.
+    """A photograph and the output files made from it.
 
     Attributes:
       source: the photograph.
       target: the restored picture, written last.
-      samples: of each sample, where there are several.
-      uncertainty: of the picture of their spread, where there are several.
+      samples: the files of the individual samples, if there are several.
+      uncertainty: the picture of the spread of the samples, if there are several.
     """
 
     source: Source
@@ -182,7 +182,7 @@ class Task:
     uncertainty: pathlib.Path | None = None
 
     def outputs(self) -> Iterator[pathlib.Path]:
-        """All of them."""
+        """All output files."""
         yield self.target
         yield from self.samples
         if self.uncertainty is not None:
@@ -197,17 +197,17 @@ def plan(
     seed: int = 0,
     n_samples: int = 1,
 ) -> list[Task]:
-    """Where everything goes; nothing is written.
+    """Plans where all results are written; writes nothing.
 
     Args:
       sources: the photographs.
       output: folder of the results.
-      extension: of the results without dot; "auto" keeps that of the source.
+      extension: extension of the results, without dot; "auto" keeps the source's extension.
       suffix: added to the names.
-      seed, n_samples: go into the names of samples.
+      seed, n_samples: used in the names of samples.
 
     Raises:
-      UsageError: if two files would get one name, or one the name of an input.
+      UsageError: if two results would get the same name, or one the name of an input.
     """
     tasks = []
     inputs = {source.path.resolve(): source.path for source in sources}

@@ -1,4 +1,4 @@
-"""What a photo file holds beside its pixels."""
+"""Metadata of a photo file: what it holds besides its pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 SUB_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _INTEROPERABILITY, _SIDES = 0xA005, (0xA002, 0xA003)
-# Tags that say how the pixels of the old file were stored, or that are kept apart.
+# Tags that describe how the original file stores its pixels, or that are handled separately.
 _LAYOUT = {
     *range(0x00FE, 0x010B),
     *(0x0111, 0x0112, 0x0115, 0x0116, 0x0117, 0x011A, 0x011B, 0x011C, 0x0128, 0x013D, 0x0140),
@@ -24,15 +24,15 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """All of it is optional.
+    """Metadata of a photo; every field is optional.
 
     Attributes:
-      exif: the block, without orientation and what belongs to the layout of the old file.
+      exif: the EXIF block, without orientation and tags for the layout of the original file.
       icc_profile: colour profile.
       xmp: XMP packet.
       dpi: pixels per inch, across and down.
-      text: keywords and texts; a comment has the keyword "Comment".
-      gamma, chromaticity, srgb: of PNG: the exponent, x and y of white, red, green and
+      text: pairs of keyword and text; a comment has the keyword "Comment".
+      gamma, chromaticity, srgb: from PNG: the exponent, x and y of white, red, green and
         blue, and the rendering intent.
     """
 
@@ -47,10 +47,10 @@ class Metadata:
 
 
 def _attempt(what: str, read: Callable[[], Any], notes: list[str]) -> Any:
-    """What `read` returns; None and a note if the file is damaged there."""
+    """The result of `read`; None, with a note, if that part of the file is damaged."""
     try:
         return read()
-    except Exception as error:  # decoders raise of every kind
+    except Exception as error:  # decoders raise errors of many types
         notes.append(f"the file's {what} cannot be read and is left out ({error})")
         return None
 
@@ -63,7 +63,7 @@ def _exif(image: Image.Image, turned: bool) -> bytes:
             kept[tag] = value
     for tag in SUB_IFDS:
         if values := dict(found.get_ifd(tag)):
-            values.pop(_INTEROPERABILITY, None)  # it would point into the old file
+            values.pop(_INTEROPERABILITY, None)  # it would point into the original file
             for side in _SIDES if turned else ():
                 values.pop(side, None)
             kept[tag] = values
@@ -93,9 +93,9 @@ def read_metadata(image: Image.Image, notes: list[str], turned: bool = False) ->
     """The metadata of an image; what cannot be read is noted.
 
     Args:
-      image: loaded.
-      notes: grows by a phrase for each part that is damaged.
-      turned: rows and columns change places, so that EXIF's sides do not hold.
+      image: the loaded image.
+      notes: a phrase is appended for each damaged part.
+      turned: whether rows and columns are swapped, so that EXIF's width and height are wrong.
     """
     info = image.info
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or None
@@ -113,7 +113,7 @@ def read_metadata(image: Image.Image, notes: list[str], turned: bool = False) ->
 
 
 def png_colour_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    """gAMA, cHRM and sRGB of PNG, as (type, contents)."""
+    """The gAMA, cHRM and sRGB chunks of a PNG file, as (type, contents)."""
     chunks = []
     if metadata.gamma:
         chunks.append((b"gAMA", struct.pack(">I", round(metadata.gamma * 100_000))))

@@ -1,4 +1,4 @@
-"""Photo files in: any that Pillow opens, upright, in 8 or 16 bits."""
+"""Reads photo files: any of `FORMATS`, turned upright, in 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 from deblur_tf.base.errors import DataError
 from deblur_tf.image_files.metadata import Metadata, read_metadata
 
-# Formats that may be opened, whatever a file is called: others, such as PostScript, run
-# programs, or hold no photographs.
+# Formats that may be opened, whatever a file is called: others, such as PostScript, can run
+# programs, or do not hold photographs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM")
 _ORIENTATION, _PHOTOMETRIC, _EXTRA_SAMPLES = 0x0112, 0x0106, 0x0152
 _HEIF_EXTENSIONS = (".heic", ".heif")
@@ -29,10 +29,10 @@ class Photo:
 
     Attributes:
       pixels: uint8 or uint16 [H, W, 3], upright.
-      gray: the file had one channel.
+      gray: whether the file had one colour channel.
       alpha: [H, W] of the same type, or None.
-      metadata: what else there is to keep.
-      notes: what could not be kept, a phrase each.
+      metadata: the metadata to keep.
+      notes: a phrase for each thing that could not be kept.
     """
 
     pixels: np.ndarray
@@ -47,14 +47,14 @@ def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.I
 
     Args:
       file: path, or an open file.
-      name: what errors call it.
+      name: the file's name in error messages.
 
     Raises:
-      DataError: if it is no image, or of a kind that has no fixed range.
+      DataError: if it is not an image, or its type of pixels has no fixed range.
     """
     with _errors(name):
         if isinstance(file, (str, os.PathLike)):
-            if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would wait for ever
+            if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe could block for ever
                 raise DataError(f"{name}: not a regular file")
             if os.fspath(file).lower().endswith(_HEIF_EXTENSIONS):
                 _open_heif(name)
@@ -69,7 +69,7 @@ def open_image(file: str | os.PathLike[str] | BinaryIO, name: object) -> Image.I
 
 
 def _open_heif(name: object) -> None:
-    """Teaches Pillow the format.
+    """Registers the HEIF format with Pillow.
 
     Raises:
       DataError: if the package for it is not installed.
@@ -84,7 +84,7 @@ def _open_heif(name: object) -> None:
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow would drop the lower half of each value."""
+    """Whether values have 16 bits of which Pillow would drop the lower 8."""
     if image.mode not in ("RGB", "RGBA", "RGBX", "LA", "I;16", "I;16B"):
         return False
     tiles = getattr(image, "tile", None) or []
@@ -127,7 +127,7 @@ def _read_16_bits(
             found = 65535 - found
         found = _with_straight_alpha(found, tags.get(_EXTRA_SAMPLES, ()), notes)
     found = found[:, :, None] if found.ndim == 2 else found
-    # Pillow turns a TIFF by itself while it loads.
+    # Pillow rotates a TIFF by itself while loading it.
     same = sorted(found.shape[:2]) == sorted(image.size)
     if found.dtype != np.uint16 or not same or found.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"16-bit values of shape {found.shape}, {found.dtype}")
@@ -137,24 +137,25 @@ def _read_16_bits(
 def _with_straight_alpha(
     values: np.ndarray, extra: tuple[int, ...], notes: list[str]
 ) -> np.ndarray:
-    """uint16 [H, W, channels] whose last of 2 or 4 is alpha that colours were not multiplied by.
+    """uint16 [H, W, channels] with straight alpha: colours that are not premultiplied by it.
 
     Args:
       values: as stored.
-      extra: TIFF's ExtraSamples: 0 something else, 1 alpha with multiplied colours, 2 alpha.
-      notes: grows by what is dropped.
+      extra: TIFF's ExtraSamples: 0 unspecified, 1 premultiplied alpha, 2 straight alpha.
+      notes: a phrase is appended if a channel is dropped.
     """
     if values.ndim != 3 or values.shape[2] not in (2, 4) or not extra or extra[0] == 2:
         return values
     colour, alpha = values[..., :-1], values[..., -1:]
     if extra[0] == 0:
-        notes.append("its extra channel, which is not said to be alpha, is dropped")
+        notes.append("its extra channel, which is not declared as alpha, is dropped")
         return colour
     straight = np.round(colour * (65535.0 / np.maximum(alpha, 1)))
     return np.concatenate([np.minimum(straight, 65535.0).astype(np.uint16), alpha], axis=2)
 
 
-# Of EXIF's orientations 1 to 8: whether rows and columns change places, then what is reversed.
+# By EXIF orientation, but for 1: whether rows and columns are swapped, then the step along rows
+# and along columns, where -1 reverses them.
 _TURNS = {
     2: (False, 1, -1),
     3: (False, -1, -1),
@@ -167,14 +168,14 @@ _TURNS = {
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """[H, W, C] turned as EXIF's orientation asks."""
+    """[H, W, C] rotated and mirrored as the EXIF orientation requires."""
     swap, rows, columns = _TURNS.get(orientation, (False, 1, 1))
     pixels = pixels.swapaxes(0, 1) if swap else pixels
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 where EXIF says nothing, or is damaged."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # `read_metadata` notes the damage
@@ -183,7 +184,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """RGB of a CMYK or Lab image, by its profile where it has one, which it loses."""
+    """Converts a CMYK or Lab image to RGB by its profile, if it has one; drops that profile."""
     profile, mode = image.info.pop("icc_profile", None), image.mode
     srgb = ImageCms.createProfile("sRGB")
     if mode == "LAB":
@@ -205,11 +206,11 @@ def to_srgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> Photo:
-    """Reads a photo, upright by its EXIF orientation.
+    """Reads a photo and turns it upright by its EXIF orientation.
 
     Args:
       file: path, or an open file.
-      name: what errors call it; None: the path.
+      name: the file's name in error messages; None: the path.
 
     Raises:
       DataError: if the file cannot be read.
@@ -220,7 +221,7 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
         frames = getattr(opened, "n_frames", 1)
         if frames > 1:
             notes.append(f"only the first of its {frames} pictures is restored")
-        # Before loading, which forgets the depth and turns a TIFF.
+        # Read before loading, which loses the bit depth and rotates a TIFF.
         deep, stored, tiles = (
             _has_16_bits(opened),
             _orientation(opened),
@@ -258,7 +259,7 @@ def read_photo(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> 
 
 
 def _deep(values: np.ndarray, metadata: Metadata, notes: list[str]) -> Photo:
-    """A photo of uint16 [H, W, 1 to 4]."""
+    """A photo from uint16 [H, W, 1 to 4]."""
     channels = values.shape[2]
     colour = values[..., : 1 if channels < 3 else 3].astype(np.uint16)
     alpha = np.ascontiguousarray(values[..., -1]) if channels in (2, 4) else None
@@ -267,7 +268,7 @@ def _deep(values: np.ndarray, metadata: Metadata, notes: list[str]) -> Photo:
 
 
 def to_8_bits(values: np.ndarray) -> np.ndarray:
-    """uint8 of uint8 or uint16: full range to full range, rounded."""
+    """Converts uint8 or uint16 to uint8: full range to full range, rounded."""
     if values.dtype == np.uint8:
         return values
     return np.round(values.astype(np.float32) / 257.0).astype(np.uint8)
@@ -284,7 +285,7 @@ def read_rgb(file: str | os.PathLike[str] | BinaryIO, name: object = None) -> np
 
 @contextlib.contextmanager
 def _errors(name: object) -> Iterator[None]:
-    """Within, whatever a decoder raises for a bad file is a `DataError`."""
+    """Context that turns whatever a decoder raises for a bad file into a `DataError`."""
     try:
         yield
     except DataError:

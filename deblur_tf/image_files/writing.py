@@ -1,4 +1,4 @@
-"""Photo files out, with what the format can hold of the photo they come from."""
+"""Writes photo files, keeping as much of the original photo as the format can hold."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Format:
     """What a file format can hold.
 
     Attributes:
-      name: as Pillow calls it.
-      options: for saving.
+      name: Pillow's name for it.
+      options: arguments for Pillow's `save`.
       alpha, deep, exif, icc_profile, xmp, dpi, text: whether it holds these; `deep` is 16
-        bits a channel.
+        bits per channel.
     """
 
     name: str
@@ -58,7 +58,7 @@ FORMATS = {
 
 
 def _lost(kind: Format, like: Photo) -> list[str]:
-    """What the format has no place for."""
+    """What the format cannot hold of a photo, as phrases."""
     has = like.metadata
     parts = {
         "alpha": like.alpha is not None and not kind.alpha,
@@ -100,12 +100,12 @@ def _options(kind: Format, metadata: Metadata) -> dict[str, Any]:
 
 
 def _tiff_options(options: dict[str, Any], metadata: Metadata) -> dict[str, Any]:
-    """EXIF and XMP are tags of the file itself."""
+    """Adds EXIF and XMP, which in TIFF are tags of the file itself."""
     exif = Image.Exif()
     if metadata.exif:
         exif.load(metadata.exif)
         if any(exif.get_ifd(tag) for tag in SUB_IFDS):
-            del options["compression"]  # Pillow writes the inner blocks without it only
+            del options["compression"]  # Pillow writes sub-IFDs only without compression
     if metadata.xmp:
         exif[0x02BC] = metadata.xmp
     return options | ({"exif": exif} if len(exif) else {})
@@ -124,7 +124,7 @@ def _png_info(metadata: Metadata) -> PngImagePlugin.PngInfo:
 
 
 def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: list[str]) -> bytes:
-    """The file's bytes; metadata that it cannot take is left out, with a note."""
+    """The bytes of the file; metadata that it cannot hold is left out, with a note."""
     options = _options(kind, metadata)
     parts = [
         name
@@ -138,7 +138,7 @@ def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: 
             image.save(file, kind.name, **trial)
         except MemoryError:
             raise
-        except Exception as error:  # encoders raise of every kind
+        except Exception as error:  # encoders raise errors of many types
             failure = error
             continue
         if left_out:
@@ -151,12 +151,12 @@ def _encode_8_bits(image: Image.Image, kind: Format, metadata: Metadata, notes: 
 def _encode_16_bits(
     values: np.ndarray, kind: Format, metadata: Metadata, notes: list[str]
 ) -> bytes:
-    """The file's bytes of uint16 [H, W, 1 to 4]; see `_encode_8_bits`."""
+    """The bytes of a file with uint16 [H, W, 1 to 4]; see `_encode_8_bits`."""
     try:
         return _encode_deep(values, kind, metadata, notes)
     except MemoryError:
         raise
-    except Exception as error:  # encoders raise of every kind
+    except Exception as error:  # encoders raise errors of many types
         if metadata == Metadata():
             raise SaveError(f"cannot be written as {kind.name} ({error})") from error
         notes.append(f"metadata cannot be written to {kind.name} and is left out")
@@ -164,7 +164,7 @@ def _encode_16_bits(
 
 
 def _encode_deep(values: np.ndarray, kind: Format, metadata: Metadata, notes: list[str]) -> bytes:
-    """uint16 [H, W, 1 to 4] as PNG or TIFF, with all metadata that it has a place for."""
+    """uint16 [H, W, 1 to 4] as PNG or TIFF, with all metadata that the format can hold."""
     if kind.name == "PNG":
         import imagecodecs
 
@@ -200,8 +200,8 @@ def _encode_deep(values: np.ndarray, kind: Format, metadata: Metadata, notes: li
 
 
 def _with_chunks(png: bytes, metadata: Metadata) -> bytes:
-    """A PNG file with metadata between its header and its pixels."""
-    # Those of a picture of one pixel that Pillow wrote with the same metadata.
+    """Inserts metadata into a PNG file, between its header and its pixels."""
+    # The chunks come from a one-pixel image that Pillow writes with the same metadata.
     tiny = io.BytesIO()
     kind = FORMATS[".png"]
     Image.new("RGB", (1, 1)).save(tiny, "PNG", **_options(kind, metadata))
@@ -237,7 +237,7 @@ def write_photo(
       like: the photo whose metadata, alpha and gray mode carry over.
 
     Returns:
-      What could not be kept, a phrase each.
+      A phrase for each thing that could not be kept.
 
     Raises:
       SaveError: if the format cannot hold a picture of this size.
@@ -254,7 +254,7 @@ def write_photo(
     alpha = like.alpha if kind.alpha else None
     try:
         if pixels.dtype == np.uint16 and kind.deep:
-            # Few programs read a TIFF of gray and alpha in 16 bits.
+            # Few programs can read a 16-bit TIFF with gray and alpha channels.
             colour = not like.gray or (kind is _TIFF and alpha is not None)
             layers = [pixels if colour else _gray_16(pixels)]
             if alpha is not None:
@@ -276,14 +276,14 @@ def write_photo(
 
 def _gray_16(pixels: np.ndarray) -> np.ndarray:
     """uint16 [H, W, 3] -> luma, uint16 [H, W, 1]."""
-    from deblur_tf.numerics.image_ops import LUMA  # not before it is needed: it loads Keras
+    from deblur_tf.numerics.image_ops import LUMA  # imported late: it loads Keras
 
     luma = pixels.astype(np.float64) @ np.array(LUMA)
     return np.round(luma).astype(np.uint16)[..., None]
 
 
 def check_size(path: pathlib.Path, size: tuple[int, int]) -> None:
-    """Whether the format of a file can hold a picture of (width, height).
+    """Checks that the format of a file can hold a picture of (width, height).
 
     Raises:
       SaveError: if not.
@@ -292,6 +292,6 @@ def check_size(path: pathlib.Path, size: tuple[int, int]) -> None:
     largest = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536, "HEIF": 16384}.get(kind.name)
     if largest is not None and max(size) > largest:
         raise SaveError(
-            f"{path}: {kind.name} holds no more than {largest} pixels a side, and this has "
+            f"{path}: {kind.name} holds no more than {largest} pixels a side, and this picture has "
             f"{size[0]}x{size[1]}; choose another --ext"
         )

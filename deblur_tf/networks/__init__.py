@@ -1,1 +1,1 @@
-"""Networks: layers that know neither diffusion nor data."""
+"""Networks: layers that are independent of diffusion and data."""

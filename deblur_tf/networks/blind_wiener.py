@@ -1,7 +1,7 @@
-"""Blind deconvolution: an image's statistics tell its blur, and a filter undoes it. Ours.
+"""Blind deconvolution: the blur is estimated from an image's statistics and undone by a filter.
 
-A network of the size of the kernel, not of the picture, reads kernel and noise from
-`deblur_tf.networks.statistics`, and Wiener's filter does the rest.
+Not from the papers. A network that works at the size of the kernel, not of the image, estimates
+kernel and noise from `deblur_tf.networks.statistics`; a Wiener filter then restores the image.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from deblur_tf.networks.statistics import (
 from deblur_tf.networks.unet import UNet
 from deblur_tf.numerics import image_ops
 
-# Pixels by which an image is continued beyond its edges before it is filtered.
+# Pixels by which an image is padded beyond its edges before it is filtered.
 MARGIN = 48
-# How much the whole image's statistics count beside a window's own.
+# Weight of the whole image's statistics relative to a window's own.
 WHOLE = 0.3
 
 
@@ -50,10 +50,10 @@ def transfer(kernel: Tensor, height: Tensor, width: Tensor) -> Pair:
 
     Args:
       kernel: float32 [B, s, s], s odd.
-      height, width: of the image.
+      height, width: size of the image in pixels.
 
     Returns:
-      Real and imaginary part, float32 [B, height, width].
+      Real and imaginary parts, float32 [B, height, width].
     """
     cos_rows, sin_rows = _waves(height, kernel.shape[1])
     cos_columns, sin_columns = (ops.transpose(x) for x in _waves(width, kernel.shape[2]))
@@ -65,7 +65,7 @@ def transfer(kernel: Tensor, height: Tensor, width: Tensor) -> Pair:
 
 
 def response(kernel: Tensor, log_ratio: Tensor, height: Tensor, width: Tensor) -> Pair:
-    """Wiener's filter conj(K) / (|K|^2 + R) at an image's frequencies.
+    """The Wiener filter conj(K) / (|K|^2 + R) at an image's frequencies.
 
     Arguments: see `wiener` and `transfer`.
     """
@@ -77,16 +77,16 @@ def response(kernel: Tensor, log_ratio: Tensor, height: Tensor, width: Tensor) -
 
 
 def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
-    """Wiener's filter, see `response`, on all frequencies but zero.
+    """Applies the Wiener filter, see `response`, to an image without its mean.
 
     Args:
       image: float32 [B, H, W, 3], any range.
       kernel: k, float32 [B, s, s], sum 1.
-      log_ratio: log R, the power of noise over that of the sharp image, by its Fourier
-        coefficients: float32 [B, t, t], even.
+      log_ratio: log R, where R is the power of the noise over the power of the sharp image,
+        as Fourier coefficients: float32 [B, t, t], even.
 
     Returns:
-      float32 [B, H, W, 3]; the mean of the continued image stays.
+      float32 [B, H, W, 3]; the mean of the image is added again.
     """
     height, width = ops.shape(image)[1], ops.shape(image)[2]
     size = [rounded_up(n + 2 * MARGIN, GRAIN) for n in (height, width)]
@@ -112,21 +112,21 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
 
 @configurable
 class BlindWiener(Network):
-    """Kernel and noise from `statistics` by a small network, then Wiener's filter.
+    """A small network estimates kernel and noise from `statistics`; Wiener's filter does the rest.
 
-    Untrained it takes a kernel that falls with the radius r as exp(-r / 2).
+    Untrained, it assumes a kernel that falls with the radius r as exp(-r / 2).
 
     Args:
-      unet: reads the statistics: a UNet without noise level and guidance, with two channels
-        out, for SIDE x SIDE maps.
+      unet: reads the statistics, maps of SIDE x SIDE: a UNet without noise level and guidance,
+        with two output channels.
       kernel_size: side of the largest kernel in pixels, odd, up to 61.
-      ratio_size: side of the noise ratio's Fourier coefficients, odd, up to 31: how finely it may
-        depend on the frequency.
-      window: side in pixels of the windows, overlapping by half, each of which has a blur of its
-        own; a multiple of 16, at least 128. A smaller image is continued by reflection.
+      ratio_size: side of the map of the noise ratio's Fourier coefficients, odd, up to 31; it
+        determines how finely the ratio can vary with frequency.
+      window: side in pixels of the windows, which overlap by half and have one blur each; a
+        multiple of 16, at least 128. Smaller images are padded by reflection.
     """
 
-    # Of heights and widths: any will do.
+    # Any height and width is accepted.
     size_multiple = 1
     has_fourier_transforms = True
 
@@ -144,7 +144,7 @@ class BlindWiener(Network):
                 "BlindWiener needs UNet(out_channels=2, use_noise_level=False, guided_depths=())"
             )
         if SIDE % unet.size_multiple:
-            raise ValueError(f"BlindWiener: {SIDE} is no multiple of {unet.size_multiple}")
+            raise ValueError(f"BlindWiener: {SIDE} is not a multiple of {unet.size_multiple}")
         for side, most in ((kernel_size, 2 * REACH - 1), (ratio_size, REACH)):
             if side % 2 == 0 or not 1 <= side <= most:
                 raise ValueError(f"BlindWiener: sides must be odd, up to {most}, got {side}")
@@ -165,8 +165,8 @@ class BlindWiener(Network):
 
     @property
     def floats_per_pixel(self) -> float:
-        """See `Network`. Four windows hold a pixel, each with statistics and Fourier transforms;
-        measured were 3.0 kB a pixel at 1280x720 (benchmarks/large.py)."""
+        """See `Network`. Four windows contain each pixel, each with statistics and Fourier
+        transforms; 3.0 kB per pixel were measured at 1280x720 (benchmarks/large.py)."""
         return 400.0
 
     def build(self, input_shape: Shape) -> None:
@@ -175,7 +175,7 @@ class BlindWiener(Network):
         self.unet.build((None, SIDE, SIDE, 2 * CHANNELS + self._place.shape[-1]))
 
     def blur(self, maps: Tensor) -> Pair:
-        """`read` in all eight orientations, averaged: a turned picture has the turned kernel.
+        """`read`, averaged over all eight orientations: a rotated image has a rotated kernel.
 
         Arguments and result: see `read`.
         """
@@ -190,10 +190,10 @@ class BlindWiener(Network):
         return mean(found[0]), mean(found[1])
 
     def read(self, maps: Tensor) -> Pair:
-        """Kernel and noise that an image with these statistics seems to have.
+        """Estimates the kernel and the noise of an image from its statistics.
 
         Args:
-          maps: of `statistics`, float32 [B, 64, 64, 20].
+          maps: result of `statistics`, float32 [B, 64, 64, 20].
 
         Returns:
           The kernel, float32 [B, kernel_size, kernel_size], non-negative, sum 1, and
@@ -218,10 +218,10 @@ class BlindWiener(Network):
         return kernel, ratio + middle
 
     def call(self, image: Tensor) -> Tensor:
-        """The deconvolved image: each window filtered by itself, and blended.
+        """The deconvolved image: each window is filtered separately, and the results are blended.
 
-        All windows are computed at once, which takes some 3 kB a pixel. TensorFlow's `map_fn`,
-        which takes less, runs their Fourier transforms side by side, and crashed in half of the
+        All windows are computed at once, which takes about 3 kB per pixel. TensorFlow's `map_fn`
+        takes less, but runs their Fourier transforms in parallel, and crashed in half of the
         programs that restored twenty photographs.
 
         Args:
@@ -247,14 +247,14 @@ def _at_least(size: Tensor | int, least: int) -> Tensor | int:
 
 
 def _with_the_whole(maps: Tensor, energy: Tensor) -> Tensor:
-    """Statistics of windows, with a share of those of the whole image.
+    """Statistics of windows, averaged with the statistics of the whole image.
 
-    A window without structure says nothing of its blur, so the whole image's statistics count
-    `WHOLE` as much as a window of mean energy does.
+    A window without structure carries no information about its blur, so the whole image's
+    statistics are added with `WHOLE` times the weight of a window of mean energy.
 
     Args:
-      maps: of each window, [B, rows, columns, SIDE, SIDE, C].
-      energy: of its gradient, [B, rows, columns].
+      maps: statistics of each window, [B, rows, columns, SIDE, SIDE, C].
+      energy: gradient energy of each window, [B, rows, columns].
     """
     energy = energy[..., None, None, None] + 1e-12
     mean = ops.mean(energy, axis=(1, 2), keepdims=True)

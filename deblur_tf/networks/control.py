@@ -18,9 +18,10 @@ from deblur_tf.networks.latent_unet import LatentEncoder
 class ControlBranch(LatentEncoder):
     """A copy of a UNet's encoder and middle; what it adds to the UNet starts at zero.
 
-    It sees what the UNet sees and, in further channels, what steers: no encoder of hints.
+    Its input is the UNet's input, followed by the control signal in further channels; there is
+    no separate encoder for the signal.
 
-    Args: see `LatentEncoder`; those of the UNet.
+    Args: see `LatentEncoder`; the same as the UNet's.
     """
 
     def __init__(self, name: str = "control", **kwargs: Any):
@@ -39,7 +40,7 @@ class ControlBranch(LatentEncoder):
             layer.build((None, None, None, layer.filters))
 
     def start_from(self, unet: LatentEncoder) -> None:
-        """Takes the weights of a UNet's encoder; further input channels start at zero."""
+        """Copies the weights of a UNet's encoder; further input channels start at zero."""
         theirs = {_within(unet, v): v for v in unet.variables}
         for variable in self.variables:
             name = _within(self, variable)
@@ -52,10 +53,10 @@ class ControlBranch(LatentEncoder):
             variable.assign(value)
 
     def call(self, x: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, ...]:
-        """What is to be added to each skip of the UNet, and to its middle.
+        """Computes what is added to each skip of the UNet and to its middle.
 
         Args:
-          x: float32 [B, h, w, C]: the noisy latent, then what steers.
+          x: float32 [B, h, w, C]: the noisy latent, then the control signal.
           timestep, context: see `LatentUNet.call`.
         """
         skips, middle, _ = self.encoded(x, timestep, context)

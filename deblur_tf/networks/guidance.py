@@ -22,18 +22,18 @@ from deblur_tf.numerics import image_ops
 # Channels of what the guidance network sees and predicts.
 TARGETS = {"gray": 1, "rgb": 3}
 
-# What frequency bands are divided by, in the [-1, 1] range.
+# Frequency bands are divided by this, in the [-1, 1] range.
 BAND_STDDEV = 0.15
 
 
 class Guidance(NamedTuple):
-    """What the guidance knows of one batch, per scale from fine to coarse.
+    """Result of the guidance for one batch, per scale from fine to coarse.
 
     Attributes:
       features: float [B, H / 2^k, W / 2^k, base_channels].
       predictions: float32 [B, H / 2^k, W / 2^k, 1], the sharp gray image in
         [-1, 1] as predicted by R (eq. 2); 3 channels where its target is RGB.
-      inputs: what the networks saw, of the shapes of `predictions`: the structure
+      inputs: inputs of the networks, with the shapes of `predictions`: the structure
         of the blurry image, with noise (eq. 1).
     """
 
@@ -64,11 +64,11 @@ def structure(image: Tensor, scale: int, target: str = "gray") -> Tensor:
 class GuidanceTransform(keras.layers.Layer):
     """phi_k of eq. 1: gray, downsampled by 2^k, plus n ~ N(0, noise_stddev^2).
 
-    With target "rgb" it keeps colour: what is to be predicted must be seen.
+    With target "rgb" it keeps colour: colour can only be predicted from a colour input.
 
-    The paper adds "a small amount" of noise and prints no figure; 0.05, in
-    units of the [-1, 1] range, is ours. The standard normal noise is an input,
-    so that draws stay outside of the model; without it none is added.
+    The paper adds "a small amount" of noise and gives no figure; 0.05, in
+    units of the [-1, 1] range, is our choice. The standard normal noise is an
+    input, so that it is drawn outside of the model; without it none is added.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class GuidanceNetwork(keras.layers.Layer):
     Input conv to g; residual blocks of widths g, 2g, 3g; the middle at 3g;
     residual blocks of widths 3g, 2g, g. The last block's output is the
     guidance feature; from it R, a single conv that starts at zero, predicts by how
-    much the sharp structure differs from the input: to return what it saw teaches
-    the network nothing, so it need not learn to.
+    much the sharp structure differs from the input, so that the network need not
+    learn to reproduce its input.
 
     Args:
       base_channels: g, the channels of the guidance feature ("guide ch").
       channel_multipliers: widths over `base_channels`.
-      num_res_blocks: residual blocks a width before the middle; one more a
+      num_res_blocks: residual blocks per width before the middle; one more per
         width after it. 3 in the paper.
       num_middle_blocks: 2 in the paper.
-      out_channels: of input and prediction: 1 for gray, 3 for RGB.
-      bands: box sizes of the frequency bands that the first conv sees beside the input,
+      out_channels: channels of input and prediction: 1 for gray, 3 for RGB.
+      bands: box sizes of the frequency bands that the first conv gets besides the input,
         see `inputs.NoisyBlurryAndBands`; none in the paper.
       dtype: policy of the body; R is float32 always.
     """
@@ -126,7 +126,7 @@ class GuidanceNetwork(keras.layers.Layer):
         name: str = "guidance_network",
         **kwargs: Any,
     ):
-        kwargs["autocast"] = False  # the prediction starts from the input as it is
+        kwargs["autocast"] = False  # the prediction adds to the input in float32
         super().__init__(name=name, **kwargs)
         self.base_channels = base_channels
         self.channel_multipliers = tuple(channel_multipliers)
@@ -178,7 +178,7 @@ class MultiscaleGuidance(keras.layers.Layer):
 
     Args:
       base_channels: g of each network.
-      scales: each k, at 1/2^k of the size, fine to coarse; (1, 2, 3) in the paper.
+      scales: values of k, each for 1/2^k of the size, fine to coarse; (1, 2, 3) in the paper.
       target: "gray" as in the paper, or "rgb" (Table 9 b-d).
       channel_multipliers, num_res_blocks, num_middle_blocks, bands: see
         `GuidanceNetwork`.
@@ -238,7 +238,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         return 2 ** self.scales[-1]
 
     def targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
-        """What each scale is to predict, of the sharp image (eq. 2)."""
+        """The structure of the sharp image that each scale is to predict (eq. 2)."""
         return tuple(structure(sharp, k, self.target) for k in self.scales)
 
     def build(self, input_shape: Shape) -> None:

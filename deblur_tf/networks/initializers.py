@@ -18,13 +18,13 @@ from deblur_tf.base.types import Tensor
 class GlorotUniform(keras.initializers.Initializer):
     """U(-a, a), a = scale * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, with scale 1).
 
-    Keras' own is compiled on JAX for each shape anew, a second each, and draws other
-    numbers there than on TensorFlow.
+    On JAX, Keras' own initialiser is compiled anew for each shape, which takes a second each, and
+    draws other numbers than on TensorFlow.
 
     Args:
-      seed: of the draw; None takes the next number of Python's generator, which
+      seed: seed of the draw; None takes the next number of Python's generator, which
         `keras.utils.set_random_seed` seeds.
-      scale: of all weights: below 1 for heads that should begin near zero, not at it.
+      scale: factor for all weights: below 1 for heads that should begin near zero but not at it.
     """
 
     def __init__(self, seed: int | None = None, scale: float = 1.0):

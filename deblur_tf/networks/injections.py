@@ -71,7 +71,7 @@ class AdaptiveGroupNorm(_Injection):
     """norm(features) * (1 + scale) + shift, both conv1x1(guidance), per pixel.
 
     The normalisation has no weights of its own and at most 8 groups, whose
-    number divides `filters`; the paper does not print its number.
+    number divides `filters`; the paper does not give its number of groups.
     """
 
     def __init__(self, filters: int, **kwargs: Any):

@@ -19,13 +19,13 @@ from deblur_tf.networks.latent_unet import LatentUNet
 def element_wise_adaptive_convolution(x: Tensor, kernels: Tensor, size: int) -> Tensor:
     """sum_ij K[c, i, j, p] x[c, p + (i - r, j - r)]: each value has a kernel of its own.
 
-    A multiplication and an addition of shifted maps for each of size^2 places: no patches
-    are laid out, which would take size^2 times the memory.
+    Shifted maps are multiplied and added, one for each of the size^2 places in a kernel:
+    extracting patches instead would take size^2 times the memory.
 
     Args:
       x: [B, H, W, C]; zero beyond its edges.
       kernels: [B, H, W, C * size * size], channels first, then rows, then columns.
-      size: of the kernels, odd; r = size // 2.
+      size: side of the kernels, odd; r = size // 2.
 
     Returns:
       [B, H, W, C].
@@ -43,12 +43,13 @@ def element_wise_adaptive_convolution(x: Tensor, kernels: Tensor, size: int) -> 
 
 @configurable
 class LatentPredictor(keras.layers.Layer):
-    """The sharp image's latent as the blurry one's plus what a network says (an ablation).
+    """Predicts the sharp image's latent as the blurry latent plus a network's output (an ablation).
 
     The output conv of the network starts at zero, so the result starts as z_lq.
 
     Args:
-      unet: sees blurry and noisy latent, in this order; its output has their channels.
+      unet: gets the blurry and the noisy latent, in this order, as channels; its output has as
+        many channels as one latent.
     """
 
     def __init__(self, unet: LatentUNet, name: str = "predictor", **kwargs: Any):
@@ -56,7 +57,7 @@ class LatentPredictor(keras.layers.Layer):
         self.unet = unet
 
     def channels(self, latent_channels: int) -> int:
-        """Of the network's output."""
+        """Number of output channels that the network needs."""
         return latent_channels
 
     def build(self, latent_shape: Shape) -> None:
@@ -70,7 +71,7 @@ class LatentPredictor(keras.layers.Layer):
         self.unet.build((*latent_shape[:-1], 2 * channels))
 
     def call(self, blurry: Tensor, noisy: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
-        """Of the blurry and the noisy latent: float32 [B, h, w, C]."""
+        """The predicted latent of the sharp image: float32 [B, h, w, C]."""
         result = self.unet(ops.concatenate([blurry, noisy], -1), timestep, context)
         return blurry + self.change(blurry, result)
 
@@ -82,13 +83,13 @@ class LatentPredictor(keras.layers.Layer):
 
 @configurable
 class LatentKernelPredictor(LatentPredictor):
-    """The sharp image's latent as the blurry one's, filtered: z_lq + EAC(z_lq).
+    """Predicts the sharp image's latent by filtering the blurry latent: z_lq + EAC(z_lq).
 
     Kernels are not normalised; all start at zero.
 
     Args:
       unet: see `LatentPredictor`; with C * size^2 output channels.
-      size: of the kernels; 5 in the paper.
+      size: side of the kernels; 5 in the paper.
     """
 
     def __init__(self, unet: LatentUNet, size: int = 5, **kwargs: Any):
@@ -98,7 +99,7 @@ class LatentKernelPredictor(LatentPredictor):
         self.size = size
 
     def channels(self, latent_channels: int) -> int:
-        """Of the network's output: a kernel for each channel."""
+        """Number of output channels that the network needs: a kernel per latent channel."""
         return latent_channels * self.size**2
 
     def change(self, blurry: Tensor, result: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ class LatentKernelPredictor(LatentPredictor):
 class Once(keras.layers.Layer):
     """A predictor that sees the blurry latent alone: no iterative refinement (an ablation).
 
-    Its result does not depend on the step, so that it is found once an image.
+    Its result does not depend on the step, so it is computed once per image.
     """
 
     def __init__(self, predictor: LatentPredictor, name: str = "once", **kwargs: Any):
@@ -122,5 +123,5 @@ class Once(keras.layers.Layer):
         self.predictor.build(latent_shape)
 
     def call(self, blurry: Tensor, context: Tensor) -> Tensor:
-        """Of the blurry latent: float32 [B, h, w, C]."""
+        """The predicted latent of the sharp image: float32 [B, h, w, C]."""
         return self.predictor(blurry, blurry, ops.zeros_like(blurry[:, 0, 0, 0]), context)

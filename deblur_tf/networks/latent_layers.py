@@ -1,7 +1,7 @@
 """Building blocks of Stable Diffusion's networks (Rombach et al., 2022).
 
-A feature map is [B, H, W, C]. Each layer bears the name that `diffusers` gives it, dots
-included, so that a variable's path tells the key of a weight file (`deblur_tf.conversion.keys`).
+A feature map is [B, H, W, C]. Each layer has the name that `diffusers` gives it, dots
+included, so that a variable's path gives its key in a weight file (`deblur_tf.conversion.keys`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ def layer_norm(name: str) -> keras.layers.Layer:
 
 
 def halving_conv(filters: int, name: str, **kwargs: Any) -> keras.layers.Conv2D:
-    """3x3 with stride 2; who calls it pads: see `halve`."""
+    """A 3x3 conv with stride 2; the caller pads its input, see `halve`."""
     return keras.layers.Conv2D(filters, 3, strides=2, padding="valid", name=name, **kwargs)
 
 
 def halve(layer: keras.layers.Layer, x: Tensor, before: int) -> Tensor:
-    """`halving_conv` of an image that is padded with zeros.
+    """Applies a `halving_conv` to an image padded with zeros.
 
-    By `before` at top and left and 1 at bottom and right: 1 in a UNet, 0 in an autoencoder.
+    The padding is 1 at bottom and right, and `before` at top and left: 1 in a UNet, 0 in an
+    autoencoder.
     """
     return layer(ops.pad(x, ((0, 0), (before, 1), (before, 1), (0, 0))))
 
@@ -73,9 +74,9 @@ class NormalizedBlock(keras.layers.Layer):
 
     Args:
       filters: channels of the output.
-      groups: of the normalisation.
+      groups: number of groups of the normalisation.
       use_embedding: whether a time embedding is added after the first conv.
-      epsilon: of the normalisation; 1e-5 in the UNet, 1e-6 in the autoencoder.
+      epsilon: epsilon of the normalisation; 1e-5 in the UNet, 1e-6 in the autoencoder.
     """
 
     def __init__(
@@ -123,11 +124,11 @@ class NormalizedBlock(keras.layers.Layer):
 
 @configurable
 class Attention(keras.layers.Layer):
-    """Scaled dot products of tokens with those of a context (Vaswani et al., 2017).
+    """Scaled dot-product attention of tokens to a context (Vaswani et al., 2017).
 
     Args:
-      heads: among which the width is shared out.
-      use_bias: of queries, keys and values; the result always has one.
+      heads: number of heads, among which the channels are divided.
+      use_bias: whether queries, keys and values have a bias; the output always has one.
     """
 
     def __init__(self, heads: int, use_bias: bool = False, name: str = "attn", **kwargs: Any):
@@ -167,7 +168,7 @@ class Attention(keras.layers.Layer):
 
 @configurable
 class TransformerBlock(keras.layers.Layer):
-    """Self-attention, attention to a context, and a gated network (GEGLU), each a residual."""
+    """Self-attention, attention to a context, and a gated network (GEGLU), all residual."""
 
     def __init__(self, heads: int, name: str = "transformer_blocks.0", **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -201,10 +202,10 @@ class SpatialTransformer(keras.layers.Layer):
     """A `TransformerBlock` over the pixels of a feature map, plus the skip.
 
     Args:
-      heads: of the attention.
-      groups: of the normalisation.
-      window: side of the windows to which all of this is confined where a map is
-        larger, see `windows.places`; None: pixels of the whole map attend to each other.
+      heads: number of heads of the attention.
+      groups: number of groups of the normalisation.
+      window: side of the windows into which larger maps are cut, each transformed
+        separately, see `windows.places`; None: all pixels of a map attend to each other.
     """
 
     def __init__(

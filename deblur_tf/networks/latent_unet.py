@@ -24,12 +24,12 @@ from deblur_tf.numerics import image_ops
 
 
 class Encoded(NamedTuple):
-    """What the encoder of a `LatentEncoder` makes of a latent.
+    """Result of `LatentEncoder.encoded`.
 
     Attributes:
       skips: the output of each of its steps, fine to coarse.
       middle: the feature map of the lowest resolution, after the middle.
-      embedding: of the timestep, [B, 4 base_channels].
+      embedding: embedding of the timestep, [B, 4 base_channels].
     """
 
     skips: tuple[Tensor, ...]
@@ -40,20 +40,20 @@ class Encoded(NamedTuple):
 class LatentEncoder(keras.Model):
     """The encoder and the middle of a `LatentUNet`.
 
-    A depth is `num_res_blocks` residual blocks, each with a transformer after it where
-    `attention_depths` says so, and between depths a convolution that halves the size. The
-    middle is a block, a transformer and a block.
+    A depth consists of `num_res_blocks` residual blocks, each followed by a transformer if the
+    depth is in `attention_depths`; between depths a convolution halves the size. The middle is
+    a block, a transformer and a block.
 
     Args:
       base_channels: width of the first depth.
       channel_multipliers: width of each depth over `base_channels`.
-      num_res_blocks: residual blocks a depth.
+      num_res_blocks: residual blocks per depth.
       attention_depths: depths with transformers.
-      head_width: channels of a head of attention.
-      groups: of the normalisations.
+      head_width: channels per attention head.
+      groups: number of groups of the normalisations.
       context_shape: (M, D) of the context that transformers attend to.
-      window: of the transformers at full size, halved from depth to depth where
-        `halve_window`; None: they see all of a map.
+      window: side of the transformers' windows at full size, halved from depth to depth if
+        `halve_window`; None: they attend to the whole map.
       halve_window: see `window`.
       dtype: policy of the body, e.g. "mixed_bfloat16"; normalisation, embedding and the
         output conv are float32 always.
@@ -109,7 +109,7 @@ class LatentEncoder(keras.Model):
     def step(
         self, where: str, number: int | None, i: int, depth: int, attend: bool | None = None
     ) -> list[keras.layers.Layer]:
-        """A residual block of a depth, and the transformer behind it, if any."""
+        """A residual block of a depth, and the transformer after it, if any."""
         prefix = where if number is None else f"{where}.{number}"
         width = self.widths[depth]
         common = {"groups": self.groups, "dtype": self.dtype_policy}
@@ -128,7 +128,7 @@ class LatentEncoder(keras.Model):
     def run(
         self, layers: Sequence[keras.layers.Layer], x: Tensor, embedding: Tensor, context: Tensor
     ) -> Tensor:
-        """The layers of a step, one after the other."""
+        """Applies the layers of a step, one after the other."""
         for layer in layers:
             if isinstance(layer, NormalizedBlock):
                 x = layer(x, embedding)
@@ -139,7 +139,7 @@ class LatentEncoder(keras.Model):
         return x
 
     def build_step(self, layers: Sequence[keras.layers.Layer], channels: int) -> int:
-        """Creates the variables of a step for a map of so many channels; returns its own."""
+        """Creates the variables of a step for `channels` inputs; returns its number of outputs."""
         embedding = (None, 4 * self.base_channels)
         for layer in layers:
             shape = (None, None, None, channels)
@@ -168,7 +168,7 @@ class LatentEncoder(keras.Model):
         return counts + [layers[0].filters for layers in self.down]
 
     def encoded(self, x: Tensor, timestep: Tensor, context: Tensor) -> Encoded:
-        """See `Encoded`; arguments as of `LatentUNet.call`."""
+        """Runs encoder and middle, see `Encoded`; arguments as for `LatentUNet.call`."""
         context = ops.broadcast_to(context, (ops.shape(x)[0], *self.context_shape))
         embedding = self.time_embedding(timestep)
         skips = [self.conv_in(x)]
@@ -182,7 +182,7 @@ class LatentUNet(LatentEncoder):
     """UNet of latents with attention to a context (Stable Diffusion 2.1's by default).
 
     Args:
-      out_channels: of the output.
+      out_channels: channels of the output.
       zero_out: whether the output conv starts at zero.
       kwargs: see `LatentEncoder`.
     """
@@ -226,7 +226,7 @@ class LatentUNet(LatentEncoder):
         context: Tensor,
         control: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """One evaluation.
+        """Runs the network.
 
         Args:
           x: float32 [B, h, w, C], h and w multiples of `size_multiple`.

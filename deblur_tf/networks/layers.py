@@ -29,7 +29,7 @@ def check_policy(layer: keras.layers.Layer) -> None:
     """Refuses policies in which a deep network without normalisation overflows.
 
     Raises:
-      ValueError: naming those that it can have.
+      ValueError: if the policy is not one of `POLICIES`.
     """
     if layer.dtype_policy.name not in POLICIES:
         raise ValueError(
@@ -159,8 +159,8 @@ class GuidedResidualBlock(ResidualBlock):
     """Residual block into which a guidance feature enters (sec. 3.2).
 
     "adding the extracted representation to the feature map at the respective
-    scale ... as an extra bias": the feature enters after the first conv, in the
-    way of an injection (see `deblur_tf.networks.injections`), in the paper by addition.
+    scale ... as an extra bias": the feature enters after the first conv,
+    through an injection (see `deblur_tf.networks.injections`); in the paper by addition.
     """
 
     def __init__(

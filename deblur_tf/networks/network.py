@@ -1,4 +1,4 @@
-"""What a network says of itself to those that run it."""
+"""Base class of networks: properties that their callers need."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Network(keras.layers.Layer):
 
     Attributes:
       has_fourier_transforms: whether it computes Fourier transforms in two dimensions, which
-        converters to other formats do not know.
+        converters to other formats do not support.
     """
 
     has_fourier_transforms: bool = False
 
     @property
     def floats_per_pixel(self) -> float:
-        """About how many float32 values are alive at once, for each pixel of its input."""
+        """About how many float32 values are in memory at once, per pixel of the input."""
         raise NotImplementedError

@@ -11,17 +11,17 @@ from deblur_tf.base.types import Tensor
 
 
 class GroupNorm(keras.layers.GroupNormalization):
-    """Keras' layer for maps [B, H, W, C], in float32, with means that are cheap and exact.
+    """Keras' layer for maps [B, H, W, C], in float32, with faster and more exact means.
 
     Keras takes moments over three axes of five, which on a CPU can take longer than a
-    convolution of the map, and loses digits in large ones (docs/results.md, "Speed"). The mean of
-    a group is that of its channels' means: sums over the pixels of each channel come first, the
-    rest is small.
+    convolution of the map, and loses digits in large ones (docs/results.md, "Speed"). Here
+    each channel is first averaged over its pixels; the mean of a group is then the mean of its
+    few channel means.
 
     Args:
-      groups: of channels, whose number they divide.
+      groups: number of groups; must divide the number of channels.
       epsilon: added to the variance.
-      kwargs: `center` and `scale`, of Keras' layer; both are True by default.
+      kwargs: passed to Keras' layer, such as `center` and `scale`, both True by default.
     """
 
     def __init__(self, groups: int, epsilon: float = 1e-5, name: str = "norm", **kwargs: Any):
@@ -44,7 +44,7 @@ class GroupNorm(keras.layers.GroupNormalization):
         return ops.reshape(result, shape)
 
     def _of_groups(self, means: Tensor) -> Tensor:
-        """Means of channels [B, C] -> of the group of each, [B, 1, C]."""
+        """Means of channels [B, C] -> for each channel the mean of its group, [B, 1, C]."""
         channels = means.shape[-1]
         split = ops.reshape(means, (-1, self.groups, channels // self.groups))
         return ops.repeat(ops.mean(split, axis=-1), channels // self.groups, axis=-1)[:, None]

@@ -1,7 +1,7 @@
-"""DvSR's initial predictor at the size of a CPU, with icDPM's multiscale structure in its trunk.
+"""DvSR's initial predictor, sized for a CPU, with icDPM's multiscale structure in its trunk.
 
-DvSR's predictor g is a UNet whose features nobody else sees (DvSR sec. 4); icDPM predicts the
-sharp image's structure by networks of their own (icDPM sec. 3.2). Here one trunk does both: the
+DvSR's predictor g is a UNet whose features are not used elsewhere (DvSR sec. 4); icDPM predicts the
+sharp image's structure by separate networks (icDPM sec. 3.2). Here one trunk does both: the
 decoder's features at 1/8, 1/4 and 1/2 of the size predict the gray sharp image there, by the
 regression of icDPM eq. 2, on the way to the sharp image itself.
 """
@@ -23,8 +23,8 @@ from deblur_tf.networks.layers import ResidualBlock, check_policy, conv
 from deblur_tf.networks.network import Network
 from deblur_tf.numerics import image_ops
 
-# Of the weights of heads, over the usual scale. From zero the trunk would get no gradient in
-# the first step, and in trials the heads stayed there.
+# Scale of the heads' initial weights relative to the usual. Starting from zero, the trunk would
+# get no gradient in the first step, and in trials the heads stayed at zero.
 HEAD_SCALE = 1e-2
 
 
@@ -32,26 +32,27 @@ HEAD_SCALE = 1e-2
 class StructurePredictor(Network):
     """Predicts the sharp image, and its gray structure at 1/2, 1/4, ... on the way.
 
-    With a deconvolution it starts from what that made of the image, and sees both: a network of
-    some layers does not find out how the camera shook, which a filter that follows from the
-    statistics of a place undoes in part; what the network knows is which of its result is noise
-    and ringing.
+    With a deconvolution it starts from the deconvolved image, and gets both images as input: a
+    network of few layers cannot infer how the camera shook, but a filter derived from local
+    statistics undoes the shake in part, and the network can tell which parts of the filter's
+    result are noise and ringing.
 
     Squares of 2x2 pixels of the images and of their frequency bands become channels, so that
     nothing is computed at full size; then a UNet of residual blocks without normalisation: two
     strided convolutions down, two pixel shuffles up, and skips that are added. Each scale has a
-    3x3 head that gives what the gray sharp image differs by from that which the network starts
-    from (icDPM eq. 2), and the finest also one for the colour image (DvSR sec. 4, g).
+    3x3 head that predicts the difference between the gray sharp image and the gray image that
+    the network starts from (icDPM eq. 2); the finest scale also has a head for the colour image
+    (DvSR sec. 4, g).
 
     Args:
       widths: channels at 1/2, 1/4, 1/8, ... of the size.
-      blocks: residual blocks at each of these in the encoder, and again in the decoder; at the
-        last, in all.
+      blocks: residual blocks at each of these sizes in the encoder, and again in the decoder;
+        at the last size, their total number.
       bands: sides in pixels of the boxes of the frequency bands, see `image_ops.bands`.
-      deconvolution: from the blurry image to one like it; None: the network starts from the
+      deconvolution: maps the blurry image to a sharper one; None: the network starts from the
         blurry image itself.
-      learn_deconvolution: whether the loss of what comes after reaches it. It has learned from
-        far more images alone (`training.deconvolution`) than training sees afterwards.
+      learn_deconvolution: whether it is trained further by the loss of this network. It was
+        trained alone (`training.deconvolution`), on far more images than are used afterwards.
       dtype: policy of the body; the heads are float32 always.
     """
 
@@ -67,10 +68,10 @@ class StructurePredictor(Network):
     ):
         if len(widths) != len(blocks) or not widths:
             raise ValueError(
-                f"StructurePredictor: widths {tuple(widths)} and blocks {tuple(blocks)} must be as "
-                "many as there are scales"
+                f"StructurePredictor: widths {tuple(widths)} and blocks {tuple(blocks)} must have "
+                "one entry per scale each"
             )
-        kwargs["autocast"] = False  # the result is the image as it is plus what the heads give
+        kwargs["autocast"] = False  # the heads' output is added to the image in float32
         super().__init__(name=name, **kwargs)
         check_policy(self)
         self.widths = tuple(widths)
@@ -148,7 +149,7 @@ class StructurePredictor(Network):
         self.image_head.build(at(self.widths[0]))
 
     def targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
-        """What each structure head is to predict, of the sharp image (icDPM eq. 2)."""
+        """The structure of the sharp image that each head is to predict (icDPM eq. 2)."""
         return tuple(structure(sharp, k) for k in self.scales)
 
     def call(self, blurry: Tensor) -> tuple[Tensor, Guidance]:
@@ -159,7 +160,7 @@ class StructurePredictor(Network):
 
         Returns:
           float32 [B, H, W, 3], about [-1, 1], and per scale k the decoder's features,
-          [B, H / 2^k, W / 2^k, widths[k - 1]], with the structure predicted and seen.
+          [B, H / 2^k, W / 2^k, widths[k - 1]], with the predicted structure and its input.
         """
         known, images = blurry, blurry
         if self.deconvolution is not None:

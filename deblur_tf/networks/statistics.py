@@ -1,9 +1,9 @@
-"""Statistics of an image from which its blur and noise can be read. Ours.
+"""Statistics of an image from which its blur and noise can be estimated. Not from the papers.
 
-Where blur is alike, what tells of it is spread over all of the picture and has no place in it:
-correlations of the gradient with itself hold the size of
-the kernel's spectrum, those with a power of itself also the phase, since sharp gradients
-are sparse and blur and noise make them Gaussian.
+Where the blur is uniform, the evidence of it is spread over the whole image and does not depend
+on position: correlations of the gradient with itself determine the magnitude of the kernel's
+spectrum, correlations with a power of itself also the phase, since sharp gradients are sparse
+and blur and noise make them Gaussian.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from deblur_tf.numerics import image_ops
 # Correlations are taken at distances up to this in rows and columns: kernels of up to
 # 31x31 pixels correlate with themselves that far.
 REACH = 31
-# Side of the maps of statistics: 2 * REACH + 1 and a row and a column of zeros.
+# Side of the maps of statistics: 2 * REACH + 1 plus a row and a column of zeros.
 SIDE = 64
-# Of statistics: 18 correlations and two cepstra; and where each of them is when the image is
-# mirrored, or rows and columns are swapped.
+# Number of statistics: 18 correlations and two cepstra. `FLIPPED` and `SWAPPED` say how their
+# order changes when the image is mirrored, or when its rows and columns are swapped.
 CHANNELS = 20
 ORIENTATIONS = 8
 FLIPPED = [0, 1, 3, 2, 4, 5, 7, 6, 8, 9, 11, 10, *range(12, 20)]
@@ -32,10 +32,11 @@ GRAIN = 32
 
 
 def _fft_real(images: Tensor) -> Pair:
-    """Fourier transforms of real [B, C, H, W], C even: two real ones by each complex one."""
+    """Fourier transforms of real [B, C, H, W], C even: one complex transform for two maps."""
     first, second = images[:, 0::2], images[:, 1::2]
     real, imaginary = ops.fft2((first, second))
-    # The spectrum of a real a is Hermitian: that part of a + ib's, and b's is the rest over i.
+    # Spectra of real maps are Hermitian, so the Hermitian part of the spectrum of a + ib is the
+    # spectrum of a, and the rest, divided by i, is the spectrum of b.
     back_real, back_imaginary = _reversed(real), _reversed(imaginary)
     a = (real + back_real, imaginary - back_imaginary)
     b = (imaginary + back_imaginary, back_real - real)
@@ -54,7 +55,7 @@ def _reversed(spectrum: Tensor) -> Tensor:
 
 
 def _inverse_real(real: Tensor, imaginary: Tensor) -> Tensor:
-    """The real [B, C, H, W], C even, whose Fourier transforms these are."""
+    """The inverse of `_fft_real`: from spectra to real maps [B, C, H, W], C even."""
     a = (real[:, 0::2], imaginary[:, 0::2])
     b = (real[:, 1::2], imaginary[:, 1::2])
     result = ops.ifft2((a[0] - b[1], a[1] + b[0]))
@@ -71,7 +72,7 @@ def _zero_padded(images: Tensor, height: Tensor, width: Tensor) -> Tensor:
 
 
 def _around_zero(images: Tensor) -> Tensor:
-    """Distances -REACH to REACH of periodic [B, C, H, W]: [B, C, 2 REACH + 1, 2 REACH + 1]."""
+    """Distances -REACH to REACH: periodic [B, C, H, W] -> [B, C, 2 REACH + 1, 2 REACH + 1]."""
     images = ops.concatenate([images[:, :, -REACH:], images[:, :, : REACH + 1]], axis=2)
     return ops.concatenate([images[:, :, :, -REACH:], images[:, :, :, : REACH + 1]], axis=3)
 
@@ -81,15 +82,15 @@ def rounded_up(size: Tensor, multiple: int) -> Tensor:
 
 
 def gradients(gray: Tensor) -> Tensor:
-    """Seven derivatives of a gray image at unit RMS: what the correlations are of.
+    """Seven derivatives of a gray image, scaled to unit RMS, as `correlations` needs them.
 
     Args:
       gray: float32 [B, H, W], sides 8 or more.
 
     Returns:
       float32 [B, 7, H - 4, W - 4]. First, after a binomial 3x3 smoothing: along x, y and
-      the two diagonals; then differences of pixels two apart along x and y, without; last the
-      Laplacian, with.
+      the two diagonals; then, without smoothing, differences of pixels two apart along x and y;
+      last, with smoothing, the Laplacian.
     """
     rows = gray[:, :-2] + 2.0 * gray[:, 1:-1] + gray[:, 2:]
     smooth = (rows[:, :, :-2] + 2.0 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 16.0
@@ -114,9 +115,9 @@ def gradients(gray: Tensor) -> Tensor:
 def correlations(gray: Tensor) -> Tensor:
     """Correlations of gradients with themselves and with powers of themselves.
 
-    For g of `gradients`, the mean over x of f(g(x)) g(x + d) for distances d of up to
-    `REACH`: f(g) = g, |g| g and g^3 (of g within [-5, 5]) of the first four, g and |g| g of
-    the next two, |g| g and g^2 of the Laplacian.
+    For each g of `gradients`, the mean over x of f(g(x)) g(x + d) for distances d of up to
+    `REACH`: f(g) = g, |g| g and g^3 (g clipped to [-5, 5]) for the first four, g and |g| g for
+    the next two, |g| g and g^2 for the Laplacian.
 
     Args:
       gray: float32 [B, H, W], sides 8 or more.
@@ -154,11 +155,11 @@ def correlations(gray: Tensor) -> Tensor:
 
 
 def cepstra(gray: Tensor) -> Tensor:
-    """Cepstra of the blur and of the picture: Fourier transforms of the log of power spectra.
+    """Two cepstra of an image: inverse Fourier transforms of the logarithm of power spectra.
 
-    There the kernel's spectrum is added to the picture's, not multiplied (Cannon, 1976). Spectra
-    of Hann windows of 128x128 pixels, 64 apart; the log of their mean, and the mean of their
-    log.
+    In the logarithm, the kernel's spectrum is added to the image's, not multiplied (Cannon,
+    1976). The power spectra are those of Hann windows of 128x128 pixels, 64 apart; the first
+    cepstrum uses the log of their mean, the second the mean of their log.
 
     Args:
       gray: float32 [B, H, W], about [0, 1], sides of at least `WINDOW`.
@@ -193,18 +194,18 @@ def cepstra(gray: Tensor) -> Tensor:
 
 
 def statistics(image: Tensor) -> Tensor:
-    """What an image says of its blur and noise.
+    """The statistics of an image from which its blur and noise are estimated.
 
     Args:
-      image: float32 [B, H, W, C] in [-1, 1], any size; smaller than 128 pixels it is
-        continued by reflection.
+      image: float32 [B, H, W, C] in [-1, 1], any size; if smaller than 128 pixels,
+        it is padded by reflection.
 
     Returns:
       float32 [B, 64, 64, 20]: `correlations` and `cepstra` of the mean of the channels; zero
       in the last row and column. No gradients flow through them.
     """
     image = ops.stop_gradient(image)
-    # Sizes that are known stay numbers: JAX has no others.
+    # Static sizes stay Python numbers: JAX has no dynamic ones.
     size = [
         max(n, WINDOW) if isinstance(n, int) else ops.maximum(n, WINDOW)
         for n in ops.shape(image)[1:3]
@@ -216,9 +217,9 @@ def statistics(image: Tensor) -> Tensor:
 
 
 def gradient_energy(image: Tensor) -> Tensor:
-    """Sum of the squared differences of neighbours: how much of its blur an image can tell.
+    """Sum of the squared differences of neighbours: how much an image reveals about its blur.
 
-    float32 [B, H, W, C] -> [B], of the mean of the channels.
+    float32 [B, H, W, C] -> [B], computed from the mean of the channels.
     """
     gray = ops.mean(image, axis=-1)
     across, down = gray[:, :, 1:] - gray[:, :, :-1], gray[:, 1:] - gray[:, :-1]
@@ -226,12 +227,12 @@ def gradient_energy(image: Tensor) -> Tensor:
 
 
 def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:
-    """Maps of an image in another orientation.
+    """Turns maps as if computed from an image in another orientation.
 
     Args:
-      maps: [B, SIDE, SIDE, C] around row and column `REACH`.
+      maps: [B, SIDE, SIDE, C], centred at row and column `REACH`.
       orientation: 0 to 7; bit 0 mirrors rows, bit 1 columns, and then bit 2 swaps both.
-      statistic: whether they are `statistics`, of which some trade places.
+      statistic: whether the maps are `statistics`, some of which then exchange channels.
     """
     for bit, axis in ((1, 1), (2, 2)):
         if orientation & bit:
@@ -244,7 +245,7 @@ def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:
 
 
 def turned_back(kernel: Tensor, orientation: int) -> Tensor:
-    """The kernel [B, s, s], s odd, of an image whose kernel in an orientation this is."""
+    """Undoes `turned` for a kernel [B, s, s], s odd, found in the given orientation."""
     if orientation & 4:
         kernel = ops.transpose(kernel, (0, 2, 1))
     axes = [axis for bit, axis in ((1, 1), (2, 2)) if orientation & bit]

@@ -25,23 +25,23 @@ from deblur_tf.numerics import image_ops
 class UNet(keras.Model, Network):
     """Fully convolutional UNet of residual blocks.
 
-    Input conv; then, a depth: `num_res_blocks` residual blocks, each output a
+    Input conv; then, per depth: `num_res_blocks` residual blocks, each output a
     skip, and between depths one block that halves the resolution, a skip too.
-    Two blocks in the middle. Then, a depth: `num_res_blocks + 1` blocks, each
+    Two blocks in the middle. Then, per depth: `num_res_blocks + 1` blocks, each
     concatenating the latest unused skip, and between depths one block that
     doubles the resolution. Last, swish and a zero-initialised output conv.
 
     Args:
       base_channels: width at full resolution ("ch" in the papers).
       channel_multipliers: width of each depth over `base_channels`.
-      num_res_blocks: residual blocks a depth in the encoder; 3 in the papers.
+      num_res_blocks: residual blocks per depth in the encoder; 3 in the papers.
       num_middle_blocks: residual blocks at the lowest resolution; 2.
       out_channels: channels of the output image.
       use_noise_level: embed a noise level and add it in each block. Without
         it this is the regression network of DvSR Table 4.
       guided_depths: depths of the encoder whose blocks take a guidance
-        feature; depth k is at 1/2^k of the size over `patch`. (1, 2, 3) in the paper.
-      injection: how it enters, see `deblur_tf.networks.injections`.
+        feature; depth k is at 1/2^k of the size divided by `patch`. (1, 2, 3) in the paper.
+      injection: how the guidance feature enters, see `deblur_tf.networks.injections`.
       patch: side of the squares of pixels that become channels on entry, and pixels
         again at the end; a power of 2. 1 in the papers; with 2 nothing is computed at
         full resolution, which is what costs most on a CPU.
@@ -136,8 +136,8 @@ class UNet(keras.Model, Network):
 
     @property
     def floats_per_pixel(self) -> float:
-        """See `Network`: all skips of the encoder, and where the resolution is highest the input
-        and output of a block of the decoder with what lies between.
+        """See `Network`: all skips of the encoder, and the input, output and intermediate maps of a
+        decoder block at the highest resolution.
         """
         widths = [self.base_channels * m for m in self.channel_multipliers]
         skips = sum((self.num_res_blocks + 1) * w / 4**d for d, w in enumerate(widths))
@@ -145,7 +145,7 @@ class UNet(keras.Model, Network):
 
     @property
     def guided_scales(self) -> tuple[int, ...]:
-        """k of each guidance feature taken: it is at 1/2^k of the image's size."""
+        """Scale k of each guidance feature used, at 1/2^k of the image's size."""
         return tuple(depth + self.patch.bit_length() - 1 for depth in self.guided_depths)
 
     def build(
@@ -163,7 +163,7 @@ class UNet(keras.Model, Network):
             `guided_depths`; only the channels need be known.
 
         Raises:
-          ValueError: if there is not one for each of `guided_depths`.
+          ValueError: if there is not one guidance feature for each of `guided_depths`.
         """
         del noise_level_shape
         depths = len(self.channel_multipliers)

@@ -39,14 +39,14 @@ class PixelAttention(Attention):
         self.norm.build(inputs_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """[B, H, W, C] -> the same."""
+        """[B, H, W, C] -> the same shape."""
         shape = ops.shape(inputs)
         tokens = ops.reshape(self.norm(inputs), (shape[0], shape[1] * shape[2], inputs.shape[-1]))
         return inputs + ops.reshape(super().call(tokens), shape)
 
 
 class _Chain(keras.layers.Layer):
-    """Residual blocks with changes of size between, in the order in which they run."""
+    """A sequence of residual blocks, with changes of size between them."""
 
     def __init__(self, groups: int, name: str):
         super().__init__(name=name, dtype="float32")
@@ -82,7 +82,7 @@ class _Chain(keras.layers.Layer):
         return x
 
     def ends(self, filters: int, first: bool) -> None:
-        """Adds the conv that begins, or the normalisation, swish and conv that end."""
+        """Adds the first conv, or the final normalisation, swish and conv."""
         if first:
             self.steps.append(("", conv(filters, 3, "conv_in", dtype="float32")))
             return
@@ -95,14 +95,14 @@ class _Chain(keras.layers.Layer):
 class AutoencoderKL(keras.Model):
     """Image to a Gaussian of latents, and latents to an image.
 
-    Always float32: bfloat16 shows in the image.
+    Always float32: the rounding of bfloat16 would be visible in the image.
 
     Args:
       channels: width of each depth, fine to coarse; each but the first halves the size.
-      num_res_blocks: residual blocks a depth of the encoder; the decoder has one more.
-      latent_channels: of the latent.
-      groups: of the normalisations.
-      scale: what latents are multiplied by, that their variance be about 1.
+      num_res_blocks: residual blocks per depth of the encoder; the decoder has one more.
+      latent_channels: channels of the latent.
+      groups: number of groups of the normalisations.
+      scale: factor by which latents are multiplied so that their variance is about 1.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class AutoencoderKL(keras.Model):
 
     @property
     def factor(self) -> int:
-        """Pixels of an image along one of its latent's."""
+        """Pixels of an image per pixel of its latent, along each side."""
         return 2 ** (len(self.channels) - 1)
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
@@ -181,5 +181,5 @@ class AutoencoderKL(keras.Model):
         return self.decoder(self.post_quant_conv(latent / self.scale))
 
     def call(self, image: Tensor) -> Tensor:
-        """The image again: [B, H, W, 3] -> the same."""
+        """Encodes and decodes an image: [B, H, W, 3] -> the same shape."""
         return self.decode(self.encode(image))

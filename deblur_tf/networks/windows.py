@@ -1,8 +1,8 @@
-"""Overlapping windows of a map or an image, and the mean of what is found in them.
+"""Overlapping windows of a map or an image, and the average of results over them.
 
-Sizes may be numbers or tensors; a map is [B, H, W, C]. `cut` and `average` have as few windows as
-cover a map, all of whose pixels count alike; `split` and `blend` have windows that overlap by half,
-for what changes smoothly over an image, such as its blur: there weights fall linearly from a
+Sizes may be numbers or tensors; a map is [B, H, W, C]. `cut` and `average` use as few windows as
+cover a map and weight all pixels equally; `split` and `blend` use windows that overlap by half, for
+what changes smoothly over an image, such as its blur, with weights that fall linearly from a
 window's centre to its edges.
 """
 
@@ -15,10 +15,10 @@ from deblur_tf.base.types import Tensor
 
 
 def places(size: Tensor | int, side: int) -> Tensor | np.ndarray:
-    """Where the pixels of windows along an axis lie: int32 [count, min(side, size)].
+    """Indices of the pixels of windows along an axis: int32 [count, min(side, size)].
 
     As few windows as cover the axis, as far apart as they can be without a gap; the last one
-    ends where the axis does. DeblurDiff's released code lays them so.
+    ends where the axis does. DeblurDiff's released code places them the same way.
     """
     xp = np if isinstance(size, int) else ops
     side = xp.minimum(side, size)
@@ -30,7 +30,7 @@ def places(size: Tensor | int, side: int) -> Tensor | np.ndarray:
 
 
 def cut(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """[B, H, W, C] -> [B * len(rows) * len(columns), h, w, C], an image's windows in a row."""
+    """[B, H, W, C] -> [B * len(rows) * len(columns), h, w, C], each image's windows in sequence."""
     (tall, height), (wide, width) = ops.shape(rows), ops.shape(columns)
     channels = image.shape[-1]
     image = ops.take(image, ops.reshape(rows, (-1,)), axis=1)
@@ -51,7 +51,7 @@ def average(parts: Tensor, rows: Tensor, columns: Tensor, height: Tensor, width:
 
 
 def _shares(at: Tensor, size: Tensor, dtype: str) -> Tensor:
-    """What each window's pixel counts at each place: [size, pixels], rows that add up to 1."""
+    """Weight of each window's pixel at each position: [size, pixels]; each row adds up to 1."""
     here = ops.reshape(at, (1, -1)) == ops.arange(size, dtype="int32")[:, None]
     here = ops.cast(here, dtype)
     return here / ops.sum(here, axis=1, keepdims=True)
@@ -62,7 +62,7 @@ def split(image: Tensor, side: int) -> Tensor:
 
     Args:
       image: [B, H, W, C]; H and W multiples of side / 2, and at least `side`.
-      side: of the windows in pixels, even.
+      side: side of the windows in pixels, even.
 
     Returns:
       [B, 2 H / side - 1, 2 W / side - 1, side, side, C].
@@ -79,8 +79,8 @@ def split(image: Tensor, side: int) -> Tensor:
 def blend(windows: Tensor) -> Tensor:
     """The image whose pixels are weighted means over `split` windows.
 
-    [B, m, n, side, side, C] -> [B, (m + 1) side / 2, (n + 1) side / 2, C]; where one window alone
-    holds a pixel, at the edges of the image, it counts whole.
+    [B, m, n, side, side, C] -> [B, (m + 1) side / 2, (n + 1) side / 2, C]; at the edges of
+    the image, pixels that lie in only one window are taken from it unchanged.
     """
     side = windows.shape[3]
     place = np.arange(side) + 0.5
@@ -91,7 +91,7 @@ def blend(windows: Tensor) -> Tensor:
 
 
 def _added(windows: Tensor) -> Tensor:
-    """The sum of windows where they lie."""
+    """The sum of all windows, each at its position (overlap-add)."""
     half = windows.shape[3] // 2
     none, last, first = (0, 0), (0, 1), (1, 0)
     tall = ops.pad(windows[:, :, :, :half], [none, last, *[none] * 4])

@@ -63,7 +63,7 @@ def downsample(image: Tensor, factor: int) -> Tensor:
 
 
 def box_mean(image: Tensor, size: int) -> Tensor:
-    """Mean over the `size` x `size` pixels around each, of those that exist.
+    """Mean over the `size` x `size` window around each pixel, clipped at the image's edges.
 
     [B, H, W, C] -> [B, H, W, C].
     """
@@ -72,21 +72,21 @@ def box_mean(image: Tensor, size: int) -> Tensor:
 
 
 def bands(image: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Differences of box means: from the pixel to `sizes[0]`, to `sizes[1]`, and so on.
+    """Frequency bands: the image minus its first box mean, the first minus the second, and so on.
 
     Args:
       image: [B, H, W, C].
       sizes: sides of the boxes in pixels, see `check_box_sizes`.
 
     Returns:
-      One [B, H, W, C] for each size; with the last box mean they add up to `image`.
+      One [B, H, W, C] per size; their sum plus the last box mean is `image`.
     """
     means = [image, *(box_mean(image, size) for size in sizes)]
     return [fine - coarse for fine, coarse in itertools.pairwise(means)]
 
 
 def check_box_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Returns the sizes as a tuple if they are increasing and odd, from 3.
+    """Returns the sizes as a tuple if they are increasing, odd and at least 3.
 
     Raises:
       ValueError: otherwise.
@@ -139,9 +139,9 @@ def depth_to_space(image: Tensor, block: int) -> Tensor:
 
 
 def _reflected_indices(size: Tensor, padded: Tensor, margin: int = 0) -> Tensor:
-    """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave from -margin on.
+    """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave that starts at -margin.
 
-    Unlike `pad(mode="reflect")` this holds for pads longer than the image.
+    Unlike `pad(mode="reflect")` this also works for padding longer than the image.
     """
     period = ops.maximum(2 * (size - 1), 1)
     position = (ops.arange(padded, dtype="int32") - margin) % period
@@ -169,7 +169,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 
 def pad_to_size(image: Tensor, height: Tensor, width: Tensor, margin: int = 0) -> Tensor:
-    """Continues an image by reflection: `margin` pixels above and left, the rest below and right.
+    """Reflect-pads an image to a size: `margin` pixels above and left, the rest below and right.
 
     [B, H, W, C] -> [B, height, width, C]; any H and W.
     """

@@ -4,8 +4,8 @@ A draw is a pure function of a key and of a pixel's absolute position, computed
 with 32-bit integer hashing in `keras.ops`. There is no generator state, so a
 checkpoint needs only the step number, replicas and restarts agree, and a
 picture does not depend on the batch it was restored in. The hash is the
-`lowbias32` integer finaliser, applied in keyed rounds; it is a source of
-noise, not of secrets.
+`lowbias32` integer finaliser, applied in keyed rounds; it is not
+cryptographically secure.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def named_variables(
 
 
 def frozen_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """The layer's variables that training leaves as they are, named as `named_variables` does."""
+    """The layer's variables that training does not change, named as by `named_variables`."""
     trained = named_variables(layer, trainable_only=True)
     return {n: v for n, v in named_variables(layer).items() if n not in trained}
 
@@ -90,7 +90,7 @@ def write_npz(path: str | os.PathLike[str], values: Mapping[str, np.ndarray]) ->
 def read_npz(path: str | os.PathLike[str]) -> Arrays:
     """Reads what `write_npz` wrote.
 
-    No code in the file is run, and no more memory taken than its size allows.
+    Runs no code from the file, and rejects archives that would expand far beyond its size.
 
     Raises:
       CheckpointError: if the file is missing, damaged or of another kind.
@@ -106,15 +106,16 @@ def read_npz(path: str | os.PathLike[str]) -> Arrays:
         raise
     except MemoryError as error:
         raise CheckpointError(f"{path}: too large for the memory of this machine") from error
-    except Exception as error:  # a damaged archive raises of every kind
+    except Exception as error:  # damaged archives raise errors of many types
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
 
 
 def _check_npz(path: str | os.PathLike[str]) -> None:
-    """Whether an archive's arrays are as large as they say.
+    """Checks that an archive's arrays have the sizes that their headers declare.
 
     Raises:
-      CheckpointError: if it would expand, or an array's header promises more than there is.
+      CheckpointError: if a member would expand far beyond its compressed size, or an array's
+        header declares more data than there is.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
@@ -125,7 +126,7 @@ def _check_npz(path: str | os.PathLike[str]) -> None:
             if member.file_size > 20 * member.compress_size + 4096:
                 raise CheckpointError(
                     f"{path}: {member.filename} would expand to {member.file_size:,} bytes; "
-                    "these are no weights"
+                    "this is not a file of weights"
                 )
             with archive.open(member) as opened:
                 version = np.lib.format.read_magic(opened)
@@ -143,7 +144,8 @@ def read_tensors(path: str | os.PathLike[str]) -> Arrays:
     """The arrays of a .safetensors or .npz file; no file is ever unpickled.
 
     Raises:
-      DataError: if it is missing, damaged or of another kind; CheckpointError for an .npz.
+      DataError: if the file is missing, of another format, or a damaged .safetensors file.
+      CheckpointError: if an .npz file cannot be read.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -157,8 +159,9 @@ def read_tensors(path: str | os.PathLike[str]) -> Arrays:
             f"{{k: v.float().contiguous() for k, v in d.items()}}, {path.stem + '.safetensors'!r})"
         )
         raise DataError(
-            f"{path}: only .safetensors and .npz are read, since opening other kinds can run "
-            f"code that lies in them. Where PyTorch is installed: python -c {shlex.quote(code)}"
+            f"{path}: only .safetensors and .npz are read, since opening other formats can "
+            "run code hidden in them. To convert the file, where PyTorch is installed: "
+            f"python -c {shlex.quote(code)}"
         )
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

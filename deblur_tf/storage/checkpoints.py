@@ -51,7 +51,7 @@ class Checkpoints:
         self._best_score: float | None = None
 
     def all(self) -> list[pathlib.Path]:
-        """Paths of the newest, oldest first."""
+        """Paths of the newest checkpoints, oldest first; `best` is not among them."""
         if not self.folder.is_dir():
             return []
         return sorted(p for p in self.folder.iterdir() if _FILE.fullmatch(p.name))
@@ -64,10 +64,10 @@ class Checkpoints:
         """The newest checkpoint and its arrays; None if there is none.
 
         Args:
-          whole: pass over those that cannot be read.
+          whole: skip checkpoints that cannot be read.
 
         Raises:
-          CheckpointError: if it cannot be read, naming an older one that can.
+          CheckpointError: if it cannot be read; the message names an older one that can.
         """
         paths = self.all()
         for i in range(len(paths) - 1, -1, -1):
@@ -84,20 +84,20 @@ class Checkpoints:
             with contextlib.suppress(CheckpointError):
                 read_checkpoint(path)
                 return (
-                    f". The newest whole checkpoint is {path}: train on from it with "
+                    f". The newest whole checkpoint is {path}: resume from it with "
                     f"--resume=whole, or use it with --model={path}"
                 )
         return f". No other checkpoint in {self.folder} is whole"
 
     def save(self, state: Mapping[str, np.ndarray]) -> pathlib.Path:
-        """Writes a checkpoint, then deletes what is not to be kept.
+        """Writes a checkpoint, then deletes the oldest ones beyond `keep`.
 
         Raises:
           SaveError: if it cannot be written, for instance on a full disk.
         """
         path = self.folder / f"step_{int(state['step']):08d}.npz"
         self._write(path, state)
-        leftovers = self.folder.glob(f"*{PARTIAL}")  # of a run that was killed
+        leftovers = self.folder.glob(f"*{PARTIAL}")  # from a killed run
         for old in [*self.all()[: -self.keep], *leftovers]:
             old.unlink()
         return path
@@ -125,5 +125,5 @@ class Checkpoints:
             raise SaveError(
                 f"{path}: could not be written ({error.strerror or error}). "
                 + (f"The newest complete checkpoint is {newest}. " if newest else "")
-                + "Make room and give the same command again"
+                + "Free some disk space and run the same command again"
             ) from error

@@ -1,4 +1,4 @@
-"""Where models lie on disk; nothing here needs Keras."""
+"""Where models are stored on disk; nothing here needs Keras."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deblur_tf.base.errors import ModelError
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
-# Of a run: weights that it leaves as they are, which its checkpoints lack.
+# In a run directory: the frozen weights, which the run's checkpoints do not contain.
 FROZEN_FILE = "frozen.npz"
 DEFAULT_MODEL = "tiny"
 
@@ -27,7 +27,7 @@ def pretrained_names() -> list[str]:
 
 
 def find(name_or_dir: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Path | None]:
-    """The folder of a model, and the checkpoint if one is meant; nothing is read.
+    """The folder of a model, and the checkpoint if the argument names one; reads nothing.
 
     Raises:
       ModelError: if there is no such model.

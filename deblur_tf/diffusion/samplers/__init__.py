@@ -35,10 +35,10 @@ __all__ = [
 
 
 def named(name: str, eta: float = 0.0) -> Sampler:
-    """A sampler by name; `eta` is of "ddim".
+    """A sampler by name; `eta` is for "ddim" only.
 
     Raises:
-      UsageError: listing what there is, if there is none of that name.
+      UsageError: if there is none of that name, listing all names, or if it has no `eta`.
     """
     if name not in SAMPLERS:
         raise UsageError(f"no sampler {name!r}; there are {', '.join(SAMPLERS)}")

@@ -1,7 +1,7 @@
-"""The contract of a sampler, and the one loop that drives all of them.
+"""The interface of a sampler, and the one loop that drives all of them.
 
-A sampler knows arrays only. What it is `given` passes through the loop untouched: the
-condition of a model and the keys of its noise, or nothing. Time runs from T down to 1.
+A sampler handles arrays only. `given` passes through the loop untouched: the condition of a
+model and the keys of its noise, or nothing. Time runs from T down to 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deblur_tf.diffusion.schedules import Schedule
 State = Any  # what a sampler remembers: nested tuples of tensors
 Carry = tuple[Tensor, State]
 
-# (x, noise_level [B]) -> what the network makes of it.
+# (x, noise_level [B]) -> the network's estimate.
 Denoise = Callable[[Tensor, Tensor], Estimate]
 # Standard normal noise of the shape of x.
 Draw = Callable[[], Tensor]
@@ -34,40 +34,40 @@ class Sampler(Protocol):
     """A way from noise to data.
 
     Attributes:
-      order: of convergence: halving the step divides the error by 2 ** order.
+      order: order of convergence: halving the step size divides the error by 2 ** order.
     """
 
     order: ClassVar[int]
 
     def evaluations(self, steps: int) -> int:
-        """How often `steps` steps evaluate the network."""
+        """Number of evaluations of the network in `steps` steps."""
         ...
 
     def table(self, schedule: Schedule) -> np.ndarray:
-        """What `step` needs to know of each step: float32 [T, columns]."""
+        """The coefficients that `step` needs for each step: float32 [T, columns]."""
         ...
 
     def init(self, x: Tensor) -> State:
-        """What it remembers before the first step, from x_T; () for nothing."""
+        """The state before the first step, from x_T; () for none."""
 
     def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
-        """x_t -> x_{t-1}, and what to remember.
+        """x_t -> x_{t-1} and the new state.
 
         Args:
           denoise: see `Denoise`.
           x: x_t, float32 [B, H, W, C].
           row: row t - 1 of `table`, float32 [columns].
           noise: draws standard normal noise of the shape of x; see `add_noise`.
-          state: from the step before.
+          state: from the previous step.
         """
         ...
 
 
 def add_noise(mean: Tensor, stddev: Tensor, noise: Draw) -> Tensor:
-    """mean + stddev * noise, which is drawn only where it has an effect.
+    """mean + stddev * noise; noise is drawn only where stddev is positive.
 
-    In a last step it has none, and in deterministic sampling never; drawing it costs
-    about a tenth of what a small network does.
+    It is zero in the last step, and always in deterministic sampling; drawing noise costs
+    about a tenth of an evaluation of a small network.
     """
     return cond(stddev > 0.0, lambda: mean + stddev * noise(), lambda: mean)
 
@@ -77,13 +77,13 @@ def body_of(
     denoise: Callable[[Tensor, Tensor, Any], Estimate],
     noise: Callable[[Tensor, Any], Tensor],
 ) -> Body:
-    """One step as a function of tensors alone, to be compiled.
+    """One step as a function of tensors only, which can be compiled.
 
     Args:
-      sampler: whose step it is.
+      sampler: takes the step.
       denoise: as `Denoise`, with `given` as third argument.
-      noise: (t, given) -> standard normal noise; that of t enters on the way to x_t,
-        and x_T is noise(T).
+      noise: (t, given) -> standard normal noise; noise(t) is added in the step to x_t, and
+        x_T is noise(T).
     """
 
     def body(t: Tensor, row: Tensor, carry: Carry, given: Any) -> Carry:
@@ -112,9 +112,9 @@ def run(
       sampler: the sampler.
       body: its `body_of`, compiled or not.
       x: x_T, float32 [B, H, W, C].
-      table: of the sampler, float32 [T, columns].
+      table: the sampler's `table`, float32 [T, columns].
       steps: T; a tensor inside a graph.
-      given: for `body`.
+      given: passed on to `body`.
       loop: `python_loop` unless another is given.
 
     Returns:
@@ -132,7 +132,7 @@ def python_loop(
     given: Any,
     on_step: Callable[[int], object] | None = None,
 ) -> Carry:
-    """Step by step from Python; `on_step` gets the number of steps done after each."""
+    """Runs step by step from Python; after each, `on_step` gets the number of steps done."""
     for t in range(steps, 0, -1):
         row = ops.convert_to_tensor(table[t - 1])
         carry = body(ops.convert_to_tensor(t, dtype="int32"), row, carry, given)
@@ -142,7 +142,7 @@ def python_loop(
 
 
 def graph_loop(body: Body, steps: Any, carry: Carry, table: Tensor, given: Any) -> Carry:
-    """All steps inside a graph or a compiled program."""
+    """Runs all steps inside a graph or a compiled program."""
 
     def once(i: Tensor, carry: Carry) -> Carry:
         t = steps - i

@@ -23,7 +23,7 @@ class DDPM:
     order: ClassVar[int] = 1
 
     def evaluations(self, steps: int) -> int:
-        """One for each step."""
+        """One per step."""
         return steps
 
     def table(self, schedule: Schedule) -> np.ndarray:
@@ -40,7 +40,7 @@ class DDPM:
         return xp.asarray(xp.stack(columns, axis=1), "float32")
 
     def init(self, x: Tensor) -> State:
-        """Nothing is remembered."""
+        """There is no state."""
         del x
         return ()
 

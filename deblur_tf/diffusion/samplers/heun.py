@@ -20,27 +20,27 @@ LEVEL, NEXT_LEVEL, SHARP, NOISY, CHANGE = range(5)
 
 @dataclasses.dataclass(frozen=True)
 class Heun:
-    """Two evaluations a step, one at the last: second order, no noise.
+    """Two evaluations per step, one in the last: second order, no noise.
 
     With lambda = log(l / sigma) and h = lambda' - lambda, the probability flow gives
 
       x' = (sigma' / sigma) x + l' int_lambda^lambda' exp(t - lambda') x_0(t) dt
 
-    (Lu et al., 2022b, eq. 8). A step takes the estimate of x_0 here for the whole way, and
-    again as a line from here to the estimate found there. In the noise instead of x_0, as in
-    Karras et al. (2022, algorithm 1), the second estimate is divided by sigma', which
-    a network that knows little at low noise does not survive.
+    (Lu et al., 2022b, eq. 8). A step first holds the estimate of x_0 constant, then
+    interpolates linearly between the estimates at the start and at the end. Formulated in the
+    noise instead of x_0, as in Karras et al. (2022, algorithm 1), the second estimate would be
+    divided by sigma', which fails with a network that is inaccurate at low noise.
     """
 
     order: ClassVar[int] = 2
 
     def evaluations(self, steps: int) -> int:
-        """Two for each step, and one for the last."""
+        """Two per step, and one for the last."""
         return 2 * steps - 1
 
     def table(self, schedule: Schedule) -> np.ndarray:
         """float32 [T, 5]: l, l', and the weights of the estimate, of x and of the change of
-        the estimate on the way, for t = 1 ... T.
+        the estimate over the step, for t = 1 ... T.
         """
         xp, (level, sigma, following, sigma_after) = schedule.xp, level_pairs(schedule)
         shrink = (level * sigma_after) / (sigma * following)  # exp(-h)
@@ -52,7 +52,7 @@ class Heun:
         return xp.asarray(xp.stack(columns, axis=1), "float32")
 
     def init(self, x: Tensor) -> State:
-        """Nothing is remembered."""
+        """There is no state."""
         del x
         return ()
 

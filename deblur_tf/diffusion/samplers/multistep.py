@@ -1,9 +1,9 @@
-"""Samplers that combine the estimate of x_0, that before it, x_t and noise linearly.
+"""Samplers that combine the current and previous estimates of x_0, x_t and noise linearly.
 
 With l the noise level, sigma^2 = 1 - l^2 and lambda = log(l / sigma), half of the log-SNR,
 the linear part of the diffusion is solved exactly over a step h = lambda' - lambda (Lu et
-al., 2022b, "DPM-Solver++"): what differs is how much noise is added, and whether the
-estimate of x_0 is extrapolated. At the last step sigma' = 0: no noise, no extrapolation.
+al., 2022b, "DPM-Solver++"); samplers differ in how much noise they add and whether they
+extrapolate the estimate of x_0. At the last step sigma' = 0: no noise, no extrapolation.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ NOISE_LEVEL, SHARP, NOISY, STDDEV, EXTRAPOLATION = range(5)
 
 
 def level_pairs(schedule: Schedule) -> tuple[Any, Any, Any, Any]:
-    """(l, sigma, l', sigma') of each step, [T] each: from a level to the next.
+    """(l, sigma, l', sigma') of each step, [T] each: the levels before and after it.
 
-    Levels begin at `MIN_NOISE_LEVEL`; l' = 1 and sigma' = 0 at t = 1.
+    Levels are at least `MIN_NOISE_LEVEL`; l' = 1 and sigma' = 0 at t = 1.
     """
     xp, level = schedule.xp, schedule.seen_levels
     following = xp.concatenate([xp.ones_like(level[:1]), level[:-1]])
@@ -34,25 +34,26 @@ def level_pairs(schedule: Schedule) -> tuple[Any, Any, Any, Any]:
 
 
 def extrapolation(schedule: Schedule) -> Any:
-    """h / (2 h_before) of each step, [T]: DPM-Solver++ (2M)'s weight of the difference of
-    estimates. Zero at the first step, which has none before it, and at the last.
+    """h / (2 h_before) of each step, [T]: the weight of the difference between the current and
+    the previous estimate in DPM-Solver++ (2M). Zero at the first step, which has no previous
+    estimate, and at the last.
     """
     xp, (level, sigma, _, _) = schedule.xp, level_pairs(schedule)
     log_snr = xp.log(level) - xp.log(sigma)
     nothing = xp.zeros_like(level[:1])
     step = xp.concatenate([nothing, log_snr[:-1] - log_snr[1:]])  # the last is not used
     before = xp.concatenate([step[1:], nothing])
-    moved = before > 0.0  # levels below the lowest are one level
+    moved = before > 0.0  # not between levels that were clipped
     return xp.where(moved, 0.5 * step / xp.where(moved, before, xp.ones_like(step)), nothing)
 
 
 class _Linear:
-    """x' = a D + b x + c noise, with D = x_0 + w (x_0 - x_0 before)."""
+    """x' = a D + b x + c noise, with D = x_0 + w (x_0 - previous x_0)."""
 
     order: ClassVar[int] = 1
 
     def evaluations(self, steps: int) -> int:
-        """One for each step."""
+        """One per step."""
         return steps
 
     def noise(self, schedule: Schedule) -> Any:
@@ -70,7 +71,7 @@ class _Linear:
         return xp.asarray(xp.stack(columns, axis=1), "float32")
 
     def init(self, x: Tensor) -> State:
-        """The estimate before, of which the first step takes nothing."""
+        """The previous estimate: zero, since the first step gives it no weight."""
         return ops.zeros_like(x) if self.order == 2 else ()
 
     def step(self, denoise: Denoise, x: Tensor, row: Tensor, noise: Draw, state: State) -> Carry:
@@ -115,7 +116,7 @@ class DPMpp2M(_Linear):
     order: ClassVar[int] = 2
 
     def noise(self, schedule: Schedule) -> Any:
-        """None."""
+        """Zero: sampling is deterministic."""
         return schedule.xp.zeros_like(schedule.betas)
 
 
