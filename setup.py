@@ -93,6 +93,8 @@ setup(
             "dill>=0.3.9",  # imported by tfds.testing
             "pyright[nodejs]>=1.1.400",
             "ruff>=0.17",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
         ],
     },
     entry_points={

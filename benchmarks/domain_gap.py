@@ -8,7 +8,7 @@ parameters, on photographs under one kind of blur (camera shake up to 12 pixels,
 up to 5 of 255). Tests each on other photographs under that blur, on the same ones under
 another (straight motion of 8 to 20 pixels, noise of 10 to 15, JPEG), and on genuine
 GoPro pairs. Writes a table of PSNR and SSIM: mean and standard deviation over seeds, of
-the mean over images. What is done is kept: the same command goes on.
+the mean over images. Finished runs are kept: the same command continues.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from typing import Any
 from absl import app, flags
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos to train on.", required=True)
-_TEST_PHOTOS = flags.DEFINE_string("test_photos", None, "The same to test on.", required=True)
+_TEST_PHOTOS = flags.DEFINE_string("test_photos", None, "Sharp photos to test on.", required=True)
 _GOPRO = flags.DEFINE_string("gopro", None, "Folder of genuine pairs, e.g. GOPRO_Large/test.")
 _STEPS = flags.DEFINE_integer("steps", 1000, "Training steps of each model.")
 _BATCH = flags.DEFINE_integer("batch", 8, "Batch size.")
 _CROP = flags.DEFINE_integer("crop", 48, "Side of a training crop.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Trainings of each model.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds with which each model is trained.")
 _CH = flags.DEFINE_integer("ch", 8, "Channels of the guided model's UNet.")
-_SAMPLES = flags.DEFINE_integer("samples", 4, "Samples that are averaged.")
+_SAMPLES = flags.DEFINE_integer("samples", 4, "Number of samples to average.")
 _OUTPUT = flags.DEFINE_string("output", "runs/domain_gap", "Folder for runs and table.")
 
-SIDE = 128  # of the central crops that are tested
+SIDE = 128  # of the central test crops, in pixels
 SAMPLING = {"steps": 3, "beta_max": 0.9}
 DOMAINS = ("seen blur", "unseen blur", "GoPro")
 MODELS = ("unguided", "guided", "DvSR")
 
 
 def settings(model: str, seed: int) -> tuple[list[str], list[str]]:
-    """Gin files and overrides of a training: what differs is the network."""
+    """Gin files and overrides of a training; models differ in the network only."""
     common = [
         f"PHOTOS = {_PHOTOS.value!r}",
         "MAX_EXTENT = 12.0",
@@ -71,7 +71,7 @@ def settings(model: str, seed: int) -> tuple[list[str], list[str]]:
 
 
 def train(model: str, seed: int, run_dir: pathlib.Path) -> None:
-    """Trains one model, or goes on with it."""
+    """Trains one model, or continues its training."""
     from deblur_tf import config
     from deblur_tf.training import distribution, run
 
@@ -82,7 +82,7 @@ def train(model: str, seed: int, run_dir: pathlib.Path) -> None:
 
 
 def straight_motion(photo: Any, rng: Any) -> Any:
-    """The other blur: uint8 [H + 30, W + 30, 3] -> uint8 [H, W, 3]."""
+    """The unseen blur, straight motion: uint8 [H + 30, W + 30, 3] -> uint8 [H, W, 3]."""
     import numpy as np
     from PIL import Image
 
@@ -175,7 +175,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     output = pathlib.Path(_OUTPUT.value)
     found: dict[str, list[dict[str, Any]]] = {model: [] for model in MODELS}
-    # Seed by seed: a table of what is done is there early.
+    # One seed after the other, so that a first table is written early.
     for seed in range(_SEEDS.value):
         for model in MODELS:
             run_dir = output / f"{model}_{seed}"

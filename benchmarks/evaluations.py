@@ -3,8 +3,8 @@ r"""Quality against the number of network evaluations.
   python benchmarks/evaluations.py --photos=TEST_PHOTOS
   python benchmarks/evaluations.py -m runs/mine --photos=TEST_PHOTOS --crop=0 --steps=1,2,3
 
-Restores photos under synthetic camera shake with each number of steps and each beta_max that
-starts from noise with so many, and prints PSNR and SSIM of one sample and of the mean of
+Restores photos under synthetic camera shake with each number of steps and each beta_max that is
+large enough for sampling to start from noise. Prints PSNR and SSIM of one sample and of the mean of
 --n_samples, beside those of the input and of the best Gaussian smoothing of each.
 """
 
@@ -19,7 +19,7 @@ _MODEL = flags.DEFINE_string("model", "tiny", "As for deblur-restore.", short_na
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the central crop; 0: whole photos.")
 _STEPS = flags.DEFINE_list("steps", ["1", "2", "3", "5", "10", "20", "50"], "Numbers of steps.")
 _BETA_MAX = flags.DEFINE_list(
-    "beta_max", ["0.9975", "fitted"], "To try with each; fitted: 10 / steps, at most 0.9."
+    "beta_max", ["0.9975", "fitted"], "Tried with each of --steps; fitted: 10 / steps, at most 0.9."
 )
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 2, "Samples to average.", short_name="n")
 

@@ -1,12 +1,13 @@
-r"""Restores a folder of odd and damaged files, and counts what came of them.
+r"""Restores a folder of unusual and damaged files, and counts the outcomes.
 
   python benchmarks/hostile_files.py --images=Pillow-12.3.0/Tests/images
 
-Every photograph below --images by its extension, of every fifth also a copy with four changed
-bytes and one cut in half, of every twenty-fifth one with another extension; an empty file, a pipe,
-a file without permission, and a name that is no UTF-8. One run of deblur-restore, by
-default with a small untrained network: what is tried are the files. Fails if there is a traceback,
-a file that is neither restored nor named, or a restored picture that is not there.
+The folder holds all files below --images with an image's extension; of every fifth also a copy with
+four changed bytes and a copy cut in half; of every twenty-fifth a copy with another extension; an
+empty file, a pipe, a file without read permission, and a file whose name is not valid UTF-8. One
+run of deblur-restore restores it, by default with a small untrained network, since the test is of
+reading files. Fails if there is a traceback, a file that is neither restored nor refused by name,
+or a missing result.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from collections.abc import Sequence
 from absl import app, flags
 
 _IMAGES = flags.DEFINE_string("images", None, "Folder of images.", required=True)
-_MODEL = flags.DEFINE_string("model", None, "See deblur-restore; none: small and untrained.")
-_FLAGS = flags.DEFINE_list("restore_flags", ["--nokeep_sharp"], "More flags of deblur-restore.")
+_MODEL = flags.DEFINE_string("model", None, "See deblur-restore; default: a small untrained one.")
+_FLAGS = flags.DEFINE_list("restore_flags", ["--nokeep_sharp"], "Further flags for deblur-restore.")
 
 
 def untrained(folder: pathlib.Path) -> str:
-    """A network of a few thousand weights, in a folder."""
+    """Saves an untrained network of a few thousand weights in a folder; returns its path."""
     from deblur_tf.diffusion.sampling import SamplingSettings
     from deblur_tf.models import saved
     from deblur_tf.models.icdpm import GuidedDiffusion
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         manifest = json.loads((root / "out" / "manifest.json").read_text())["files"]
         lost = [path for path in manifest if not (root / "out" / path).exists()]
         unfinished = sum("unfinished" in entry for entry in manifest.values())
-        # A name that has a line break takes two lines.
+        # The message for the name with a line break takes two lines.
         named = sum(line.startswith("error: ") for line in result.stderr.splitlines()) - 1
         tracebacks = result.stderr.count("Traceback") + result.stdout.count("Traceback")
         print(

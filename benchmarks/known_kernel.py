@@ -1,10 +1,11 @@
-r"""What a filter that knows the blur makes of photographs: an upper bound for small models.
+r"""PSNR of Wiener filters that know the true kernel: an upper bound for small models.
 
   python benchmarks/known_kernel.py --photos=TEST
 
-The photographs and the blur of `deblur-evaluate model --photos=TEST --crop=256`. Wiener filters
-with the true kernel and noise and a spectrum c / f^2.2, the best of five c for each photograph,
-once as it is and once with the magnitude of the kernel's spectrum alone, without its phase.
+Uses the photographs and the blur of `deblur-evaluate model --photos=TEST --crop=256`. The Wiener
+filters have the true kernel and noise and a power spectrum c / f^2.2, with the best of five c for
+each photograph; once with the full spectrum of the kernel, and once with its magnitude only,
+without its phase.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PAD = 48
 def wiener(
     blurry: np.ndarray, kernel: np.ndarray, noise: float, strength: float, phase: bool
 ) -> np.ndarray:
-    """uint8 [H, W, 3] filtered; `noise` of 255."""
+    """Wiener-filtered image, uint8 [H, W, 3]; `noise` is a standard deviation, of 255."""
     padded = np.pad(blurry.astype(np.float64), ((PAD, PAD), (PAD, PAD), (0, 0)), "reflect")
     height, width = padded.shape[:2]
     shifted = np.zeros((height, width))
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     rows = []
     for i in range(len(photos)):
         pair = pairs[i]
-        rng = np.random.default_rng((0, i))  # draws what `synthetic` drew
+        rng = np.random.default_rng((0, i))  # draws the same numbers as `synthetic`
         kernel = blur.random_kernel(rng)
         noise = 15.0 * rng.uniform()
         window = centre_crop(photos[i], _CROP.value + 2 * MARGIN)

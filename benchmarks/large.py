@@ -2,11 +2,12 @@ r"""Time and memory of large photographs, and where a step's time goes.
 
   python benchmarks/large.py --megapixels=6,12,24
 
-Each photograph, a smooth picture with noise, is restored by deblur-restore in a process of its
-own, in tiles as --tile says; peak memory is that of the process. Then, on one picture of
-`side` pixels: the time of a whole step over that of the UNet alone, what the guidance takes, and
-the memory that an evaluation takes beside the estimate of `inference/memory.py`. Before,
-by how much tiles change a photograph, and whether that is where they meet.
+First prints by how much tiles change a restored photograph, and whether the difference is where
+tiles overlap. Then, for one picture of --side pixels: the time of a sampling step and of the work
+done once per image, relative to a forward pass of the UNet, and the ratio of estimated
+(`inference/memory.py`) to measured memory. Finally, deblur-restore restores each photograph, a
+smooth picture with noise, in a process of its own, in tiles as --tile says; seconds and peak memory
+are those of the process.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ import numpy as np
 from absl import app, flags
 
 _MODEL = flags.DEFINE_string("model", "tiny", "See deblur-restore.", short_name="m")
-_MEGAPIXELS = flags.DEFINE_list("megapixels", ["6", "12", "24"], "Sizes.")
+_MEGAPIXELS = flags.DEFINE_list("megapixels", ["6", "12", "24"], "Sizes of the photographs.")
 _TILE = flags.DEFINE_string("tile", "auto", "See deblur-restore.")
 _STEPS = flags.DEFINE_integer("steps", 1, "Sampling steps.")
-_SIDE = flags.DEFINE_integer("side", 512, "Of the picture whose steps are timed.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Timings, of which the median counts.")
+_SIDE = flags.DEFINE_integer("side", 512, "Side in pixels of the picture whose steps are timed.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Number of timings; the median is printed.")
 
 
 def picture(height: int, width: int) -> np.ndarray:
-    """uint8 [H, W, 3], smooth with noise."""
+    """A smooth picture with noise: uint8 [H, W, 3]."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     base = 128 + 60 * np.sin(rows / 37) * np.cos(columns / 53)
@@ -41,7 +42,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def whole_program(megapixels: float) -> tuple[float, float]:
-    """Seconds and GiB of restoring one photograph."""
+    """Seconds and peak GiB of deblur-restore for one photograph."""
     from PIL import Image
 
     width = round((megapixels * 1e6 * 1.5) ** 0.5)
@@ -69,7 +70,10 @@ def whole_program(megapixels: float) -> tuple[float, float]:
 
 
 def timed(*fns: Callable[[], object]) -> np.ndarray:
-    """Median seconds of a call of each, after one, taken in turns: machines speed up and tire."""
+    """Median seconds of a call of each function, after a warm-up.
+
+    The functions are called in turns, since the speed of machines varies over time.
+    """
     taken = []
     for _ in range(1 + _REPEATS.value):
         stamps = [time.perf_counter()]
@@ -81,7 +85,7 @@ def timed(*fns: Callable[[], object]) -> np.ndarray:
 
 
 def steps_and_guidance() -> None:
-    """Prints where the time of a step goes, and how good the estimate of memory is."""
+    """Prints the times of the parts of a step, and how accurate the estimate of memory is."""
     import tensorflow as tf
     from keras import ops
 
@@ -107,19 +111,19 @@ def steps_and_guidance() -> None:
     )
     step = (long - short) / 4
     print(
-        f"{side}x{side}: a UNet forward {1e3 * forward:.0f} ms; a step {step / forward:.3f} of it;"
+        f"{side}x{side}: UNet forward {1e3 * forward:.0f} ms; step {step / forward:.3f} times that;"
     )
-    print(f"what is done once an image, {guidance / forward:.3f} of it")
+    print(f"work done once per image {guidance / forward:.3f} times that")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     large = image_ops.to_model_range(picture(3 * side, 3 * side)[None])
     restoration(large, keys, inference_schedule(1))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     wanted = memory.bytes_per_pixel(model) * (9 - 1) * side * side
-    print(f"memory of {9 * side**2 / 1e6:.1f} megapixels: {wanted / grown:.2f} of it was estimated")
+    print(f"memory, {9 * side**2 / 1e6:.1f} megapixels: estimated {wanted / grown:.2f} of it")
 
 
 def seams() -> None:
-    """Prints by how much a photograph of 512x512 in tiles differs from the whole, of 255."""
+    """Prints how much restoring a photograph of 512x512 in tiles changes it, of 255."""
     from deblur_tf.data.photos import bundled_photos
     from deblur_tf.diffusion.schedules import inference_schedule
     from deblur_tf.image_files.reading import read_rgb
@@ -155,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     seams()
     steps_and_guidance()
-    print("| megapixels | seconds | seconds a megapixel | peak GiB |\n|---|---|---|---|")
+    print("| megapixels | seconds | seconds per megapixel | peak GiB |\n|---|---|---|---|")
     for megapixels in map(float, _MEGAPIXELS.value):
         seconds, peak = whole_program(megapixels)
         print(f"| {megapixels:g} | {seconds:.1f} | {seconds / megapixels:.2f} | {peak:.2f} |")

@@ -1,9 +1,9 @@
-r"""What a DeblurDiff can reach and what its predictor says on the way; a table and a picture.
+r"""A DeblurDiff's upper bound and its predictor's estimates during sampling; a table and a picture.
 
   python benchmarks/latents.py --photos=PHOTOS -m RUN -o structures.jpg
 
-The autoencoder's round trip of the sharp image is the ceiling of all that is decoded. z^s is
-decoded at some of the steps (the paper's Figure 2).
+The sharp image, encoded and decoded by the autoencoder, is the upper bound of every result. z^s,
+the predictor's estimate, is decoded at some of the steps (the paper's Figure 2).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from absl import app, flags
 
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos.")
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the central crops.")
-_LIMIT = flags.DEFINE_integer("limit", 8, "How many photos.")
-_ROWS = flags.DEFINE_integer("rows", 4, "How many of them are in the picture.")
+_LIMIT = flags.DEFINE_integer("limit", 8, "Number of photos.")
+_ROWS = flags.DEFINE_integer("rows", 4, "Number of photos in the picture.")
 _MODEL = flags.DEFINE_string("model", None, "See deblur-restore.", short_name="m", required=True)
-_STEPS = flags.DEFINE_integer("steps", 50, "Steps of sampling.")
-_SHOWN = flags.DEFINE_list("shown", ["1", "13", "25", "38", "50"], "At which z^s is decoded.")
-_OUTPUT = flags.DEFINE_string("output", None, "The picture, PNG or JPEG.", short_name="o")
+_STEPS = flags.DEFINE_integer("steps", 50, "Sampling steps.")
+_SHOWN = flags.DEFINE_list("shown", ["1", "13", "25", "38", "50"], "Steps at which z^s is decoded.")
+_OUTPUT = flags.DEFINE_string("output", None, "File of the picture, PNG or JPEG.", short_name="o")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,13 +42,13 @@ def main(argv: Sequence[str]) -> None:
     loaded = saved.load_model(_MODEL.value)
     model = loaded.model
     if not isinstance(model, DeblurDiff) or model.predictor is None:
-        raise app.UsageError(f"{_MODEL.value}: no DeblurDiff with a predictor")
+        raise app.UsageError(f"{_MODEL.value}: not a DeblurDiff with a predictor")
 
     shown = [int(step) for step in _SHOWN.value]
-    found: list[Any] = []  # z^s of the steps that are shown
+    found: list[Any] = []  # z^s at the steps that are shown
 
     class Recorded(Restoration):
-        """Keeps z^s of some steps."""
+        """Records z^s at the steps in `shown`."""
 
         def __init__(self) -> None:
             super().__init__(model)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     source = pairs.synthetic(open_photos(_PHOTOS.value), _CROP.value)
     schedule = loaded.sampling.but(_STEPS.value).schedule(model.schedule_kind)
     if shown != sorted(set(shown) & set(range(1, schedule.steps + 1))):
-        raise app.UsageError(f"--shown must grow, from 1 to at most {schedule.steps}")
+        raise app.UsageError(f"--shown must be increasing, from 1 to at most {schedule.steps}")
     restoration, decode = Recorded(), compiled(model, model.vae.decode)
     titles = ["blurry", *(f"z^s, step {step}" for step in shown), "restored", "round trip", "sharp"]
     rows, figures = [], []

@@ -1,10 +1,10 @@
-r"""Prints how much memory a training step needs a crop, as XLA plans it.
+r"""Prints how much memory a training step needs per crop, as planned by XLA.
 
   python benchmarks/memory.py
 
 Compiles the step on JAX for one and for two crops, without running it; the
-difference is what each further crop costs. The plan is for this machine's device:
-on a CPU, bfloat16 is widened and counts as float32.
+difference is the cost of each further crop. The plan is for this machine's device:
+on a CPU, bfloat16 is converted to float32 and counts as such.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-r"""Milliseconds a picture of 1280x720 for each metric, and memory and time of a folder.
+r"""Milliseconds per picture of 1280x720 for each metric, and memory and time for a folder.
 
   python benchmarks/metrics.py
   python benchmarks/metrics.py --pictures=50
 
-LPIPS and Inception run with random weights, which take as long. With --pictures, so many
-pairs of PNG are made and `deblur-evaluate folders` measures them with PSNR and both SSIMs.
+LPIPS and Inception have random weights, which do not change the time. With --pictures=N, N pairs
+of PNG files are made and `deblur-evaluate folders` measures them with PSNR and both SSIMs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
-_REPEATS = flags.DEFINE_integer("repeats", 5, "The median of so many is shown.", 1)
-_PICTURES = flags.DEFINE_integer("pictures", 0, "Measure a folder of so many pictures.", 0)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Number of timings; the median is printed.", 1)
+_PICTURES = flags.DEFINE_integer("pictures", 0, "Measure a folder of N pictures; 0: none.", 0)
 GOPRO = 1111
 
 
@@ -38,7 +38,7 @@ def pictures():
 
 
 def milliseconds(fn: Callable[[], object]) -> float:
-    """Median, after one call that is not counted."""
+    """Median milliseconds of a call, after one call that is not counted."""
     fn()
     times = []
     for _ in range(_REPEATS.value):
@@ -49,7 +49,7 @@ def milliseconds(fn: Callable[[], object]) -> float:
 
 
 def one_by_one() -> None:
-    """Prints a table."""
+    """Prints a table of the time of each metric."""
     import numpy as np
 
     from deblur_tf.metrics import aligned, distances, fid, inception, lpips, niqe, psnr, ssim
@@ -84,7 +84,7 @@ def one_by_one() -> None:
         "niqe": lambda: niqe.distance(image, pristine),
         "fid and kid: features of 15 patches": features,
     }
-    print("| metric | ms a picture of 1280x720 |\n|---|---|")
+    print("| metric | ms per picture of 1280x720 |\n|---|---|")
     for name, fn in rows.items():
         print(f"| {name} | {milliseconds(fn):.0f} |", flush=True)
     vectors = [rng.standard_normal((15, inception.DIM)).astype("float32") for _ in range(GOPRO)]
@@ -92,7 +92,7 @@ def one_by_one() -> None:
         start = time.perf_counter()
         fn(vectors, vectors[::-1])
         print(
-            f"| {name} of {GOPRO} pictures, in all | {1000 * (time.perf_counter() - start):.0f} |"
+            f"| {name} of {GOPRO} pictures, in total | {1000 * (time.perf_counter() - start):.0f} |"
         )
 
 
@@ -114,7 +114,7 @@ def folder(count: int) -> None:
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB
     print(
-        f"{count} pictures: {seconds:.1f} s, {seconds / count:.3f} s a picture "
+        f"{count} pictures: {seconds:.1f} s, {seconds / count:.3f} s per picture "
         f"({seconds / count * GOPRO / 60:.1f} minutes for {GOPRO}), peak {peak / 2**20:.2f} GiB"
     )
 

@@ -3,7 +3,7 @@ r"""Group normalisation against Keras' layer and a 3x3 convolution; ratios withi
   python benchmarks/normalization.py --side=256 --channels=64
 
 "forward" and "gradient" are times over those of a 3x3 convolution of the same map; "error" is
-the largest difference from float64, for values of mean 5 and deviation 3.
+the largest difference from float64, for values of mean 5 and standard deviation 3.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from absl import app, flags
 from timing import median_times
 
-_BATCH = flags.DEFINE_integer("batch", 1, "Maps.")
-_SIDE = flags.DEFINE_integer("side", 256, "Their height and width.")
-_CHANNELS = flags.DEFINE_integer("channels", 64, "Their channels.")
+_BATCH = flags.DEFINE_integer("batch", 1, "Number of maps.")
+_SIDE = flags.DEFINE_integer("side", 256, "Height and width of the maps.")
+_CHANNELS = flags.DEFINE_integer("channels", 64, "Channels of the maps.")
 _GROUPS = flags.DEFINE_integer("groups", 32, "Groups of channels.")
 
 

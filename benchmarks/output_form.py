@@ -1,12 +1,12 @@
-r"""Compares what the network may predict, after a short training of each form.
+r"""Compares the output forms, that is what the network predicts, after a short training of each.
 
   python benchmarks/output_form.py --steps=250
 
 Trains the shallow network of budget/cpu.gin from the same weights on the same batches
-in each form of `deblur_tf.diffusion.outputs`, with the L1 on what the form wants of it.
-Then prints the PSNR in dB of the sharp image that follows from
+in each form of `deblur_tf.diffusion.outputs`, with an L1 loss on the quantity that the
+form predicts. Then prints the PSNR in dB of the sharp image that follows from
 one prediction on unseen crops, for several noise levels: the lower the level,
-the less of the image the noisy input still shows.
+the less of the image remains in the noisy input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from absl import app, flags
 
 _STEPS = flags.DEFINE_integer("steps", 250, "Training steps of each form.", lower_bound=1)
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of photos; default: the bundled ones.")
-_RATE = flags.DEFINE_float("learning_rate", 6e-4, "Peak learning rate of both.")
+_RATE = flags.DEFINE_float("learning_rate", 6e-4, "Peak learning rate of each training.")
 
 LEVELS = (0.03, 0.1, 0.3, 0.6, 0.9)
 

@@ -1,12 +1,12 @@
-r"""Compares what the input pipeline delivers with what a training step consumes.
+r"""Compares the throughput of the input pipeline with that of the training step.
 
   python benchmarks/pipeline.py --dataset=gopro/blur_subset --data_dir=data
   python benchmarks/pipeline.py --photos=PHOTOS
 
 Prints crops per second of the pipeline alone and of the training step alone, both on
-this machine and in this run, and their ratio. A ratio above 1 keeps the step fed;
-the aim is 3. Without --cache the images are decoded anew in each epoch, as those of a
-set that is larger than memory.
+this machine and in this run, and their ratio. With a ratio above 1 the step never waits
+for data; the aim is 3. Without --cache the images are decoded anew in each epoch, as for
+a data set that is larger than memory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _GIN_FILE = flags.DEFINE_multi_string(
     "What is trained. Repeatable.",
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Prepared data set, e.g. gopro/blur_subset.")
-_SPLIT = flags.DEFINE_string("split", "train", "Of the data set.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where it was prepared.")
+_SPLIT = flags.DEFINE_string("split", "train", "Split of the data set.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data sets.")
 _PHOTOS = flags.DEFINE_string("photos", None, "Without --dataset: folder of sharp photos.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Batch size of the pipeline.")
 _STEP_BATCH = flags.DEFINE_integer("step_batch", 2, "Batch size of the training step.")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         source = (_DATASET.value, _DATA_DIR.value, _SPLIT.value)
         pairs = TfdsPairs(*source, crop_size=_CROP.value)
         if not _CACHE.value:
-            # As with a set that is larger than memory: room for two blocks of two images.
+            # As for a data set larger than memory: the cache holds two blocks of two images.
             room = 4 * sum(image.nbytes for image in pairs.images[0])
             pairs = TfdsPairs(*source, crop_size=_CROP.value, shuffle_images=2, cache_bytes=room)
     else:

@@ -1,12 +1,13 @@
-r"""What a training recipe has learned after a fixed time of the processor.
+r"""PSNR that a training recipe reaches in a fixed CPU time.
 
   python benchmarks/recipes.py --photos=PHOTOS --cpu_seconds=300
   python benchmarks/recipes.py --photos=PHOTOS --gin_param="LEARNING_RATE = 2e-3"
 
-Trains from the start until the process has used so many CPU seconds after its first step, with a
+Trains from the start until the process has used --cpu_seconds after its first step, with a
 constant learning rate, and prints the PSNR of crops that training does not see, restored with the
-averaged weights in one look at pure noise and in three steps; beside them that of the blurry
-crops and of the best Gaussian smoothing of each. To compare recipes, run each alone.
+averaged weights in one sampling step from pure noise and in three steps, and for comparison the
+PSNR of the blurry crops and of the best Gaussian smoothing of each. To compare recipes, run only
+one at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-_GIN_FILE = flags.DEFINE_string("gin_file", "tiny.gin", "The recipe.")
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Overrides.")
+_GIN_FILE = flags.DEFINE_string("gin_file", "tiny.gin", "Gin file of the recipe.")
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Overrides of settings.")
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of photos; None: the bundled ones.")
-_SECONDS = flags.DEFINE_float("cpu_seconds", 300.0, "Time to train for.")
+_SECONDS = flags.DEFINE_float("cpu_seconds", 300.0, "CPU seconds of training.")
 _CROPS = flags.DEFINE_integer("crops", 96, "Crops to validate on.")
-_SIDE = flags.DEFINE_integer("side", 96, "Their side in pixels.")
+_SIDE = flags.DEFINE_integer("side", 96, "Side of these crops in pixels.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"{step} steps, {model.count_params() / 1e6:.2f} M parameters, denoising loss of the last "
         f"60 steps {np.mean(losses[-60:]):.4f}; PSNR of the input {last['blurry']:.2f}, smoothed "
-        f"{last['smoothed']:.2f}, one look {found[1]['sample']['psnr']:.2f}, three steps "
+        f"{last['smoothed']:.2f}, one step {found[1]['sample']['psnr']:.2f}, three steps "
         f"{found[3]['sample']['psnr']:.2f} dB"
     )
 

@@ -1,10 +1,10 @@
-r"""Network evaluations against quality, for each sampler; a table and a plot.
+r"""Quality against the number of network evaluations, for each sampler; a table and a plot.
 
   python benchmarks/samplers.py --photos=PHOTOS --crop=256 -o samplers.png
 
 Photos are blurred by camera shake; with --pairs genuine pairs are measured. NIQE needs
-its statistics (--metric_weights). Heun's method takes two evaluations a step, but one at
-the last: it gets half as many steps.
+its statistics (--metric_weights). Heun's method takes two evaluations per step, except one for
+the last, so it is given about half as many steps.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from absl import app, flags
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos.")
 _PAIRS = flags.DEFINE_string("pairs", None, "Folder of blurry/sharp pairs.")
 _CROP = flags.DEFINE_integer("crop", 256, "Side of the central crops; 0 for whole images.")
-_LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.")
+_LIMIT = flags.DEFINE_integer("limit", 0, "Use only this number of images; 0: all.")
 _MODEL = flags.DEFINE_string("model", "tiny", "See deblur-evaluate.", short_name="m")
-_EVALUATIONS = flags.DEFINE_list("evaluations", ["1", "2", "3", "5", "10", "20", "50"], "How many.")
-_SAMPLERS = flags.DEFINE_list("samplers", [], "Which; none: all.")
+_EVALUATIONS = flags.DEFINE_list("evaluations", ["1", "2", "3", "5", "10", "20", "50"], "Numbers.")
+_SAMPLERS = flags.DEFINE_list("samplers", [], "Names of samplers; default: all.")
 _WEIGHTS = flags.DEFINE_string("metric_weights", None, "Folder of metric weights.")
 _OUTPUT = flags.DEFINE_string("output", None, "PNG of the plot.", short_name="o")
 
 
 def steps_of(sampler: Any, evaluations: int) -> int | None:
-    """The most steps that take at most so many evaluations; None if fewer than five take less."""
+    """The largest number of steps that needs at most `evaluations` network evaluations.
+
+    None if up to five evaluations cannot be met exactly.
+    """
     steps = max(n for n in range(1, evaluations + 1) if sampler.evaluations(n) <= evaluations)
     return steps if sampler.evaluations(steps) == evaluations or evaluations > 5 else None
 

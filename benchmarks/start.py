@@ -1,10 +1,10 @@
-r"""What a training costs before and beside its arithmetic, as whole-process figures.
+r"""Start-up time and time per step of a training, measured in whole processes.
 
   python benchmarks/start.py                       # start-up, CPU time a step, oneDNN on and off
   KERAS_BACKEND=jax python benchmarks/start.py     # the same on JAX
 
-Each case is a process of its own: seconds, after the imports, until the networks are built and
-until the first step is done, then wall and CPU time of a step.
+Each case runs in a process of its own. Printed are the seconds from the end of the imports until
+the networks are built and until the first step is done, then wall and CPU time per step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-_GIN_FILE = flags.DEFINE_string("gin_file", "smoke.gin", "What is trained.")
-_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Overrides.")
+_GIN_FILE = flags.DEFINE_string("gin_file", "smoke.gin", "Gin file of the training.")
+_GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "Overrides of settings.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps to time.")
-_CASE = flags.DEFINE_string("case", None, "Pairs of one case, in this process.")
+_CASE = flags.DEFINE_string("case", None, "Run one case in this process: host or device pairs.")
 
 
 def one(pairs: str) -> None:

@@ -3,9 +3,9 @@ r"""Times a training step and an inference step, as ratios within one process.
   python benchmarks/step.py --ch=32 --guide_ch=32 --torch
 
 GFLOP/s counts convolutions and dense layers, 2 per multiply-add; a training
-step counts three forward passes. "of sgemm" is that over the rate of a float32
+step counts three forward passes. "of sgemm" is the ratio of GFLOP/s to that of a float32
 matrix product measured in the same process, and "torch / ours" compares with
-the same network in PyTorch (eager, channels_last), measured by turns.
+the same network in PyTorch (eager, channels_last), measured in turns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from timing import median_times
 _CH = flags.DEFINE_integer("ch", 16, "UNet base channels.")
 _GUIDE_CH = flags.DEFINE_integer("guide_ch", 0, "Guidance base channels; 0: unguided.")
 _SIZE = flags.DEFINE_integer("size", 128, "Side of the images in pixels.")
-_BATCH = flags.DEFINE_integer("batch", 2, "Images a step.")
+_BATCH = flags.DEFINE_integer("batch", 2, "Images per step.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repeats; the median is printed.")
 _JIT = flags.DEFINE_bool("jit", False, "Compile our steps with XLA.")
 _TORCH = flags.DEFINE_bool("torch", False, "Also time the same network in PyTorch.")

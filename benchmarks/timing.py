@@ -1,4 +1,4 @@
-"""Times that are compared with each other."""
+"""Timing of functions that are compared with each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def median_times(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each step, taken by turns after one warm-up each."""
+    """Median seconds of each step, measured in turns after two warm-up calls each."""
     for step in steps.values():
         step()
         step()

@@ -1,4 +1,4 @@
-"""The same guided network in PyTorch, for benchmarks/step.py --torch."""
+"""The guided icDPM network in PyTorch, for benchmarks/step.py --torch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class GuidanceNetwork(nn.Module):
 
 
 class GuidedDiffusion(nn.Module):
-    """The plan of deblur_tf.models with 3 residual blocks a depth."""
+    """The block plan of deblur_tf.models, with 3 residual blocks per depth."""
 
     def __init__(self, ch, guide_ch):
         super().__init__()

@@ -2,16 +2,16 @@ r"""Fits and measures the score that tells sharp photographs from blurred ones.
 
   python benchmarks/triage.py --train=PHOTOS --test=OTHER_PHOTOS --pairs=GOPRO_Large/test
 
-Sharp photographs against the same under camera shake of 10, 20 and 30 pixels with noise.
-Prints the constants of `deblur_tf/inference/triage.py`, fitted on the first folder, and the
-share of photographs of each kind that are left alone; milder shake of 4 pixels,
-defocus and genuine pairs are measured only.
+Fits a classifier of sharp photographs against the same photographs under camera shake of 10, 20
+and 30 pixels with noise. Prints the constants of `deblur_tf/inference/triage.py`, fitted on the
+--train folder, and the share of photographs of each kind that are left alone; milder shake of 4
+pixels, defocus and genuine pairs are measured, but not fitted on.
 
   python benchmarks/triage.py --model=tiny --test=OTHER_PHOTOS --pairs=GOPRO_Large/test
 
-With --model it restores the pairs and the photographs, blurred in three ways, and prints how
-often a restoration that gains PSNR would be called no sharper, and one that loses sharper,
-by thresholds for the growth of middle bands.
+With --model it restores the pairs and the photographs, blurred in three ways. For several
+thresholds on the growth of the middle frequency bands it prints how many restorations that gain
+PSNR would be judged no sharper, and how many that lose PSNR would be judged sharper.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import numpy as np
 from absl import app, flags
 
 _TRAIN = flags.DEFINE_string("train", None, "Folder of sharp photographs to fit on.")
-_TEST = flags.DEFINE_string("test", None, "Folder of others to measure on.")
+_TEST = flags.DEFINE_string("test", None, "Folder of other sharp photographs to measure on.")
 _PAIRS = flags.DEFINE_string("pairs", None, "Folder of genuine blurry/sharp pairs to measure on.")
 _BLURRED = flags.DEFINE_string("blurred", None, "Folder of really blurred photographs.")
 
-_MODEL = flags.DEFINE_string("model", None, "Calibrate what helped with this model.")
+_MODEL = flags.DEFINE_string("model", None, "Calibrate by the results of this model.")
 
 EXTENTS = (4.0, 10.0, 20.0, 29.9)
 FITTED = ("10 px", "20 px", "29.9 px")
@@ -63,7 +63,7 @@ def kinds_of(folder: str) -> dict[str, list[np.ndarray]]:
 
 
 def fit(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, standard deviations, and weights with bias of a logistic regression."""
+    """A logistic regression: means and standard deviations of features, weights with bias last."""
     from scipy.optimize import minimize
 
     x = np.concatenate([positive, negative])
@@ -80,7 +80,7 @@ def fit(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def calibrate() -> None:
-    """Prints PSNR gain against the growth of middle bands, and what thresholds would say."""
+    """Prints PSNR gains and growths of middle bands, and the errors of several thresholds."""
     from deblur_tf import Deblurrer
     from deblur_tf.data.photos import open_photos
     from deblur_tf.evaluation import pairs

@@ -25,13 +25,13 @@ Splits = dict[str, list[PairFiles]]
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class PairConfig(tfds.core.BuilderConfig):
-    """Which images, and whether all of them must be there.
+    """Which images to prepare, and whether all of them are required.
 
     Attributes:
-      blurry: which of a data set's blurry images; its own meaning there.
-      subset: accept a copy that is not complete. The name of the configuration
-        says so too, so that a subset never passes for the data set.
-      splits: the only ones that are prepared; () for all.
+      blurry: which kind of blurry images; its values depend on the data set.
+      subset: accept an incomplete copy. The name of the configuration says so too,
+        so that a subset is never mistaken for the whole data set.
+      splits: the splits to prepare; () for all.
     """
 
     blurry: str = ""
@@ -40,7 +40,7 @@ class PairConfig(tfds.core.BuilderConfig):
 
 
 def configs(*variants: tuple[Any, ...]) -> list[PairConfig]:
-    """Of each (name, description, splits) the complete configuration and its subset."""
+    """For each (name, description, splits), the complete configuration and its subset."""
     return [
         PairConfig(
             name=f"{name}_{SUBSET}" if subset else name,
@@ -60,12 +60,12 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
     Features: `blurry` and `sharp`, uint8 [H, W, 3]; `id`, a text unique in its
     split. Examples are stored in order of their id, never shuffled.
 
-    Subclasses give `COUNTS` and `find`, and may give `EXTRA` and `extra`.
+    Subclasses define `COUNTS` and `find`, and may define `EXTRA` and `extra`.
 
     Attributes:
-      COUNTS: examples of each split of the complete data set.
-      SCENES: where known, examples of each scene of a split.
-      HOMEPAGE: where it is from.
+      COUNTS: number of examples in each split of the complete data set.
+      SCENES: number of examples in each scene of a split, if known.
+      HOMEPAGE: web page of the data set.
       EXTRA: further features.
     """
 
@@ -83,7 +83,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         super().__init_subclass__(**kwargs)
 
     def find(self, dl_manager: tfds.download.DownloadManager) -> Splits:
-        """The pairs of each split; a split that is not there is left out."""
+        """The pairs of each split; a split that is not found is left out."""
         raise NotImplementedError
 
     def extra(self, pair: PairFiles) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return {}
 
     def scene(self, pair: PairFiles) -> str:
-        """The scene of a pair: the unit in which truncated copies are reported."""
+        """The scene of a pair; missing pairs of incomplete copies are reported by scene."""
         return pair.id.rsplit("-", 1)[0]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -122,13 +122,13 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         """Refuses an incomplete copy, unless the configuration allows it.
 
         Raises:
-          DataError: naming the count of each split, and of each scene of a
-            split that is not complete.
+          DataError: naming each incomplete split with its number of pairs, in total
+            and by scene.
         """
         name = self.name
         if not any(splits.values()):
             instructions = self.MANUAL_DOWNLOAD_INSTRUCTIONS or ""
-            raise DataError(f"{source}: nothing of {name} found there. {instructions}")
+            raise DataError(f"{source}: no images of {name} found there. {instructions}")
         if self.builder_config.subset:
             return
         problems = []
@@ -147,7 +147,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         if problems:
             raise DataError(
                 f"{source}: this copy of {name} is not complete: {'; '.join(problems)}. Get the "
-                f"missing files, or take the configuration {name}/{self.builder_config.name}_"
+                f"missing files, or use the configuration {name}/{self.builder_config.name}_"
                 f"{SUBSET} (deblur-data prepare {name} --subset) for a part of the data set."
             )
 
@@ -167,7 +167,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
 
 def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:
-    """The pairs, each after both of its images have been decoded, by threads."""
+    """Yields each pair after threads have decoded both of its images without error."""
     workers = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         waiting: list[tuple[PairFiles, concurrent.futures.Future[None]]] = []
@@ -187,7 +187,7 @@ def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:
 
 
 def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
-    """A progress bar on a terminal, a line at the end otherwise."""
+    """Yields the items; shows a progress bar on a terminal, otherwise one line at the end."""
     bar = sys.stderr.isatty()
     yield from tqdm(items, desc=label, total=total, unit="pair", disable=not bar, leave=True)
     if not bar:
@@ -204,11 +204,11 @@ def _manual_dir(dl_manager: tfds.download.DownloadManager) -> pathlib.Path | Non
 def roots(
     dl_manager: tfds.download.DownloadManager, archives: Sequence[str] = ()
 ) -> list[pathlib.Path]:
-    """Folders in which a data set may begin: those already extracted come first.
+    """Folders that may be the root of a data set; those already extracted come first.
 
     Args:
-      dl_manager: gives `manual_dir`, and extracts.
-      archives: names of archives to extract where they lie in `manual_dir`.
+      dl_manager: gives `manual_dir` and extracts archives.
+      archives: names of archives to extract if `manual_dir` contains them.
 
     Raises:
       AssertionError: by TFDS, with instructions, if there is no `manual_dir`.
@@ -227,5 +227,5 @@ def _folders(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def first_with(candidates: Sequence[pathlib.Path], relative: str) -> pathlib.Path | None:
-    """`relative` in the first of the folders that has it."""
+    """The path `relative` in the first of the folders that contains it; None: none does."""
     return next((root / relative for root in candidates if (root / relative).exists()), None)

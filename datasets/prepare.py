@@ -17,7 +17,7 @@ from deblur_tf.base.errors import DataError
 from deblur_tf.data.tfds_pairs import default_data_dir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SOURCE_FILE = "source.txt"  # beside a prepared `folder`: where its images came from
+SOURCE_FILE = "source.txt"  # in a prepared data set: the folder that its images came from
 
 NAMES = ("gopro", "hide", "realblur_j", "reds", "div2k_blur", "folder")
 
@@ -37,8 +37,8 @@ def builder(
       subset: accept an incomplete copy.
 
     Raises:
-      DataError: naming what there is, if there is no such data set or
-        configuration.
+      DataError: if there is no such data set or configuration, naming those
+        that exist.
     """
     if name not in NAMES:
         raise DataError(f"no data set {name!r}; there are {', '.join(NAMES)}")
@@ -65,14 +65,14 @@ def prepare(
     config: str | None = None,
     subset: bool = False,
 ) -> tfds.core.DatasetBuilder:
-    """Prepares a data set, for reading by number; what is there is kept.
+    """Prepares a data set for reading by number, unless it is already prepared.
 
     An interrupted preparation leaves no data set behind, and the next one
-    starts anew.
+    starts from the beginning.
 
     Args:
       name, config, subset: see `builder`.
-      manual_dir: where archives or folders that were fetched by hand are.
+      manual_dir: folder with archives or folders that were downloaded by hand.
       data_dir: where to write; None: TFDS's default.
 
     Raises:
@@ -95,7 +95,7 @@ def prepare(
             raise DataError(f"{manual_dir}: no such folder")
         for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        tfds.disable_progress_bar()  # the builders show their own
+        tfds.disable_progress_bar()  # the builders show a progress bar of their own
         settings = tfds.download.DownloadConfig(
             manual_dir=None if manual_dir is None else pathlib.Path(manual_dir).resolve()
         )

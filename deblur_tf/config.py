@@ -1,4 +1,4 @@
-"""Strict gin configuration: what a program is told, and a record of it."""
+"""Strict gin configuration: loads files and overrides, and refuses unknown names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ import gin
 from deblur_tf.base.bindings import all_bindings, construction_errors
 from deblur_tf.base.errors import ConfigError
 
+# Current names of configurables by their names in earlier versions.
+RENAMED = {
+    "L2Objective": "PredictionObjective",
+    "Once": "StepIndependentPredictor",
+    "FilterObjective": "WindowObjective",
+    "BlurStatistics": "WindowSpectra",
+}
+
 _MACRO = re.compile(r"%(\w+)")
 
 
@@ -28,7 +36,7 @@ def find_gin_file(name: str) -> pathlib.Path:
     """A gin file by path, or by its name inside the packaged `gin_configs`.
 
     Raises:
-      ConfigError: listing the packaged files, if there is no such file.
+      ConfigError: if there is no such file; the message lists the packaged ones.
     """
     for path in (pathlib.Path(name), config_dir() / name):
         if path.is_file():
@@ -39,12 +47,13 @@ def find_gin_file(name: str) -> pathlib.Path:
 
 
 def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
-    """Replaces the gin configuration by files, then by single bindings.
+    """Replaces the gin configuration: reads files, then applies single bindings.
 
-    Unknown names are errors. Includes are found beside the packaged files.
+    Unknown names are errors. Includes are looked up in the packaged `gin_configs`, then
+    beside the file that includes them.
 
     Args:
-      gin_files: paths or packaged names, later ones win.
+      gin_files: paths or packaged names; later files win.
       overrides: bindings such as "BATCH_SIZE = 8".
 
     Raises:
@@ -59,15 +68,23 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
     try:
         gin.parse_config_files_and_bindings([], list(overrides))
     except (ValueError, SyntaxError, AttributeError) as error:
-        raise ConfigError(f"bad configuration: {error}") from error
+        raise ConfigError(f"bad configuration: {error}{_renamed(error)}") from error
     _refuse_unread_macros(read)
 
 
-def _parse(path: pathlib.Path) -> set[str]:
-    """Parses a file, its includes where they stand; returns the macros it reads.
+def _renamed(error: Exception) -> str:
+    """End of an error message that gives the new name of a renamed configurable, or ""."""
+    for old, new in RENAMED.items():
+        if re.search(rf"\b{old}\b", str(error)):
+            return f" ({old} is called {new} now)"
+    return ""
 
-    Gin's own includes are also sought among Python's modules, where a folder of the
-    user's called `data` or `models` is in the way.
+
+def _parse(path: pathlib.Path) -> set[str]:
+    """Parses a file and, where they occur, its includes; returns the macros that they read.
+
+    Gin's own include also searches Python's modules, where it would find a user's folder
+    called `data` or `models` instead.
     """
     if not path.is_relative_to(config_dir()) and str(path.parent.resolve()) not in sys.path:
         # Modules beside the file can be imported by it, but hide none that is installed.
@@ -84,15 +101,15 @@ def _parse(path: pathlib.Path) -> set[str]:
         try:
             gin.parse_config(part)
         except (ValueError, SyntaxError, AttributeError) as error:
-            raise ConfigError(f"bad configuration: {path}: {error}") from error
+            raise ConfigError(f"bad configuration: {path}: {error}{_renamed(error)}") from error
     return read
 
 
 def _refuse_unread_macros(read: set[str]) -> None:
-    """A misspelt knob would change nothing, without a word.
+    """Refuses macros that nothing reads: a misspelt one would silently have no effect.
 
     Raises:
-      ConfigError: naming a macro that no file reads, and those of a like name.
+      ConfigError: if no file reads a macro; the message names it and a similar name.
     """
     macros = set(re.findall(r"^(\w+) = ", all_bindings(), re.MULTILINE))
     for name in sorted(macros - read):

@@ -1,42 +1,43 @@
 """The worked examples of docs/extending.md, as a reader would use them."""
 
-import importlib
+import importlib.util
 import pathlib
 import re
-import sys
+import shlex
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from PIL import Image
 
-from deblur_tf import config
+from deblur_tf.diffusion.schedules import Schedule, inference_schedule, linear_betas
 from deblur_tf.evaluation import runner
 from deblur_tf.evaluation.subjects import Restored
-from deblur_tf.inference.deblurrer import Deblurrer
-from deblur_tf.models import saved
 from deblur_tf.models.restoration import Restoration, sample_keys
-from deblur_tf.training import distribution, run
-from tests.diffusion.test_samplers import Schedule, inference_schedule, linear_betas
 from tests.support.evaluations import Perfect, gray_set
 from tests.support.gaussian import MEAN, STDDEV, moments
 from tests.support.helpers import images, slow_but
+from tests.support.programs import run
 from tests.support.training_case import SMALL
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "extending.md"
 BLOCKS = dict(re.findall(r"```(?:python)?\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The page's files in a folder, from which Python imports."""
+    """A folder with the page's files."""
     folder = tmp_path_factory.mktemp("mine")
     for name, text in BLOCKS.items():
         (folder / name).write_text(text)
-    sys.path.insert(0, str(folder))
-    tf.config.run_functions_eagerly(True)
-    yield folder
-    tf.config.run_functions_eagerly(False)
-    sys.path.remove(str(folder))
+    return folder
+
+
+def module(folder, name):
+    """A module of the page, loaded from its file: nothing is left on Python's path."""
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def test_every_block_is_used_here():
@@ -47,8 +48,8 @@ def test_every_block_is_used_here():
     assert PAGE.read_text().count("```") == 2 * len(BLOCKS)
 
 
-def test_the_sampler(model):
-    sampler = importlib.import_module("my_sampler").DDIM()
+def test_the_sampler(model, files):
+    sampler = module(files, "my_sampler").DDIM()
     errors = []
     for steps in (100, 200):
         mean, variance = moments(sampler, Schedule(linear_betas(steps, 1e-6, 10.0 / steps)))
@@ -61,23 +62,43 @@ def test_the_sampler(model):
     assert np.isfinite(restored).all()
 
 
-def test_the_metric():
-    metric = importlib.import_module("my_metric").MEAN_ERROR
+def test_the_metric(files):
+    metric = module(files, "my_metric").MEAN_ERROR
     outcome = runner.evaluate(Restored(Perfect()), gray_set(), [metric])
     assert outcome.means["blurry"]["mean_error"] == 10.0
     assert "| 3 grays, whole images | mean error (of 255) |" in outcome.table
 
 
+def typed(page, start):
+    """The command of the page that begins so, as words without the program."""
+    (line,) = re.findall(rf"`({re.escape(start)}[^`]*)`", page)
+    return shlex.split(line)[1:]
+
+
 @pytest.mark.parametrize("name", slow_but(["my_model", "my_pairs"], "my_model"))
-def test_the_model_and_the_pairs_train_and_restore(name, files, tmp_path):
-    settings = ["TOTAL_STEPS = 2", "Recipe.validation_images = 1"]
+def test_the_commands_train_and_restore_as_they_are_typed(name, files):
+    """In the folder of the files, which is not on Python's path."""
+    page = PAGE.read_text()
+    train = typed(page, f"deblur-train --gin_file={name}.gin")
+    shorter = ["TOTAL_STEPS = 2", "Recipe.validation_images = 1"]
     if name == "my_pairs":
         small = [flag.removeprefix("--gin_param=") for flag in SMALL if "CROP" not in flag]
-        settings = ["WARMUP_STEPS = 1", *small, *settings]
-    config.load([str(files / f"{name}.gin")], settings)
-    made = run.prepare(config.build("Recipe"), tmp_path, distribution.choose())
-    assert run.train(made) == 0
-    assert "held out" in made.held_out.describe() or name == "my_pairs"
-    deblurrer = Deblurrer(*saved.load_model(tmp_path))
-    picture = np.random.default_rng(0).integers(0, 256, (21, 18, 3), np.uint8)
-    assert deblurrer.restore(picture, steps=2).shape == picture.shape
+        shorter = ["WARMUP_STEPS = 1", *small, *shorter]
+    result = run("train", *train, *(f"--gin_param={x}" for x in shorter), cwd=files)
+    assert result.returncode == 0, result.stderr
+    if name != "my_model":
+        return
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 18, 3), np.uint8)
+    (files / "photos").mkdir()
+    Image.fromarray(pixels).save(files / "photos" / "one.png")
+    restore = typed(page, "deblur-restore")
+    result = run("restore", *restore, "--nokeep_sharp", "--always", cwd=files)
+    assert result.returncode == 0, result.stderr
+    assert (files / "restored" / "one.png").is_file()
+    without = [word for word in restore if not word.startswith("--import")]
+    result = run("restore", *without, "--overwrite", cwd=files)
+    assert result.returncode == 3
+    assert "--import=MODULE" in result.stderr
+    result = run("restore", *without, "--import=my_modle", "--overwrite", cwd=files)
+    assert result.returncode == 2
+    assert "--import=my_modle: no such module" in result.stderr

@@ -20,7 +20,7 @@ ARCHIVES = {"train": "DIV2K_train_HR.zip", "validation": "DIV2K_valid_HR.zip"}
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class ShakeConfig(pair_builder.PairConfig):
-    """Attributes: seed: of kernels and noise, recorded in the metadata."""
+    """As `PairConfig`, with the seed of kernels and noise, which the metadata records."""
 
     seed: int = 0
 
@@ -30,7 +30,7 @@ class Builder(pair_builder.PairBuilder):
 
     BUILDER_CONFIGS = [
         ShakeConfig(name="shake", description="Camera shake and noise of seed 0."),
-        ShakeConfig(name="shake_subset", description="Of any of the photographs.", subset=True),
+        ShakeConfig(name="shake_subset", description="Any part of the photographs.", subset=True),
     ]
     COUNTS = {"train": 800, "validation": 100}
     HOMEPAGE = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
@@ -45,7 +45,7 @@ the extracted folders, into manual_dir."""
         return info
 
     def find(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[pathlib.Path]]:
-        """Sharp photographs: those in manual_dir if any, else downloaded (4 GB)."""
+        """The sharp photographs in manual_dir; if there are none, they are downloaded (4 GB)."""
         try:
             candidates = pair_builder.roots(dl_manager, tuple(ARCHIVES.values()))
         except AssertionError:  # no manual_dir
@@ -67,7 +67,7 @@ the extracted folders, into manual_dir."""
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, path in enumerate(pair_builder.progress(pairs, len(pairs), f"{self.name} {split}")):
             try:
-                # The number in the file name: a subset has the pairs of the whole.
+                # The number in the file name, so that a subset has the same pairs as the whole.
                 number = int(path.stem)
             except ValueError:
                 raise DataError(f"{path}: not the name of a DIV2K image (0001.png)") from None

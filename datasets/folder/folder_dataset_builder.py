@@ -7,7 +7,7 @@ import tensorflow_datasets.public_api as tfds
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.datasets import pair_builder
 
-# Folders of these names are splits of their own.
+# Each folder of one of these names is a split.
 SPLITS = {
     "train": "train",
     "val": "validation",
@@ -18,13 +18,13 @@ SPLITS = {
 
 
 class Builder(pair_builder.PairBuilder):
-    """Pairs of one's own; give each folder a configuration name of its own."""
+    """Pairs of your own; give each folder its own configuration name."""
 
     BUILDER_CONFIGS = [pair_builder.PairConfig(name="pairs", description="Pairs matched by name.")]
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-Let manual_dir be a folder with the subfolders blur and sharp (or input and
-target, or LQ and GT) whose images have the same names; or one with folders
-train, val and test of that kind."""
+Set manual_dir to a folder with the subfolders blur and sharp (or input and
+target, or LQ and GT) whose images have the same names; or to a folder with such
+folders named train, val and test."""
 
     def find(self, dl_manager: tfds.download.DownloadManager) -> pair_builder.Splits:
         root = pathlib.Path(dl_manager.manual_dir)

@@ -19,7 +19,7 @@ TEST_SCENES = {
     "GOPR0871_11_00": 100,
     "GOPR0881_11_01": 100,
 }
-# Released names of the archives: the official one, then the flattened copy.
+# Names of the released archives: the official ones, then those of the flattened copy.
 ARCHIVES = ("GOPRO_Large.zip", "GoPro.zip", "train.zip", "test.zip")
 
 

@@ -19,7 +19,7 @@ class Builder(pair_builder.PairBuilder):
     )
     COUNTS = {"train": 6397, "test": 2025}
     HOMEPAGE = "https://github.com/joanshen0508/HA_deblur"
-    # The training images, and the flattened copy of the test, do not say.
+    # "unknown" for training images and for the flattened copy of the test set.
     EXTRA = {"view": tfds.features.ClassLabel(names=["unknown", *VIEWS.values()])}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
 Get HIDE_dataset.zip (no licence is stated) from the link at
@@ -48,7 +48,7 @@ MPRNet (HIDE/test/{input,target}) will do for the configuration `test`."""
 
 
 def _official(folder: pathlib.Path, truth: pathlib.Path) -> list[PairFiles]:
-    """Training and test images share one folder of sharp ones, by name."""
+    """Pairs of the official copy, where one folder holds all sharp images, matched by name."""
     blurry = list_images(folder)
     names = {path.stem for path in blurry}
     sharp = [path for path in list_images(truth) if path.stem in names]

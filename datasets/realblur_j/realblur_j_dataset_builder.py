@@ -48,14 +48,14 @@ def _refuse_missing(splits: pair_builder.Splits) -> None:
     missing = [p.id for pairs in splits.values() for p in pairs if not _present(p)]
     if missing:
         raise DataError(
-            f"{len(missing)} pairs that the list files name are not there: "
+            f"{len(missing)} pairs named in the list files are missing: "
             f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; extract "
-            "RealBlur.tar.gz beside the list files, or take the configuration full_subset"
+            "RealBlur.tar.gz beside the list files, or use the configuration full_subset"
         )
 
 
 def _listed(listing: pathlib.Path, candidates: list[pathlib.Path]) -> list[PairFiles]:
-    """The pairs of a list file: a line has the sharp file, then the blurry one."""
+    """The pairs of a list file; each line names the sharp file, then the blurry one."""
     root, pairs = None, []
     lines = listing.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):

@@ -47,6 +47,6 @@ archives alone will do for the configurations `blur_jpeg_test` and `blur_test`."
                 pairs += [PairFiles(f"{name}-{b.stem}", b, s) for b, s in matched]
             splits[split] = pairs
         if "validation" in splits:
-            # As HINet and NAFNet pick it: "*9.*" of the flattened file names.
+            # The frames that HINet and NAFNet use: "*9.*" of the flattened file names.
             splits["val300"] = [p for p in splits["validation"] if p.blurry.stem.endswith("9")]
         return splits

@@ -10,7 +10,7 @@ import keras
 
 
 @contextlib.contextmanager
-def without_values() -> Iterator[None]:
+def shapes_only() -> Iterator[None]:
     """Context in which models are built with variable shapes only: no memory, little time."""
     try:
         with keras.StatelessScope(initialize_variables=False):

@@ -9,4 +9,4 @@ Tensor = Any
 # Sizes: numbers, None where one is not known, tensors inside a graph.
 Shape = tuple[Any, ...]
 # Real and imaginary parts.
-Pair = tuple[Tensor, Tensor]
+ComplexParts = tuple[Tensor, Tensor]

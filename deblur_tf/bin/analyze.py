@@ -1,4 +1,4 @@
-r"""Looks into a model, as the papers' figures do.
+r"""Analyses a model, as the papers' figures do.
 
   deblur-analyze spaces --first=GOPRO_Large/test --second=RealBlur_J/test -m RUN -o out/
   deblur-analyze guidance --pairs=my_pairs -m RUN -o out/
@@ -6,15 +6,15 @@ r"""Looks into a model, as the papers' figures do.
   deblur-analyze diversity --photos=my_sharp_photos -n 8 -o out/
   deblur-analyze means results/gopro results/hide results/reds
 
-spaces: FID and KID of two sets of blurry pictures as they are, made smaller, and as the
+spaces: FID and KID between two sets of blurry pictures as they are, downsampled, and as the
 guidance network predicts them (icDPM Table 1).
-guidance: what the guidance network sees and predicts, and its features' principal
+guidance: input and prediction of the guidance network, and its features' principal
 components as colours (icDPM fig. 4 and 9).
-residual: the first prediction of a predict-and-refine model, what it lacks, and the
-entropy of that against the entropy of the sharp pictures (DvSR fig. 3, sec. 6.1).
-diversity: deviation of each pixel between samples, and of each picture its diversity
+residual: the first prediction of a predict-and-refine model, its residual, and the
+entropy of residuals compared with that of the sharp pictures (DvSR fig. 3, sec. 6.1).
+diversity: standard deviation of each pixel over samples, and the diversity of each picture
 against its sharpness (DvSR fig. 5 and 8).
-means: of several reports of deblur-evaluate (icDPM Table 3).
+means: means over several reports of deblur-evaluate (icDPM Table 3).
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from deblur_tf.bin import common
 _PHOTOS = flags.DEFINE_string("photos", None, "Folder of sharp photos, to be blurred.")
 _PAIRS = flags.DEFINE_string("pairs", None, "Folder of blurry/sharp pairs.")
 _FIRST = flags.DEFINE_string("first", None, "spaces: folder of blurry pictures.")
-_SECOND = flags.DEFINE_string("second", None, "spaces: another one.")
+_SECOND = flags.DEFINE_string("second", None, "spaces: second folder of blurry pictures.")
 _WEIGHTS = flags.DEFINE_string("metric_weights", None, "spaces: folder of metric weights.")
 _MODEL = flags.DEFINE_string(
     "model", "tiny", "Model in the package, run directory or model folder.", short_name="m"
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.", short_name="o")
-_CROP = flags.DEFINE_integer("crop", 0, "Side of the central crop; 0 for whole images.", 0)
-_LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.", 0)
+_CROP = flags.DEFINE_integer("crop", 0, "Side of the central crop in pixels; 0: whole images.", 0)
+_LIMIT = flags.DEFINE_integer("limit", 0, "Use only this many images, from the first; 0: all.", 0)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", 0)
 _STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model's.", 1)
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")

@@ -78,14 +78,14 @@ def fail(message: object, code: int) -> int:
 
 
 def refuse_flags(command: str, of: Mapping[str, Sequence[str]]) -> None:
-    """A flag of another command would change nothing, without a word.
+    """Refuses flags of other commands, which would silently have no effect.
 
     Args:
-      command: that was given; one that is not in `of` is left to the program.
-      of: the flags of each command, but for those that all have.
+      command: the command that was given; one that is not in `of` is not checked.
+      of: the flags of each command, except for those that all commands have.
 
     Raises:
-      UsageError: naming a flag that is not of the command.
+      UsageError: if a flag does not belong to the command; the message names it.
     """
     for name in sorted({name for names in of.values() for name in names}):
         if command in of and name not in of[command] and flags.FLAGS[name].present:
@@ -114,7 +114,7 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
     Args:
       main: takes the arguments left by flag parsing, returns an exit code.
       usage: what `--help` says above the flags.
-      max_arguments: how many arguments that are no flags may be given.
+      max_arguments: how many arguments may be given besides flags.
     """
     quiet.start()
     # TensorFlow turns these kernels on by itself only where there is AVX-512 VNNI.
@@ -127,21 +127,21 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         try:
             print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}", flush=True)
-        except BrokenPipeError:  # of a reader such as `head`
+        except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(OK)
 
-    # What matters of a file becomes a note or an error of its own.
+    # Problems of image files that matter are reported as notes or errors of this package.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names of files may be anything
+        if hasattr(stream, "reconfigure"):  # file names may hold any bytes
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def guarded(argv: Sequence[str]) -> int:
         if len(argv) > 1 + max_arguments:
             unexpected = argv[1 + max_arguments]
             return fail(f"unexpected argument {unexpected!r}; see --help", USAGE)
-        logging.set_verbosity(logging.ERROR)  # libraries tell too much
+        logging.set_verbosity(logging.ERROR)  # libraries log too much
         try:
             return main(argv)
         except Error as error:

@@ -12,7 +12,7 @@ folders in --manual_dir; without it the instructions are printed. Counts are che
 moment and started again.
 inspect: sizes of the pairs, and a contact sheet.
 synth: blurs sharp photos as --blur says, by default by random camera shake and noise as
-in DvSR's appendix C, into --output/blur and --output/sharp. What is there is kept.
+in DvSR's appendix C, into --output/blur and --output/sharp. Existing pairs are kept.
 preview: a sheet of the pairs that data/realistic.gin would train on.
 
 Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
@@ -85,7 +85,7 @@ def _inspect(dataset: str) -> int:
     rows = []
     for split in info.splits:
         images = tfds_pairs.TfdsImages(dataset, _DATA_DIR.value, split)
-        # Evenly spread: a large set would take hours to read.
+        # An evenly spread sample: a large set would take hours to read.
         chosen = np.unique(np.linspace(0, len(images) - 1, 50).astype(int))
         sizes: Counter[str] = Counter()
         for i in chosen:
@@ -131,7 +131,7 @@ def _synth() -> int:
     folders = [output / side for side in ("blur", "sharp")]
     for folder in folders:
         common.make_folder(str(folder))
-    from deblur_tf.data import synthesis  # Keras, which takes seconds, comes last
+    from deblur_tf.data import synthesis  # imports Keras, which takes seconds, so it comes last
 
     make = synthesis.named(_BLUR.value)
     paths = list(targets.values())
@@ -141,7 +141,7 @@ def _synth() -> int:
         if all((folder / name).exists() for folder in folders):
             kept += 1
             continue
-        # By name: more photos leave the pairs of these as they are.
+        # Seeded by name, so that adding photos does not change the pairs of others.
         rng = np.random.default_rng((_SEED.value, zlib.crc32(name.encode())))
         try:
             taken = [read_rgb(paths[(i + k) % len(paths)]) for k in range(make.photos)]
@@ -158,7 +158,7 @@ def _synth() -> int:
     return common.FAILED if failed else common.OK
 
 
-# Pairs on a sheet: rows, and columns of a blurry and a sharp picture each.
+# Pairs on a sheet: rows, and columns of one blurry and one sharp picture each.
 ROWS, COLUMNS = 6, 4
 
 

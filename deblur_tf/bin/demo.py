@@ -1,4 +1,4 @@
-r"""The main job on real photographs, with what is in the box; `run.sh` calls it.
+r"""Demonstrates restoration and training with bundled data only; `run.sh` calls it.
 
   python -m deblur_tf.bin.demo -o demo/
 

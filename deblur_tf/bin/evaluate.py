@@ -9,18 +9,17 @@ r"""Measures restored pictures against sharp ones.
 
 model: restores with a model and measures. --photos blurs sharp photos as --blur says, by
 default with random camera shake and noise, the same for the same --seed; --pairs reads
-genuine pairs (blur/ and sharp/ folders, also input/target and LQ/GT); a protocol or a gin
-file of a table row
-names a set that deblur-data prepared in --data_dir, its metrics and, a row, how to
-sample. A row with a grid gives a folder for each point, and in grid.csv and grid.png
-all of them. With --save the pictures are kept in pictures/.
-folders: measures anybody's pictures. They are matched by name; a name is the path below
-the folder, without folders called blur, sharp and the like.
-merge: puts together what several processes measured, each with another --shard.
+genuine pairs (blur/ and sharp/ folders, also input/target and LQ/GT); a protocol names a data
+set that deblur-data prepared in --data_dir, and its metrics; the gin file of a table row also
+says how to sample. A row with a grid writes a folder for each point, and grid.csv and
+grid.png for all of them. With --save the pictures are kept in pictures/.
+folders: measures existing pictures by any method. They are matched by name; a name is the path
+below the folder, without folders called blur, sharp and the like.
+merge: merges the results of several processes, each run with a different --shard.
 
 Writes table.md, report.json, figures.csv, sheet.png of the first pictures and
-settings.json; what was interrupted goes on with the same command, and figures made with
-other settings are replaced. Metrics whose weights are missing are named at the start and
+settings.json; an interrupted evaluation continues with the same command, and figures made
+with other settings are replaced. Metrics whose weights are missing are named at the start and
 left out. Exit code 1 if a pair, or a metric of --metrics, could not be measured.
 """
 
@@ -43,11 +42,11 @@ _BLUR = flags.DEFINE_enum(
     "dvsr",
     ["dvsr", "realistic", "shake10", "shake20"],
     "model: how --photos are blurred. dvsr: random camera shake with noise, as in DvSR's "
-    "appendix C; realistic: as tiny.gin's training pairs; shake10, shake20: one shake of so many "
-    "pixels over the whole picture, with noise of 1 of 255.",
+    "appendix C; realistic: as tiny.gin's training pairs; shake10, shake20: one shake of 10 or 20 "
+    "pixels over the whole picture, with noise of standard deviation 1 (of 255).",
 )
 _PAIRS = flags.DEFINE_string("pairs", None, "model: folder of blurry/sharp pairs.")
-_RESTORED = flags.DEFINE_string("restored", None, "folders: what to measure.")
+_RESTORED = flags.DEFINE_string("restored", None, "folders: the restored pictures to measure.")
 _SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures.")
 _BLURRY = flags.DEFINE_string("blurry", None, "folders: the blurry ones, to be measured too.")
 _SUBSET = flags.DEFINE_bool("subset", False, "folders: measure the pictures that all have.")
@@ -78,9 +77,9 @@ _METRICS = flags.DEFINE_list(
 _WEIGHTS = flags.DEFINE_string(
     "metric_weights",
     None,
-    "Folder of what metrics need. Also sought in $DEBLUR_TF_WEIGHTS and ~/.cache/deblur_tf.",
+    "Folder of metric weights. $DEBLUR_TF_WEIGHTS and ~/.cache/deblur_tf are searched too.",
 )
-_LIMIT = flags.DEFINE_integer("limit", 0, "Use only the first so many images; 0: all.", 0)
+_LIMIT = flags.DEFINE_integer("limit", 0, "Use only this many images, from the first; 0: all.", 0)
 _SHARD = flags.DEFINE_string("shard", "1/1", "Measure only this part of the images, e.g. 2/8.")
 _POINTS = flags.DEFINE_list(
     "points", None, "model: points of a grid as steps:beta_max, e.g. 20:0.5,100:0.1."
@@ -98,7 +97,7 @@ _SAMPLER = flags.DEFINE_string(
     "sampler", None, "ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun. Default: the model's."
 )
 _ETA = flags.DEFINE_float(
-    "eta", None, "Of ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
+    "eta", None, "For ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", lower_bound=0)
 _N_SAMPLES = flags.DEFINE_integer(
@@ -109,7 +108,7 @@ _N_SAMPLES = flags.DEFINE_integer(
     short_name="n",
 )
 _JOBS = flags.DEFINE_integer(
-    "jobs", None, "folders: pictures at once. Default: one a core, to 8.", 1
+    "jobs", None, "folders: pictures measured in parallel. Default: one per core, at most 8.", 1
 )
 flags.declare_key_flag("import")
 
@@ -120,12 +119,12 @@ def _shard() -> tuple[int, int]:
     except ValueError:
         index, count = 0, 0
     if not 1 <= index <= count:
-        raise common.UsageError(f"--shard={_SHARD.value}: give it like 2/8")
+        raise common.UsageError(f"--shard={_SHARD.value}: give a part such as 2/8")
     return index, count
 
 
 def _protocol() -> Any:
-    """That of the gin files and --protocol, which wins; without either the default."""
+    """The protocol of the gin files and --protocol, which wins; without either, the default."""
     from deblur_tf import config
 
     names = list(_GIN_FILE.value)
@@ -136,7 +135,7 @@ def _protocol() -> Any:
 
 
 def _points(protocol: Any, recommended: Any) -> list[Any]:
-    """The settings to sample with: the row's or the model's, but what flags say."""
+    """The settings to sample with: the row's or the model's, changed by flags."""
     from deblur_tf.evaluation import protocols
 
     if _POINTS.value:
@@ -153,7 +152,7 @@ def _points(protocol: Any, recommended: Any) -> list[Any]:
 
 
 def _pairs(protocol: Any) -> Any:
-    """The pairs to measure on; complains about the source at once."""
+    """The pairs to measure on; raises errors about their source at once."""
     from deblur_tf.evaluation import pairs
 
     if _PHOTOS.value or _PAIRS.value:
@@ -162,7 +161,7 @@ def _pairs(protocol: Any) -> Any:
 
 
 class _Metrics:
-    """Those that were asked for and can be measured; tells of the others at once."""
+    """The requested metrics that can be measured; reports the others at once."""
 
     def __init__(self, protocol: Any):
         from deblur_tf import metrics
@@ -219,7 +218,7 @@ def _run(
 
 
 def _model() -> Iterator[Any]:
-    """Outcomes of the points, as they come."""
+    """Yields the outcome of each point, and last the metrics."""
     if not (_PHOTOS.value or _PAIRS.value or _GIN_FILE.value or _PROTOCOL.value):
         raise common.UsageError("give one of --photos or --pairs, --protocol or --gin_file")
     if _PHOTOS.value and _PAIRS.value:
@@ -290,7 +289,7 @@ def _folders() -> Iterator[Any]:
         "limit": _LIMIT.value,
         "metrics": chosen.settings,
     }
-    subject = subjects.Found(bool(_BLURRY.value))
+    subject = subjects.ExistingPictures(bool(_BLURRY.value))
     jobs = _JOBS.value or min(8, len(os.sched_getaffinity(0)))
     folder = pathlib.Path(common.value_of(_OUTPUT))
     notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
@@ -315,7 +314,7 @@ def _merge(shards: Sequence[str]) -> Iterator[Any]:
 
 
 def _protocol_of(shards: Sequence[str]) -> Any:
-    """With the metrics that a shard measured."""
+    """The protocol, with the metrics that the first shard measured."""
     from deblur_tf.evaluation import merging
 
     return dataclasses.replace(_protocol(), metrics=merging.metric_names(shards[0]))

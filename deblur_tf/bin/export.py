@@ -38,7 +38,8 @@ _FORMAT = flags.DEFINE_enum(
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels",
     None,
-    "saved_model: largest picture that is taken. Default: 4,000,000, less for models of latents.",
+    "saved_model: largest accepted picture in pixels. Default: 4,000,000, less for models of "
+    "latents.",
     lower_bound=1,
 )
 _CURVE = flags.DEFINE_string(

@@ -1,4 +1,4 @@
-"""Holds back what TensorFlow says when it starts, which tells a user nothing."""
+"""Suppresses TensorFlow's start-up messages, which tell a user nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Within, nothing reaches stderr; after it, what is no start-up line does."""
+    """Withholds stderr in this context; its end prints all but start-up messages."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         stderr = os.dup(2)

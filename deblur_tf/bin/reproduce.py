@@ -4,13 +4,13 @@ r"""One report of the papers' tables and figures beside what was measured here.
   deblur-reproduce --table=icdpm/4 -o report/
   deblur-reproduce --smoke -o report/
 
-Reads the reports of deblur-evaluate below --results, where the commands that it prints
-put them. Each cell has the paper's figure, ours and the difference; a row that was not
+Reads the reports of deblur-evaluate below --results, where the commands that the report
+names write them. Each cell has the paper's value, ours and the difference; a row that was not
 run says which commands run it. Writes report.md, and report.html with the pictures.
 
 --smoke makes a data set of generated pictures and runs everything on it at a tiny size:
-trains each row for one step, samples, measures what needs no weights, and fills every
-table. It takes some minutes and shows that the chain runs.
+trains each row for one step, samples, computes the metrics that need no weights, and fills
+every table. It takes some minutes and shows that the chain runs.
 """
 
 from __future__ import annotations

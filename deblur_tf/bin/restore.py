@@ -6,11 +6,11 @@ r"""Restores a motion-blurred photo, or folders of them.
   deblur-restore --describe -m runs/mine
 
 Writes out/<name> of exactly the same size, with EXIF, colour profile, alpha and 16 bits
-where the format can hold them, and out/manifest.json, which says what was made of which
-file with which model and settings. A second run restores only what is new or would
-become another picture; what the manifest does not know is never overwritten without
+where the format can hold them, and out/manifest.json, which records for each result its
+source, model and settings. A second run restores only photos that are new or whose result
+would change; files that the manifest does not list are never overwritten without
 --overwrite. With -n N > 1 the result is the mean of N samples; each sample is written beside
-it as <name>_s<seed>_<i>, and where they differ as <name>_uncertainty.png.
+it as <name>_s<seed>_<i>, and a map of where they differ as <name>_uncertainty.png.
 
 A photograph that is sharp already is copied as it is, unless --nokeep_sharp, and so is one
 whose restored picture is no sharper, unless --always. Large ones are restored in tiles.
@@ -67,12 +67,12 @@ _SAMPLER = flags.DEFINE_string(
     "sampler", None, "ddpm, ddim, dpmpp_2m, dpmpp_2m_sde or heun. Default: the model's."
 )
 _ETA = flags.DEFINE_float(
-    "eta", None, "Of ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
+    "eta", None, "For ddim: share of ddpm's noise, 0 to 1. Default: the model's, or 0."
 )
 _FIDELITY = flags.DEFINE_float(
     "fidelity",
     None,
-    "From 0, the best perception, to 1, nearest to the truth: settings by the curve that was "
+    "From 0 (best perception) to 1 (nearest to the truth): settings from the curve that was "
     "measured for the model, in place of its own.",
     lower_bound=0.0,
     upper_bound=1.0,
@@ -87,24 +87,24 @@ _ALWAYS = flags.DEFINE_bool(
     "always", False, "Write the restored picture even where it is no sharper than the photograph."
 )
 _TILE = flags.DEFINE_string(
-    "tile", "auto", "Side of tiles in pixels, at most; 0: none; auto: as size and memory ask for."
+    "tile", "auto", "Largest side of tiles in pixels; 0: no tiles; auto: by photo size and memory."
 )
 _TILE_OVERLAP = flags.DEFINE_integer(
-    "tile_overlap", 32, "Pixels that neighbouring tiles share.", lower_bound=0
+    "tile_overlap", 32, "Overlap of neighbouring tiles in pixels.", lower_bound=0
 )
 _GT = flags.DEFINE_string(
-    "gt", None, "Folder of the sharp photographs, by the same names: PSNR and SSIM are measured."
+    "gt", None, "Folder of the true sharp photographs, of the same names, for PSNR and SSIM."
 )
 _EXT = flags.DEFINE_enum(
     "ext",
     "auto",
     ["auto", "png", "jpg", "webp", "tif", "avif"],
-    "Output format; auto: as input.",
+    "Output format; auto: that of the input.",
 )
 _SUFFIX = flags.DEFINE_string("suffix", "", "Added to the names of the results.")
 _RECURSIVE = flags.DEFINE_bool("recursive", True, "Look into the folders of a folder too.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Restore again what is already there.")
-_DESCRIBE = flags.DEFINE_bool("describe", False, "Only say what the model is, and knows.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Restore again, replacing existing results.")
+_DESCRIBE = flags.DEFINE_bool("describe", False, "Only describe the model and its settings.")
 flags.declare_key_flag("import")
 
 
@@ -124,7 +124,7 @@ def _describe() -> int:
 
 
 def _warn_of(found: Any) -> None:
-    """What a search left aside, in one line a kind."""
+    """Reports in one line the files that a search left out."""
     if found.others:
         names = ", ".join(str(path) for path in found.others[:3])
         more = " ..." if len(found.others) > 3 else ""

@@ -7,10 +7,10 @@ r"""A study in which people choose the better of two pictures.
 make: chooses --images of the pictures that all methods have (matched by name), crops and
 sides, by --seed; every pair of methods is shown on each of them.
 serve: a page for raters at http://127.0.0.1:8000, until Ctrl-C. Each answer is on the
-disk before the next pair is shown; a rater goes on with the same name.
+disk before the next pair is shown; a rater continues by entering the same name.
 score: shares of wins with Wilson's 95 % intervals, and Bradley-Terry strengths with
-intervals from a bootstrap over images and raters. --answers reads those of a study
-elsewhere from a CSV file with columns rater, image, winner, loser.
+intervals from a bootstrap over images and raters. --answers reads the answers of another
+study from a CSV file with columns rater, image, winner, loser.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from absl import flags
 
 from deblur_tf.bin import common
 
-_METHODS = flags.DEFINE_list("methods", [], "make: name=folder of each method.")
-_OUTPUT = flags.DEFINE_string("output", None, "make: folder of the study, new.", short_name="o")
-_IMAGES = flags.DEFINE_integer("images", 30, "make: how many images.", 1)
+_METHODS = flags.DEFINE_list("methods", [], "make: name=folder for each method.")
+_OUTPUT = flags.DEFINE_string("output", None, "make: new folder for the study.", short_name="o")
+_IMAGES = flags.DEFINE_integer("images", 30, "make: number of images.", 1)
 _CROP = flags.DEFINE_integer("crop", 512, "make: side of the crops in pixels.", 16)
 _SEED = flags.DEFINE_integer(
-    "seed", 0, "make: of images, crops and sides; score: of the bootstrap."
+    "seed", 0, "make: seed of images, crops and sides; score: seed of the bootstrap."
 )
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "serve: where to listen.")
-_PORT = flags.DEFINE_integer("port", 8000, "serve: where to listen; 0 takes a free port.", 0, 65535)
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "serve: address to listen at.")
+_PORT = flags.DEFINE_integer("port", 8000, "serve: port; 0 takes a free one.", 0, 65535)
 _ANSWERS = flags.DEFINE_string("answers", None, "score: CSV file in place of a study.")
 _DRAWS = flags.DEFINE_integer("draws", 1000, "score: draws of the bootstrap.", 0)
 

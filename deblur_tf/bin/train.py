@@ -6,9 +6,9 @@ r"""Trains a model as a gin file says; the same command again resumes.
   deblur-train --gin_file=smoke_gopro.gin --data_dir=data --run_dir=runs/gopro
   deblur-train --gin_file=mild.gin --photos=my_photos --run_dir=runs/finer --init_from=tiny
 
-A run is continued with the settings that it began with, but for its length, what it
-logs and where its data is. Of photos and data sets one image in twenty is held out,
-whole scenes where there are scenes; validation restores crops of these. The run
+A run is continued with the settings that it began with, except for its length, what it
+logs and where its data is. One image in twenty of photos and data sets is held out, or
+whole scenes where there are scenes; validation restores crops of the held-out images. The run
 directory gets config.gin (what was used), model.json, checkpoints/, samples/,
 metrics.jsonl and TensorBoard events. Ctrl-C or SIGTERM saves first; SIGTERM exits
 with 0, Ctrl-C with 130. KERAS_BACKEND=jax trains on JAX.
@@ -55,7 +55,7 @@ _STRATEGY = flags.DEFINE_enum(
 _ACCUMULATE = flags.DEFINE_integer(
     "accumulate",
     None,
-    "Do each device's share of a batch in this many parts: the same result in less memory.",
+    "Process each device's share of a batch in this many parts: same result, less memory.",
     lower_bound=1,
 )
 _STOP_AFTER = flags.DEFINE_string(
@@ -67,7 +67,7 @@ _DEVICE = flags.DEFINE_enum(
     "device",
     "auto",
     ["auto", "cpu", "gpu", "tpu"],
-    "Kind of device that must be used: another one is an error, never a silent fall-back.",
+    "Kind of device to use; if there is none, it is an error, never a silent fall-back.",
 )
 _INIT_FROM = flags.DEFINE_string(
     "init_from",
@@ -78,7 +78,7 @@ _RESUME = flags.DEFINE_enum(
     "resume",
     "newest",
     ["newest", "whole"],
-    "Checkpoint to go on from; whole: the newest that can be read.",
+    "Checkpoint to continue from: the newest, or with whole the newest that can be read.",
 )
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the configuration that would be used, and exit."
@@ -125,7 +125,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Seconds of a time such as 25m; a bare number is of seconds."""
+    """Converts a time such as 25m to seconds; a bare number is in seconds."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
@@ -135,7 +135,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _overrides() -> list[str]:
-    """Bindings of --gin_param, and of the flags that stand for one."""
+    """The bindings of --gin_param, and those that other flags set."""
     overrides = list(_GIN_PARAM.value)
     for name, flag in (("PHOTOS", _PHOTOS), ("DATA_DIR", _DATA_DIR)):
         if flag.value:

@@ -5,7 +5,7 @@ r"""A web page that sharpens photographs.
 
 Opens http://127.0.0.1:7860, which this machine alone can reach: drop a photo, move the slider
 between before and after. --host=0.0.0.0 serves a network; there is no password, and
-each photograph takes the processors for a while. Needs the extra "demo":
+each photograph occupies the processors for a while. Needs the extra "demo":
 pip install 'deblur-tf[demo]'.
 """
 
@@ -17,11 +17,11 @@ from absl import flags
 
 from deblur_tf.bin import common
 
-_MODEL = flags.DEFINE_string("model", "tiny", "See deblur-restore.", short_name="m")
+_MODEL = flags.DEFINE_string("model", "tiny", "Model, see deblur-restore.", short_name="m")
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0: any that is free.", lower_bound=0)
 _MAX_MEGAPIXELS = flags.DEFINE_float(
-    "max_megapixels", 4.0, "Largest photograph that is taken.", lower_bound=0.01
+    "max_megapixels", 4.0, "Largest photograph that is accepted.", lower_bound=0.01
 )
 _QUEUE = flags.DEFINE_integer("queue", 8, "How many photographs may wait.", lower_bound=1)
 flags.declare_key_flag("import")

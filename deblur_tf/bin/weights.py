@@ -1,4 +1,4 @@
-r"""Makes files of weights from what their authors publish. Downloads nothing.
+r"""Makes weight files from the files that their authors publish. Downloads nothing.
 
   deblur-weights convert sd2 --from=v2-1_512-ema-pruned.safetensors --prediction=epsilon -o sd21
   deblur-weights check sd2 -m sd21 --image=photo.jpg
@@ -12,7 +12,7 @@ convert sd2: the prior of DeblurDiff, a model folder for --init_from, from Stabl
 2.1-base (--prediction=epsilon) or the 768 model (--prediction=v): a single file, or the
 folder in which diffusers keeps it.
 check sd2: the round trip of a photo through the autoencoder, and whether the network
-predicts what it is set to.
+predicts noise or velocity, as it is set to.
 convert deblurdiff: a model folder for deblur-restore from DeblurDiff's released weights.
 convert lpips: --trunk is torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth,
 --heads the file v0.1/alex.pth or v0.1/vgg.pth of the lpips package.
@@ -23,7 +23,7 @@ their release as niqe_pris_params.npz, with mu_pris_param and cov_pris_param) gi
 figures that are comparable with published ones.
 list: which files are found where.
 
-What metrics need is written to --output, by default ~/.cache/deblur_tf, where
+The weights of metrics are written to --output, by default ~/.cache/deblur_tf, where
 deblur-evaluate looks for it.
 """
 
@@ -42,12 +42,12 @@ _TRUNK = flags.DEFINE_string("trunk", None, "convert: file of the classifier.")
 _HEADS = flags.DEFINE_string("heads", None, "convert lpips: file of the linear heads.")
 _FROM = flags.DEFINE_string("from", None, "convert sd2, deblurdiff: .safetensors file, or folder.")
 _PREDICTION = flags.DEFINE_enum(
-    "prediction", None, ["epsilon", "v"], "convert sd2: what the network gives."
+    "prediction", None, ["epsilon", "v"], "convert sd2: what the network predicts."
 )
 _MODEL = flags.DEFINE_string("model", None, "check sd2: the converted folder.", short_name="m")
 _IMAGE = flags.DEFINE_string("image", None, "check sd2: a photo.")
 _PHOTOS = flags.DEFINE_string("photos", None, "make niqe: folder of sharp photos.")
-_COLOR = flags.DEFINE_enum("color", "gray", ["gray", "y"], "make niqe: which luminance.")
+_COLOR = flags.DEFINE_enum("color", "gray", ["gray", "y"], "make niqe: luminance formula.")
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Output folder. Default: ~/.cache/deblur_tf.", short_name="o"
 )
@@ -81,7 +81,7 @@ _FLAGS = {
 
 
 def _prior(command: tuple[str, ...]) -> int:
-    """Of Stable Diffusion and DeblurDiff."""
+    """Runs the commands for Stable Diffusion and DeblurDiff."""
     if command == ("check", "sd2"):
         _given(model=_MODEL.value, image=_IMAGE.value)
         from deblur_tf.conversion.check import check

@@ -1,1 +1,1 @@
-"""Weights of other programs as model folders of this one."""
+"""Converts weights of other programs to model folders of this one."""

@@ -1,4 +1,4 @@
-"""Whether a converted prior does what it should, with no reference at hand."""
+"""Checks that a converted prior works, without a reference implementation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ TIMESTEPS = (100, 500, 900)
 
 
 class Findings(NamedTuple):
-    """What `check` found.
+    """Result of `check`.
 
     Attributes:
-      psnr: of the image's round trip through the autoencoder, in dB.
-      errors: (timestep, mean square error of the output as noise, as velocity) each.
+      psnr: PSNR of the image after encoding and decoding by the autoencoder, in dB.
+      errors: for each timestep, (timestep, mean square error of the output taken as noise,
+        mean square error of the output taken as velocity).
     """
 
     psnr: float
     errors: tuple[tuple[int, float, float], ...]
 
     def lines(self, expected: str) -> list[str]:
-        """What to print; `expected` is "noise" or "velocity"."""
+        """The lines to print; `expected` is "noise" or "velocity"."""
         text = [f"round trip of the autoencoder: {self.psnr:.2f} dB"]
         for timestep, noise, velocity in self.errors:
             nearer = "noise" if noise < velocity else "velocity"
@@ -42,15 +43,16 @@ class Findings(NamedTuple):
 
 
 def check(model: LatentDiffusion, image: np.ndarray, seed: int = 0) -> Findings:
-    """Decodes what was encoded, and denoises it at three timesteps.
+    """Encodes and decodes an image, and denoises its latent at three timesteps.
 
     Args:
       model: a converted prior.
-      image: uint8 [H, W, 3], of which the centre is used, as much as the prior has learned.
-      seed: of the noise.
+      image: uint8 [H, W, 3]; only the centre is used, at most `model.largest_tile` pixels
+        high and wide.
+      seed: seed of the noise.
 
     Raises:
-      UsageError: if it is smaller than `model.size_multiple`.
+      UsageError: if the image is smaller than `model.size_multiple`.
     """
     multiple = model.size_multiple
     height, width = (min(n, model.largest_tile) // multiple * multiple for n in image.shape[:2])

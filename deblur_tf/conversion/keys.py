@@ -1,7 +1,7 @@
-"""What others call the variables of latent diffusion networks.
+"""Keys of the variables of latent diffusion networks in the files of other programs.
 
-Layers bear the names of `diffusers`, so its keys follow from a variable's path; those of
-CompVis' single files, which DeblurDiff's weights follow too, are found from these.
+Layers have the same names as in `diffusers`, so its keys follow from a variable's path. The keys
+of CompVis' single files, which DeblurDiff's weights use too, are derived from those.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ _LAST = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
 
 
 def diffusers_key(path: str) -> str:
-    """The key of a variable, from its path below its network."""
+    """The key of a variable in `diffusers`, from the variable's path below its network."""
     *layers, variable = path.split("/")
     return ".".join([*layers, _LAST[variable]])
 
 
-# Attention of the autoencoder, as files before diffusers 0.18 call it.
+# Names in the autoencoder's attention in files older than diffusers 0.18.
 _OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def old_vae_key(key: str) -> str:
-    """The key of the published files of Stable Diffusion's autoencoder."""
+    """Converts a key of `diffusers` to that of Stable Diffusion's published autoencoder files."""
     for new, old in _OLD_ATTENTION.items():
         key = key.replace(f"attentions.0.{new}.", f"attentions.0.{old}.")
     return key
@@ -54,7 +54,7 @@ _BLOCK: list[Rule] = [
 
 
 def compvis_unet_key(key: str, unet: LatentEncoder) -> str:
-    """The key of `diffusers` in a single file, below "model.diffusion_model."."""
+    """Converts a key of `diffusers` to that of a single file, below "model.diffusion_model."."""
     blocks, last = unet.num_res_blocks + 1, len(unet.widths) - 1
 
     def number(match: re.Match[str], offset: int, part: str) -> str:
@@ -97,7 +97,7 @@ def compvis_unet_key(key: str, unet: LatentEncoder) -> str:
 
 
 def compvis_vae_key(key: str, vae: AutoencoderKL) -> str:
-    """The key of `diffusers` in a single file, below "first_stage_model."."""
+    """Converts a key of `diffusers` to that of a single file, below "first_stage_model."."""
     last = len(vae.channels) - 1
     rules: list[Rule] = [
         (r"\.down_blocks\.(\d+)\.resnets\.(\d+)\.", r".down.\1.block.\2."),

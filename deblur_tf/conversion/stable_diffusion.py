@@ -1,6 +1,7 @@
-"""Files of Stable Diffusion 2.1 and of DeblurDiff as model folders.
+"""Converts files of Stable Diffusion 2.1 and of DeblurDiff to model folders.
 
-Each variable is filled once, and what a file holds beside is named: nothing is guessed.
+Each variable is filled exactly once, and arrays that no variable takes must be known as
+unused: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from deblur_tf.storage.arrays import read_tensors
 
 PREDICTIONS = {"epsilon": Noise(), "v": Velocity()}
 SAMPLING = SamplingSettings(steps=50)
-# What a file may hold that no network here has.
+# Keys of a file that no network here needs.
 _UNUSED = re.compile(
     r"^(model_ema\.|betas$|alphas_|sqrt_|log_one|posterior_|logvar$|"
     r"(cond_stage_model|clip)\.(model\.)?(model\.)?(transformer\.resblocks\.23\.|text_projection"
@@ -38,14 +39,14 @@ _UNUSED = re.compile(
 
 
 class Weights:
-    """Arrays of one or several files by key, each of which is to be taken once.
+    """Arrays of one or several files by key; keeps track of those that were taken.
 
     Args:
-      source: a .safetensors file, or a folder with `unet`, `vae` and `text_encoder` as
-        `diffusers` lays them out.
+      source: a .safetensors file, or a folder with `unet`, `vae` and `text_encoder` in the
+        layout of `diffusers`.
 
     Raises:
-      DataError: if it cannot be read.
+      DataError: if the source cannot be read.
     """
 
     def __init__(self, source: str | os.PathLike[str]):
@@ -71,10 +72,10 @@ class Weights:
         self.files.append(path)
 
     def take(self, *names: str) -> np.ndarray:
-        """The array of the first key that is there.
+        """The array of the first of the keys that exists.
 
         Raises:
-          DataError: if none is.
+          DataError: if none exists.
         """
         for name in names:
             if name in self.arrays:
@@ -83,18 +84,18 @@ class Weights:
         raise DataError(f"{self.source}: lacks {' or '.join(names)}")
 
     def below(self, prefix: str) -> Callable[[str], np.ndarray]:
-        """`take` of keys below a prefix."""
+        """`take`, for keys without the given prefix."""
         return lambda name: self.take(prefix + name)
 
     def fill(self, network: keras.layers.Layer, key: Callable[[str], tuple[str, ...]]) -> None:
-        """Gives a network's variables their values.
+        """Assigns the variables of a network.
 
         Args:
-          network: built.
-          key: gives the keys that an array may have, from the variable's key in `diffusers`.
+          network: built network.
+          key: maps a variable's key in `diffusers` to the keys that its array may have.
 
         Raises:
-          DataError: naming what is missing or of another shape.
+          DataError: naming an array that is missing or has another shape.
         """
         for variable in network.variables:
             path = variable.path.split(f"{network.name}/", 1)[1]
@@ -108,10 +109,10 @@ class Weights:
             variable.assign(value)
 
     def check_rest(self) -> None:
-        """Refuses keys that are neither taken nor known to be of no use.
+        """Refuses keys that are neither taken nor known to be unused.
 
         Raises:
-          DataError: naming some.
+          DataError: naming some of these keys.
         """
         rest = [k for k in self.arrays if k not in self.taken and not _UNUSED.match(k)]
         if rest:
@@ -122,9 +123,9 @@ class Weights:
 
 
 def _laid_out(array: np.ndarray, rank: int) -> np.ndarray:
-    """PyTorch's layout of kernels as Keras': height, width, inputs, outputs."""
+    """Converts a kernel from PyTorch's layout to Keras': height, width, inputs, outputs."""
     array = np.asarray(array, np.float32)
-    if array.ndim == 4 and rank == 2:  # 1x1 convolutions for linear maps
+    if array.ndim == 4 and rank == 2:  # a linear map stored as a 1x1 convolution
         array = array[:, :, 0, 0]
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
@@ -140,13 +141,13 @@ def stable_diffusion(
     """Writes the model folder of a prior: `LatentDiffusion`.
 
     Args:
-      source: see `Weights`: a single file of CompVis, or a folder of `diffusers`.
-      folder: of the result.
+      source: see `Weights`: a single file in CompVis' format, or a folder of `diffusers`.
+      folder: folder to write.
       prediction: "epsilon" for 2.1-base, "v" for the 768 model.
       sizes: arguments of "vae", "unet" and "text" for networks of another size.
 
     Returns:
-      Lines on the files that were read.
+      One line for each file that was read, with its SHA-256.
     """
     weights, sizes = Weights(source), sizes or {}
     model = LatentDiffusion(
@@ -163,7 +164,7 @@ def deblurdiff(
     folder: str | os.PathLike[str],
     sizes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[str]:
-    """Writes the model folder of DeblurDiff's released weights: settings as in its code.
+    """Writes the model folder of DeblurDiff's released weights, with the settings of its code.
 
     Arguments and result: see `stable_diffusion`; "predictor" may be in `sizes`.
     """

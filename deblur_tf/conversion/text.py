@@ -1,7 +1,7 @@
-"""The text encoder of Stable Diffusion 2, run once: on no text at all.
+"""The text encoder of Stable Diffusion 2, which is run once, on the empty text.
 
 OpenCLIP's ViT-H text tower without its last layer (Cherti et al., 2023). Restoration never
-has another prompt, so that its result, [77, 1024], is all that is kept of it.
+uses another prompt, so only the result of the encoder, [77, 1024], is stored.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-# The tokens of no text: start, end, padding.
+# The tokens of the empty text: start, end, padding.
 START, END, PADDING, LENGTH = 49406, 49407, 0, 77
 HEADS, EPSILON = 16, 1e-5
 
-# (key in `transformers`, key in OpenCLIP) of a part of a layer; {n} is its number.
+# (key in `transformers`, key in OpenCLIP) of each part of a layer; {n} is the layer's number.
 _NAMES = {
     "norm_1": ("layers.{n}.layer_norm1", "resblocks.{n}.ln_1"),
     "out": ("layers.{n}.self_attn.out_proj", "resblocks.{n}.attn.out_proj"),
@@ -29,13 +29,13 @@ OPENCLIP, TRANSFORMERS = "cond_stage_model.model.", "text_model."
 def empty_context(
     take: Callable[[str], np.ndarray], layers: int = 23, openclip: bool = True, heads: int = HEADS
 ) -> np.ndarray:
-    """What Stable Diffusion's transformers attend to without a prompt.
+    """The context that Stable Diffusion's transformers attend to without a prompt.
 
     Args:
-      take: gives an array by its key, below `OPENCLIP` or `TRANSFORMERS`.
-      layers: that are run; the 24th is not.
-      openclip: which of the two files it is from.
-      heads: of the attention.
+      take: returns an array by its key without the prefix `OPENCLIP` or `TRANSFORMERS`.
+      layers: number of layers that are run; the 24th is not.
+      openclip: whether keys are those of OpenCLIP; otherwise of `transformers`.
+      heads: heads of the attention.
 
     Returns:
       float32 [77, width].
@@ -49,7 +49,7 @@ def empty_context(
         x = x + take("embeddings.position_embedding.weight")
     x = x.astype(np.float64)
     width = x.shape[1]
-    hidden = np.triu(np.full((LENGTH, LENGTH), -np.inf), 1)  # what comes later
+    hidden = np.triu(np.full((LENGTH, LENGTH), -np.inf), 1)  # causal mask
 
     def part(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
         key = _NAMES[name][openclip].format(n=n)
@@ -57,7 +57,7 @@ def empty_context(
         return take(f"{key}.weight"), take(f"{key}.bias")
 
     def projections(n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of queries, keys and values, one below the other."""
+        """Weight and bias of the projections to queries, keys and values, concatenated."""
         if openclip:
             key = f"transformer.resblocks.{n}.attn.in_proj_"
             return take(f"{key}weight"), take(f"{key}bias")

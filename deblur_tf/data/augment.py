@@ -1,4 +1,4 @@
-"""Random crops, flips and rotations: the same for both images of a pair."""
+"""Random crops, flips and rotations, equal for both images of a pair."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Generator) -> np.ndarray:
-    """A random `size` x `size` window with `margin` pixels more on each side.
+    """A random `size` x `size` window with `margin` more pixels on each side.
 
-    The margin lies inside the photo where it can; small photos are extended by
-    reflection. uint8 [H, W, C] -> uint8 [size + 2 margin, size + 2 margin, C].
+    The margin lies inside the photo too, unless the photo is too small: then it is extended
+    by reflection. uint8 [H, W, C] -> uint8 [size + 2 margin, size + 2 margin, C].
     """
     side = size + 2 * margin
     short = [max(side - n, 0) for n in photo.shape[:2]]
@@ -35,9 +35,9 @@ def dihedral(image: np.ndarray, code: int) -> np.ndarray:
 def random_pair_crop(
     blurry: np.ndarray, sharp: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One crop, flip and rotation of both images.
+    """The same random crop, flip and rotation of both images.
 
-    uint8 [H, W, 3], at least `size` high and wide -> uint8 [size, size, 3].
+    Each: uint8 [H, W, 3], at least `size` high and wide -> uint8 [size, size, 3].
     """
     top, left = (int(rng.integers(n - size + 1)) for n in sharp.shape[:2])
     window = (slice(top, top + size), slice(left, left + size))

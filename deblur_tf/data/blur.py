@@ -12,11 +12,11 @@ import numpy as np
 from scipy import fft
 
 MAX_SUPPORT = 31
-MARGIN = (MAX_SUPPORT - 1) // 2  # pixels around what is blurred that must be known
+MARGIN = (MAX_SUPPORT - 1) // 2  # pixels that must be known around the area to blur
 
-NUM_POINTS = 256  # of a trajectory
-PERIOD = 4  # over the length of a trajectory
-EXPONENTS = (1.2, 1.8)  # of random kernels
+NUM_POINTS = 256  # points of a trajectory
+PERIOD = 4  # period of the motion, in lengths of a trajectory
+EXPONENTS = (1.2, 1.8)  # range of the spectrum's exponent for random kernels
 MIN_SQUASH = 0.25  # anisotropy up to 4:1
 
 
@@ -28,7 +28,7 @@ def shake_trajectory(
     Args:
       rng: source of randomness.
       num_points: samples over the exposure.
-      exponent: of the amplitude spectrum; 1 is jittery, 2 is smooth drift.
+      exponent: exponent of the amplitude spectrum; 1 is jittery, 2 is smooth drift.
 
     Returns:
       float64 [num_points, 2]; extent (the longer side of its bounding box) 1.
@@ -39,17 +39,17 @@ def shake_trajectory(
 
 
 def trajectory(waves: np.ndarray, exponent: float, squash: float, angle: float) -> np.ndarray:
-    """The trajectory that follows from its random numbers.
+    """Computes a trajectory from its random numbers.
 
-    A window of a periodic motion `PERIOD` times as long, so that it need not close;
+    It is a window of a periodic motion `PERIOD` times as long, so that it need not close,
     squeezed in one direction, since hands prefer one, and rotated.
 
     Args:
       waves: standard normal, real and imaginary parts of both coordinates' spectra,
         [2, 2, PERIOD * num_points / 2].
-      exponent: of the amplitude spectrum.
-      squash: of the second coordinate.
-      angle: of the rotation, in radians.
+      exponent: exponent of the amplitude spectrum.
+      squash: factor by which the second coordinate is squeezed.
+      angle: angle of the rotation, in radians.
 
     Returns:
       float64 [num_points, 2] of extent 1.
@@ -68,8 +68,8 @@ def rasterize(path: np.ndarray, support: int = MAX_SUPPORT) -> np.ndarray:
     """Splats a trajectory in pixels bilinearly into a kernel that sums to 1.
 
     The centroid of the exposure falls on the centre of the kernel, so that
-    blurring does not shift the picture, except where the path would then leave
-    the support: it is moved inside.
+    blurring does not shift the picture. If the path would then leave the support,
+    it is moved inside.
 
     Args:
       path: [N, 2] positions in pixels; extent at most `support` - 1.
@@ -150,7 +150,10 @@ def add_noise(
     max_stddev: float = 15.0,
     mildness: float = 1.0,
 ) -> np.ndarray:
-    """Adds white Gaussian noise of stddev max_stddev * u^mildness, of 255, u uniform."""
+    """Adds white Gaussian noise; on a scale of 255 its stddev is max_stddev * u^mildness.
+
+    u is uniform in [0, 1].
+    """
     stddev = max_stddev * rng.uniform() ** mildness
     return image + stddev * rng.standard_normal(image.shape, dtype=np.float32)
 
@@ -162,15 +165,15 @@ def degrade(
     max_stddev: float = 15.0,
     mildness: float = 1.0,
 ) -> np.ndarray:
-    """The blurry picture of a sharp one: random shake, then noise, then 8 bit.
+    """Blurs a sharp picture: random shake, then noise, then rounding to 8 bits.
 
     Args:
-      sharp: uint8 [H + 30, W + 30, C], the wanted area with a margin of 15 px
-        around it, or of (MAX_SUPPORT - 1) / 2 in general.
+      sharp: uint8 [H + 30, W + 30, C], the area to blur with a margin of 15 px
+        around it (`MARGIN`).
       rng: source of randomness.
       max_extent: see `random_kernel`.
       max_stddev: see `add_noise`.
-      mildness: of both.
+      mildness: used for both, see `random_kernel`.
 
     Returns:
       uint8 [H, W, C].

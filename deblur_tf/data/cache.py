@@ -1,4 +1,4 @@
-"""Decoded images in memory, each loaded once however many threads ask."""
+"""Decoded images in memory, each loaded once no matter how many threads request it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Arrays = TypeVar("Arrays", np.ndarray, tuple[np.ndarray, ...])
 class ImageCache(Generic[Arrays]):
     """The most recently used results of `load`, up to a number of bytes.
 
-    A thread that asks for what another is loading waits for it. A failure is
-    raised to all who wait, and not remembered.
+    A thread that requests what another thread is loading waits for it. A failure is
+    raised in all waiting threads and is not cached.
 
     Args:
-      load: from key to an array or a tuple of arrays.
-      max_bytes: forget the least recently used beyond this.
+      load: maps a key to an array or a tuple of arrays.
+      max_bytes: size above which the least recently used results are dropped.
     """
 
     def __init__(self, load: Callable[[int], Arrays], max_bytes: int):
@@ -32,7 +32,7 @@ class ImageCache(Generic[Arrays]):
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Sent to another process, a cache begins empty."""
+        """A cache that is pickled, e.g. for another process, starts empty there."""
         return ImageCache, (self._load, self._max_bytes)
 
     def __getitem__(self, key: int) -> Arrays:

@@ -1,8 +1,8 @@
-"""How a camera and what it sees move during an exposure, in NumPy and SciPy alone.
+"""Motion of a camera and of objects during an exposure, in NumPy and SciPy alone.
 
 A path is the motion of the picture over the exposure, in pixels: float64 [N, 2], rows and
-columns, with its mean at zero. The mean is where the sharp picture lies, so that restoring a
-blurry one never has to shift it.
+columns, with mean zero. The mean is the position of the sharp picture, so restoring a blurry
+picture never has to shift it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from scipy import fft, ndimage
 
 from deblur_tf.data.blur import EXPONENTS, NUM_POINTS, rasterize, shake_trajectory
 
-# Shares and ranges in pixels of the extent of a path: what least-squares kernels of genuine
-# GoPro pairs measure, which is 4 to 42 pixels.
+# Shares and ranges in pixels of the extent of a path, as measured in least-squares kernels of
+# genuine GoPro pairs: 4 to 42 pixels.
 EXTENTS = ((0.05, 0.0, 0.0), (0.45, 0.0, 12.0), (0.35, 12.0, 25.0), (0.15, 25.0, 40.0))
 MAX_SUPPORT = 61
-# In pixels: a path that varies less along an axis of a crop is taken to be the same along it,
-# and nodes of the grid of kernels differ by no more than the second.
+# In pixels: if paths vary by less than the first along an axis of a crop, one kernel serves the
+# whole axis; otherwise neighbouring nodes of the kernel grid differ by at most the second.
 UNIFORM_BELOW, LARGEST_DIFFERENCE = 1.0, 2.5
 
 
 def random_extent(
     rng: np.random.Generator, extents: Sequence[tuple[float, float, float]] = EXTENTS
 ) -> float:
-    """The extent of a path in pixels, of a mixture: (share, low, high) each, see `EXTENTS`."""
+    """Draws the extent of a path in pixels from a mixture of (share, low, high) ranges."""
     _, low, high = extents[rng.choice(len(extents), p=[share for share, _, _ in extents])]
     return rng.uniform(low, high)
 
 
 def random_path(rng: np.random.Generator, straight: float = 0.5) -> np.ndarray:
-    """A path of extent 1: nearly straight with a probability, otherwise hand tremor.
+    """A random path of extent 1, either nearly straight or hand tremor.
 
-    A nearly straight one is a line in a random direction, bent a little, whose speed varies by
+    A nearly straight path is a line in a random direction, bent a little, whose speed varies by
     up to a half: a camera that pans, or an object that passes.
 
     Args:
@@ -63,7 +63,7 @@ def random_path(rng: np.random.Generator, straight: float = 0.5) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """What moves a picture over the exposure.
+    """The motion of a picture over the exposure.
 
     A pixel at p, in pixels from the centre of the frame, moves by
     shift(t) + roll(t) * (-p_column, p_row) + zoom(t) * p.
@@ -84,7 +84,7 @@ class Motion:
         return self.shift + self.roll[:, None] * turned + self.zoom[:, None] * place
 
     def variation(self, length: float) -> float:
-        """By how many pixels paths differ at most between places that far apart."""
+        """Largest difference in pixels between the paths of two pixels `length` pixels apart."""
         return length * (np.ptp(self.roll) + np.ptp(self.zoom))
 
 
@@ -99,10 +99,10 @@ def random_motion(
 
     Args:
       rng: source of randomness.
-      extent: of the shift in pixels.
+      extent: extent of the shift in pixels.
       straight: probability of a nearly straight path.
       edge: largest displacement in pixels, by roll and by zoom each, of the middle of the
-        frame's left and right edge; without any shift there is none.
+        frame's left and right edge; it is zero if the shift is.
       frame: height and width of the frame in pixels.
     """
     shift = extent * random_path(rng, straight)
@@ -116,11 +116,11 @@ def random_motion(
 def kernel_grid(
     motion: Motion, centre: np.ndarray, size: tuple[int, int], support: int = MAX_SUPPORT
 ) -> np.ndarray:
-    """Kernels at the nodes of a grid over a crop, so many that neighbours differ by few pixels.
+    """Kernels on a grid over a crop, fine enough that neighbours differ by few pixels.
 
     Args:
-      motion: of the picture.
-      centre: of the crop, in pixels from the centre of the frame: [2].
+      motion: motion of the picture.
+      centre: centre of the crop, in pixels from the centre of the frame: [2].
       size: height and width of the crop in pixels.
       support: side of the kernels, odd; paths that leave it are scaled down to fit.
 
@@ -145,12 +145,12 @@ def kernel_grid(
 
 
 def blurred(image: np.ndarray, kernels: np.ndarray, defocus: float = 0.0) -> np.ndarray:
-    """Convolves an image with kernels that change over it, blended bilinearly between nodes.
+    """Convolves an image with kernels that vary over it, blended bilinearly between nodes.
 
     Args:
       image: float32 [H, W, C].
       kernels: from `kernel_grid`, [m, n, s, s].
-      defocus: standard deviation in pixels of a Gaussian blur that comes on top.
+      defocus: standard deviation in pixels of an additional Gaussian blur.
 
     Returns:
       float32 [H - s + 1, W - s + 1, C]: only where the kernels fit.
@@ -189,7 +189,7 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int], share: float) -
     Args:
       rng: source of randomness.
       size: height and width in pixels.
-      share: of the rectangle that is inside, in (0, 1).
+      share: share of the rectangle that is inside the shape, in (0, 1).
 
     Returns:
       float32 [height, width] in [0, 1].

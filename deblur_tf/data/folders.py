@@ -1,4 +1,4 @@
-"""Blurry/sharp pairs in folders: who belongs to whom."""
+"""Finds blurry/sharp pairs in folders, matched by file name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LAYOUTS = (("blur", "sharp"), ("input", "target"), ("lq", "gt"))
 
 @dataclasses.dataclass(frozen=True)
 class PairFiles:
-    """A blurry image file with its sharp one.
+    """A blurry image file with the matching sharp one.
 
     Attributes:
       id: unique in its split, e.g. "GOPR0384_11_00-000001".
-      blurry, sharp: the files.
+      blurry, sharp: paths of the two files.
     """
 
     id: str
@@ -54,7 +54,7 @@ class PairFiles:
 def match(
     blurry: Iterable[pathlib.Path], sharp: Iterable[pathlib.Path], source: str
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    """Pairs files of two lists by name without extension, in order of name.
+    """Pairs the files of two lists by name without extension, ordered by name.
 
     Raises:
       DataError: listing what is missing on which side, or a name that occurs
@@ -85,8 +85,8 @@ def find_pairs(
 ) -> list[PairFiles]:
     """All pairs below a folder, ordered by id.
 
-    Understands `<root>/blur/x.png` with `<root>/sharp/x.png`, the same within
-    any number of scene folders, and other names for the two folders.
+    Finds `<root>/blur/x.png` with `<root>/sharp/x.png`, also within scene folders
+    at any depth, and other names for the two folders.
 
     Args:
       root: the folder.

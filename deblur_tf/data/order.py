@@ -1,4 +1,4 @@
-"""In which order training crops are taken from a data set, as plain arithmetic."""
+"""The order in which training crops are taken from a data set, as plain arithmetic."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import numpy as np
 
 
 class CropOrder:
-    """Which image crop number i = 0, 1, 2, ... is taken from.
+    """Maps the number of a crop, i = 0, 1, 2, ..., to the image that it is taken from.
 
     Every epoch takes `crops_per_image` crops of each image. Images are shuffled
     anew each epoch. Crops are shuffled within blocks of `block_images` images,
     so that an image decoded once serves all its crops while neighbours in a
-    batch are of different images. The order is a pure function of (seed, i):
-    any worker can tell any crop, and resuming costs nothing.
+    batch come from different images. The order is a pure function of (seed, i):
+    any worker can compute it for any crop, and resuming costs nothing.
 
     Args:
-      images: how many images there are.
-      crops_per_image: crops of an image in an epoch.
-      block_images: images among whose crops the order is shuffled; as many
-        should fit into memory twice.
-      seed: of all shuffles.
+      images: number of images.
+      crops_per_image: crops per image in an epoch.
+      block_images: images in a block; twice as many should fit into memory.
+      seed: seed of all shuffles.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class CropOrder:
 
     @property
     def epoch_crops(self) -> int:
-        """Crops in an epoch."""
+        """Number of crops in an epoch."""
         return self.images * self.crops_per_image
 
     def __call__(self, index: int) -> int:

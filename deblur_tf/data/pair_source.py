@@ -1,4 +1,4 @@
-"""What training learns from: the contract of sources of blurry and sharp pairs."""
+"""The interface of sources of training pairs, blurry and sharp."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ ImagePair = tuple[np.ndarray, np.ndarray]
 class PairSource:
     """Training pairs by number. A pair must be a pure function of its number.
 
-    So any process can make any pair, and a run that is continued sees the pairs that it would
-    have seen.
+    So any process can make any pair, and a resumed run sees the pairs that it would have seen.
 
     Attributes:
       crop_size: side of a pair in pixels.
       batch_multiple: batches must be a multiple of this.
-      reads: what it takes from disk: "photos", whose folder `--photos` gives, a prepared
-        "data set", which lies below `--data_dir`, or "pairs" that neither flag is about.
+      reads: what it reads from disk: "photos" in the folder `--photos`, a prepared "data set"
+        below `--data_dir`, or "pairs" for which neither flag is used.
     """
 
     crop_size: int
@@ -43,7 +42,7 @@ class PairSource:
         raise NotImplementedError
 
     def describe(self) -> str:
-        """One phrase that says what the pairs are made of."""
+        """A phrase that says what the pairs are made from."""
         raise NotImplementedError
 
 

@@ -28,11 +28,11 @@ class SyntheticPairs(PairSource):
 
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
-      reductions: photos of a folder are taken in these sizes, see `PhotoSet`.
+      reductions: factors by which the photos of a folder are reduced, see `PhotoSet`.
       part: which photos of a folder, see `parts.spread`.
       crop_size: side of a pair in pixels; 128 in the papers.
-      max_extent: longest shake in pixels, up to 30.
-      max_stddev: strongest noise, of 255.
+      max_extent: extent of the longest shake in pixels, up to 30.
+      max_stddev: standard deviation of the strongest noise, on a scale of 255.
       mildness: above 1, mild shake and noise are drawn more often, see
         `blur.random_kernel`; 1 in the papers.
       seed: with the index, decides everything about a pair.
@@ -64,7 +64,7 @@ class SyntheticPairs(PairSource):
         self.seed = seed
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         sharp = not self.max_extent and not self.max_stddev
         how = "not blurred" if sharp else "with synthetic blur"
         return f"{len(self.photos.paths)} photos{word(self.part)} {how}"

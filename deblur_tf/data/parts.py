@@ -1,4 +1,4 @@
-"""Which images are learned from, and which are held out for validation."""
+"""Splits images into those for training and those held out for validation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Literal
 
 Part = Literal["all", "train", "held_out"]
 PARTS = ("all", "train", "held_out")
-SHARE = 0.05  # of the images that is held out
+SHARE = 0.05  # share of the images that is held out
 
 
 def spread(count: int, part: Part) -> list[int]:
-    """Numbers of the images of a part; those held out are spread evenly.
+    """Indices of the images of a part; held-out images are spread evenly.
 
-    Fewer than two images cannot be parted: both parts have all.
+    Fewer than two images cannot be split: then both parts hold all images.
 
     Raises:
       ValueError: if there is no such part.
@@ -28,14 +28,14 @@ def spread(count: int, part: Part) -> list[int]:
 
 
 def by_scene(count: int, scene: Callable[[int], str], part: Part) -> range:
-    """Numbers of the images of a part, of images that are in order of their scenes.
+    """Indices of the images of a part, if the images are ordered by scene.
 
-    The last scenes are held out whole, since frames of one scene look alike; of a set
-    of a single scene, its last images.
+    The last scenes are held out as a whole, since frames of one scene look alike; if there is
+    only one scene, its last images are held out.
 
     Args:
-      count: of all images.
-      scene: of an image; asked for few of them.
+      count: number of all images.
+      scene: returns the scene of an image; called for few images only.
       part: as for `spread`.
     """
     check(part)
@@ -58,5 +58,5 @@ def check(part: str) -> None:
 
 
 def word(part: Part) -> str:
-    """For descriptions."""
+    """How a description names the part."""
     return " held out of training" if part == "held_out" else ""

@@ -21,10 +21,9 @@ BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", 
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """The image files below a folder, sorted; extensions in any case.
+    """The image files below a folder, sorted; upper and lower case of extensions are equal.
 
-    Hidden files and folders are passed over, as are those that macOS adds to
-    archives.
+    Hidden files and folders are skipped, as are those that macOS adds to archives.
 
     Raises:
       DataError: if the folder is missing or has no images.
@@ -64,10 +63,10 @@ class PhotoSet(Sequence[np.ndarray]):
     """Photos by index, kept decoded in memory up to a limit. Thread-safe.
 
     Args:
-      paths: of the photos.
-      reductions: the set holds each photo once for each of these, with its sides
-        divided by it (means of squares of pixels): smaller is sharper, with less noise.
-      cache_bytes: the limit.
+      paths: paths of the photos.
+      reductions: factors by which sides are divided (averaging squares of pixels); the set
+        holds each photo once per factor. Smaller photos are sharper, with less noise.
+      cache_bytes: limit of the memory for decoded photos.
     """
 
     def __init__(
@@ -107,15 +106,16 @@ def open_photos(
 ) -> PhotoSet:
     """The photos of a folder; with None or "", the bundled ones.
 
+    Only the headers of the files are read.
+
     Args:
-      folder: of the photos.
+      folder: folder of the photos.
       reductions: see `PhotoSet`.
-      part: which of them, see `parts.spread`.
-      min_side: smallest side that is of use, in pixels.
+      part: which of the photos, see `parts.spread`.
+      min_side: smallest usable side in pixels, after reduction.
 
     Raises:
-      DataError: if there are none, or one of them is not an image or too small;
-        only the files' headers are read.
+      DataError: if there are no photos, or one of them is not an image or too small.
     """
     found = list_images(folder) if folder else bundled_photos()
     photos = PhotoSet([found[i] for i in spread(len(found), part)], reductions)
@@ -125,6 +125,6 @@ def open_photos(
             if min(image.size) < least:
                 raise DataError(
                     f"{path}: {image.width}x{image.height} pixels are too few to learn from "
-                    f"(at least {least} a side); remove it"
+                    f"(each side needs at least {least}); remove it"
                 )
     return photos

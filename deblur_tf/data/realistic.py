@@ -1,8 +1,8 @@
 """Blurry/sharp training pairs with the blur of real photographs, in NumPy.
 
-What camera shake in stored values (`data.pairs`) lacks, and pairs need so that what is learned
-from them carries over to photographs: blur in light, blown lights, blur that changes over the
-picture, things that move on their own, a sensor's noise, and what happens to a file.
+A model generalises to photographs only if its training pairs have what camera shake in stored
+values (`data.pairs`) lacks: blur in linear light, saturated highlights, blur that varies over
+the picture, moving objects, sensor noise, and degradation by resizing and JPEG.
 Rim et al. ("Realistic Blur Synthesis for Learning Image Deblurring", 2022) measured by how much
 most of these matter.
 """
@@ -43,32 +43,32 @@ class RealisticBlur:
     """How a sharp photograph becomes a blurry one. Probabilities are in [0, 1].
 
     Attributes:
-      scale: by which the photograph is reduced first, with an area filter; at 1 it keeps the
-        softness and the noise of its own camera.
+      scale: factor by which the photograph is first scaled down, with an area filter; at 1 it
+        keeps the softness and the noise of its own camera.
       turned: whether photographs are flipped and rotated at random.
       in_light: probability of blur in linear light; otherwise in stored values, as in frames of
         video that were averaged after their tone curve (GoPro).
-      gamma: of the tone curve, see `sensor.to_light`.
-      brightened: probability, where in light, that nearly clipped pixels are brighter than they
-        could be stored, by 1 + U(`brightening`) (RSBlur's range).
+      gamma: gamma of the tone curve, see `sensor.to_light`.
+      brightened: probability, given blur in linear light, that nearly clipped pixels are made
+        brighter than can be stored, by a factor 1 + U(`brightening`) (RSBlur's range).
       brightening: see `brightened`.
       extents: shares and ranges in pixels of the extent of the motion, see `camera.EXTENTS`.
       straight: probability that a path is nearly straight; otherwise it is tremor.
       edge: largest displacement of the frame's edge by roll and by zoom, in pixels.
-      frame: height and width of the frame of which a pair is a part anywhere.
+      frame: height and width of the frame in which a pair lies at a random position.
       moving: probability of an object with a motion of its own, from another photograph.
-      moving_share: its share of the pair.
-      defocus: probability of a slight Gaussian blur on top.
-      defocus_stddev: its standard deviation in pixels.
+      moving_share: share of the pair that the object covers.
+      defocus: probability of an additional slight Gaussian blur.
+      defocus_stddev: standard deviation of that blur in pixels.
       sensor_noise: probability of shot and read noise; otherwise it is white.
       shot: shot noise, variance per unit of raw light; drawn log-uniformly.
       read: read noise, standard deviation in raw light; drawn log-uniformly.
-      white: largest standard deviation of white noise, of 255; drawn uniformly.
-      mosaic: probability, where there is shot noise, of a colour filter.
-      resized: probability of having been made smaller and larger again.
-      resize: by which factor.
+      white: largest standard deviation of white noise, on a scale of 255; drawn uniformly.
+      mosaic: probability, given shot noise, of a colour filter array.
+      resized: probability of scaling down and up again.
+      resize: factor by which the image is scaled down.
       jpeg: probability of JPEG compression.
-      quality: of the JPEG.
+      quality: quality of the JPEG.
     """
 
     scale: Interval = (0.5, 1.0)
@@ -122,7 +122,7 @@ class RealisticBlur:
         """A blurry and a sharp picture.
 
         Args:
-          photos: uint8 [H, W, 3] each; the first is the scene, the others what moves in it.
+          photos: uint8 [H, W, 3] each; the first is the scene, a second one moves in it.
           size: height and width of the pair in pixels.
           rng: source of randomness.
 
@@ -144,7 +144,7 @@ class RealisticBlur:
         if len(photos) > 1:
             share = rng.uniform(*self.moving_share)
             mask = camera.random_mask(rng, sharp.shape[:2], share)[..., None]
-            # It moves with the camera, and by itself.
+            # The object moves with the camera, and by itself.
             own = self._motion(rng, camera.random_extent(rng, self.extents))
             both = dataclasses.replace(motion, shift=motion.shift + own.shift)
             kernels = camera.kernel_grid(both, centre, size)
@@ -164,10 +164,10 @@ class RealisticBlur:
     def _window(
         self, photo: np.ndarray, size: tuple[int, int], rng: np.random.Generator
     ) -> np.ndarray:
-        """A random, reduced, turned part with margins: float32 [height + 60, width + 60, 3].
+        """A random crop with margins, scaled and turned: float32 [height + 60, width + 60, 3].
 
-        Where the photo is too small for its reduction it is reduced by less, and where it is too
-        small at all it is continued by reflection.
+        A photo that is too small for the drawn scale is scaled down less; one that is too small
+        at its full size is extended by reflection.
         """
         code = int(rng.integers(8)) if self.turned else 0
         wanted = np.array([n + 2 * MARGIN for n in size])
@@ -195,7 +195,7 @@ class RealisticBlur:
     def _scene(
         self, stored: np.ndarray, in_light: bool, gamma: float, rng: np.random.Generator
     ) -> np.ndarray:
-        """What is averaged over the exposure: light, or stored values."""
+        """What is averaged over the exposure: linear light, or stored values."""
         if not in_light:
             return stored
         light = sensor.to_light(stored, gamma)
@@ -204,7 +204,7 @@ class RealisticBlur:
         return light
 
     def _sensor(self, light: np.ndarray, gamma: float, rng: np.random.Generator) -> np.ndarray:
-        """Stored values of light, with noise: float32."""
+        """Stored values for linear light, with noise: float32."""
         light = np.clip(light, 0.0, 1.0)
         if rng.uniform() < self.sensor_noise:
             shot, read = (np.exp(rng.uniform(*np.log(x))) for x in (self.shot, self.read))
@@ -217,7 +217,7 @@ class RealisticBlur:
         return stored + np.where(stored < sensor.CLIPPED, stddev, 0.0).astype(np.float32) * noise
 
     def _file(self, stored: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What a file of it holds: uint8."""
+        """What an image file holds after resizing and compression: uint8."""
         image = sensor.quantized(stored)
         if rng.uniform() < self.resized:
             image = sensor.resized_and_back(image, rng.uniform(*self.resize))
@@ -234,7 +234,7 @@ class RealisticPairs(PairSource):
 
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
-      blur: how they are blurred.
+      blur: how the photographs are blurred.
       crop_size: side of a pair in pixels.
       seed: with the index, decides everything about a pair.
       part: which photos of a folder, see `parts.spread`.
@@ -257,7 +257,7 @@ class RealisticPairs(PairSource):
         self.part: Part = part
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         return f"{len(self.photos)} photos{word(self.part)} with realistic blur"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Training pairs that are made ahead by another process, and used several times each."""
+"""Training pairs that other processes make in advance and that are used several times each."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from deblur_tf.data.pair_source import ImagePair, PairSource
 @configurable
 @resumable("processes")
 class ReusedPairs(PairSource):
-    """Random crops, flips and rotations of the pairs of another source, several of each.
+    """Several random crops, flipped and rotated, of each pair of another source.
 
-    Numbers are dealt in blocks: crops of `block` pairs come in a random order, each pair `uses`
-    times, and then those of the next `block` pairs. So a crop is a pure function of its number,
-    and a run that is continued sees what it would have seen. Processes of low priority make the
-    pairs of the next block while those of this one are used.
+    Pairs are used in blocks: the crops of `block` pairs come in a random order, `uses` crops per
+    pair, followed by the crops of the next `block` pairs. A crop is a pure function of its
+    number, so a resumed run sees the crops it would have seen. Low-priority processes make the
+    pairs of the next block while the current block is used.
 
     Args:
-      source: builds the source of the pairs; it must survive pickling.
-      crop_size: side of a crop in pixels, at most that of the source's pairs.
-      uses: crops of each pair.
-      block: pairs that are mixed; two blocks are kept in memory.
-      processes: that make pairs; 0 makes them in this one, when they are asked for.
-      seed: of order, crops and orientations.
+      source: builds the source of the pairs, which must be picklable.
+      crop_size: side of a crop in pixels, at most the side of the source's pairs.
+      uses: crops per pair.
+      block: pairs whose crops are mixed; two blocks are kept in memory.
+      processes: processes that make pairs; 0: this process makes them on demand.
+      seed: seed of order, crops and orientations.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class ReusedPairs(PairSource):
         self._orders: dict[int, np.ndarray] = {}
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
-        return f"{self.source.describe()}, {self.uses} crops a pair"
+        """A phrase for the first line that a run prints."""
+        return f"{self.source.describe()}, {self.uses} crops per pair"
 
     def __call__(self, index: int) -> ImagePair:
         """Crop number `index`: blurry and sharp, uint8 [crop, crop, 3] each.
@@ -87,8 +87,9 @@ class ReusedPairs(PairSource):
             blurry, sharp = pair.result()
         except BrokenProcessPool as error:
             raise DataError(
-                "the process that makes training pairs was killed, perhaps since memory ran out; "
-                "the same command continues the run, with ReusedPairs.processes = 0 without it"
+                "a process that makes training pairs was killed, perhaps because memory ran out; "
+                "repeat the command to continue the run, or set ReusedPairs.processes = 0 to make "
+                "the pairs without other processes"
             ) from error
         rng = np.random.default_rng((self.seed, int(index)))
         return random_pair_crop(blurry, sharp, self.crop_size, rng)
@@ -102,7 +103,7 @@ class ReusedPairs(PairSource):
         return self._orders[block]
 
     def _request(self, block: int) -> dict[int, concurrent.futures.Future[ImagePair]]:
-        """The pairs of a block, some of which may still be made; the first used come first."""
+        """Futures of a block's pairs, requested in the order in which they are used first."""
         if block not in self._blocks:
             numbers = dict.fromkeys(self._order(block).tolist())
             self._blocks[block] = {n: self._submit(n) for n in numbers}
@@ -122,7 +123,7 @@ class ReusedPairs(PairSource):
 
 
 class _Lazy(concurrent.futures.Future[ImagePair]):
-    """A pair that is made when it is asked for."""
+    """A pair that is made when its result is requested."""
 
     def __init__(self, source: PairSource, number: int):
         super().__init__()
@@ -141,7 +142,7 @@ _source: PairSource | None = None
 
 
 def _begin(source: PairSource) -> None:
-    """In a process that makes pairs: of low priority, so that training comes first."""
+    """Initialises a process that makes pairs, at low priority so that training comes first."""
     global _source
     os.nice(10)
     _source = source

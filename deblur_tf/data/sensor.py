@@ -1,6 +1,6 @@
-"""What a camera does to light before it is a file: saturation, noise, colour filter, tone, JPEG.
+"""How a camera turns light into a file: saturation, noise, colour filter, tone curve, JPEG.
 
-In NumPy, SciPy and Pillow alone. Light and stored values are float32 in [0, 1].
+In NumPy, SciPy and Pillow alone. Linear light and stored values are float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-# Gains of white balance that raw values are multiplied by (RSBlur, Rim et al. 2022).
+# White-balance gains by which raw values are multiplied (RSBlur, Rim et al. 2022).
 RED_GAIN, BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)
-# At and above this a stored value counts as clipped, and has no noise.
+# Values from this one on count as clipped and have no noise.
 CLIPPED = 0.99
 
 
 def to_light(stored: np.ndarray, gamma: float = 2.2) -> np.ndarray:
-    """Light of stored values: the sRGB curve, to the power of gamma / 2.2.
+    """Converts stored values to linear light: the sRGB curve, to the power of gamma / 2.2.
 
     Cameras' tone curves differ; gamma = 2.2 is sRGB itself (IEC 61966-2-1). Negative values,
     which the rounding of Fourier transforms leaves, are taken as 0.
@@ -30,22 +30,22 @@ def to_light(stored: np.ndarray, gamma: float = 2.2) -> np.ndarray:
 
 
 def to_stored(light: np.ndarray, gamma: float = 2.2) -> np.ndarray:
-    """Stored values of light, clipped to [0, 1]: the inverse of `to_light`."""
+    """Converts linear light, clipped to [0, 1], to stored values: the inverse of `to_light`."""
     light = np.clip(light, 0.0, 1.0) ** (2.2 / gamma)
     curve = 1.055 * light ** (1.0 / 2.4) - 0.055
     return np.where(light <= 0.0031308, 12.92 * light, curve).astype(np.float32)
 
 
 def brightened(light: np.ndarray, factor: float, threshold: float = 0.95) -> np.ndarray:
-    """Light with that of nearly clipped pixels multiplied (RSBlur sec. 4).
+    """Multiplies the light of nearly clipped pixels by a factor (RSBlur sec. 4).
 
-    A photograph holds no light above 1; lamps and reflections had more, and their streaks in a
-    blurry picture show it.
+    A photograph stores no light above 1. Lamps and reflections were brighter, which shows in
+    their streaks in a blurry picture.
 
     Args:
       light: [H, W, C] in [0, 1].
       factor: 1 or more.
-      threshold: above it a channel counts as nearly clipped.
+      threshold: value above which a channel counts as nearly clipped.
     """
     return np.where(light > threshold, light * factor, light)
 
@@ -53,20 +53,20 @@ def brightened(light: np.ndarray, factor: float, threshold: float = 0.95) -> np.
 def shot_and_read_noise(
     light: np.ndarray, rng: np.random.Generator, shot: float, read: float, mosaic: bool
 ) -> np.ndarray:
-    """Noise of a sensor: Gaussian of variance shot * light + read^2, in raw values.
+    """Adds sensor noise: Gaussian of variance shot * light + read^2, in raw values.
 
-    Raw red and blue values are smaller by the gains of white balance, so their noise grows with
-    these. Clipped pixels have none.
+    Raw red and blue values are smaller by the gains of white balance, so the gains amplify their
+    noise. Clipped pixels have no noise.
 
     Args:
       light: [H, W, 3] in [0, 1].
       rng: source of randomness.
       shot: variance per unit of raw light.
-      read: standard deviation at no light.
+      read: standard deviation without light.
       mosaic: whether each pixel measures one colour only, the others being interpolated.
 
     Returns:
-      [H, W, 3], may leave [0, 1].
+      [H, W, 3]; values may lie outside of [0, 1].
     """
     gains = np.array([rng.uniform(*RED_GAIN), 1.0, rng.uniform(*BLUE_GAIN)], np.float32)
     raw = light / gains
@@ -77,9 +77,9 @@ def shot_and_read_noise(
 
 
 def demosaiced(image: np.ndarray) -> np.ndarray:
-    """Keeps one colour a pixel (RGGB) and interpolates the others from what is near.
+    """Keeps one colour per pixel (RGGB) and interpolates the others from neighbouring pixels.
 
-    By the gradient-corrected linear filters of Malvar, He and Cutler (2004).
+    Uses the gradient-corrected linear filters of Malvar, He and Cutler (2004).
     [H, W, 3] -> [H, W, 3], float32.
     """
     height, width = image.shape[:2]
@@ -128,7 +128,7 @@ def quantized(stored: np.ndarray) -> np.ndarray:
 
 
 def resized_and_back(image: np.ndarray, factor: float) -> np.ndarray:
-    """An image that was made smaller once, and larger again: uint8 [H, W, 3]."""
+    """Scales an image down by `factor` and up to its size again: uint8 [H, W, 3]."""
     height, width = image.shape[:2]
     small = (max(round(width * factor), 1), max(round(height * factor), 1))
     smaller = Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)
@@ -136,7 +136,7 @@ def resized_and_back(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """An image that was stored as JPEG once: uint8 [H, W, 3]."""
+    """The image after JPEG compression: uint8 [H, W, 3]."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "jpeg", quality=quality)
     return np.asarray(Image.open(buffer))

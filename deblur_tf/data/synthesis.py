@@ -1,4 +1,4 @@
-"""Blurry/sharp pairs from whole sharp photographs, in one of several named ways."""
+"""Blurry/sharp pairs from whole sharp photographs, by one of several named methods."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from deblur_tf.data.realistic import RealisticBlur
 
 REALISTIC_MARGIN = camera.MAX_SUPPORT // 2
 
-# From the photographs that it takes and a source of randomness to blurry and sharp.
+# Maps photographs and a source of randomness to a blurry and a sharp picture.
 Make = Callable[[Sequence[np.ndarray], np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Synthesis:
-    """A way to blur whole photographs.
+    """A method that blurs whole photographs.
 
     Attributes:
-      title: what it gives, in a few words.
-      margin: pixels that are cut off on each side, since what lies beyond is not known.
-      make: from photographs, uint8 [H, W, 3] each, and randomness to blurry and sharp, uint8
-        [H - 2 margin, W - 2 margin, 3] of the first.
-      photos: how many photographs it may take.
+      title: a few words that describe the result.
+      margin: pixels that are cut off on each side, since their blur depends on what lies
+        outside the photograph.
+      make: maps photographs, uint8 [H, W, 3] each, and a source of randomness to the blurry
+        and the sharp version of the first one, uint8 [H - 2 margin, W - 2 margin, 3].
+      photos: largest number of photographs that it uses.
     """
 
     title: str
@@ -38,10 +39,10 @@ class Synthesis:
     def __call__(
         self, photos: Sequence[np.ndarray], rng: np.random.Generator, source: str
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Blurry and sharp of photographs; `source` names the first of them in errors.
+        """A blurry and a sharp picture; `source` names the first photograph in errors.
 
         Raises:
-          DataError: if nothing of it would be left.
+          DataError: if nothing of the first photograph is left without the margin.
         """
         if min(photos[0].shape[:2]) <= 2 * self.margin:
             raise DataError(f"{source}: smaller than {2 * self.margin + 1} pixels")
@@ -60,7 +61,7 @@ def _dvsr(photos: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[np.nd
 
 
 def _shake(extent: float) -> Make:
-    """One shake of a given extent in pixels over the whole picture, and noise of 1 of 255."""
+    """One shake of a given extent in pixels for the whole picture; noise of stddev 1 of 255."""
 
     def make(
         photos: Sequence[np.ndarray], rng: np.random.Generator
@@ -93,10 +94,10 @@ SYNTHESES = {
 
 
 def named(name: str) -> Synthesis:
-    """The synthesis of a name.
+    """The synthesis of the given name.
 
     Raises:
-      UsageError: listing those that there are, if there is none of that name.
+      UsageError: if there is none of that name, listing all names.
     """
     if name not in SYNTHESES:
         raise UsageError(f"no synthesis {name!r}; one of {', '.join(SYNTHESES)}")

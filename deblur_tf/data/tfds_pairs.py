@@ -30,7 +30,7 @@ def default_data_dir() -> pathlib.Path:
 
 
 def prepared_sets(data_dir: str | os.PathLike[str]) -> list[str]:
-    """Names of what is prepared below a folder, e.g. ["gopro/blur"]."""
+    """Names of the data sets that are prepared below a folder, e.g. ["gopro/blur"]."""
     root = pathlib.Path(data_dir)
     found = {p.parent.parent.relative_to(root) for p in root.glob("*/*/*/dataset_info.json")}
     return sorted(str(p) for p in found)
@@ -40,8 +40,8 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
     """The read-only TFDS builder of a prepared data set, by "name/config".
 
     Raises:
-      DataError: naming what is there, if it is not; or if its file format
-        cannot be read by number.
+      DataError: if the data set is not prepared, naming those that are; or if its
+        file format cannot be read by number.
     """
     if not dataset:
         raise DataError('which data set? For example DATASET = "gopro/blur"')
@@ -67,7 +67,7 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
 
 
 def _tfds() -> Any:
-    """TFDS, which machines that train on photos alone need not have."""
+    """Imports TFDS, which is not needed for training on photos alone."""
     try:
         import tensorflow_datasets
     except ModuleNotFoundError as error:
@@ -115,7 +115,7 @@ class TfdsImages:
         return self._records[index]["id"].decode()
 
     def scene(self, index: int) -> str:
-        """The scene of an example: what its `id` begins with."""
+        """The scene of an example: its `id` up to the last "-"."""
         return self.id(index).rpartition("-")[0]
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -146,12 +146,12 @@ class TfdsPairs(PairSource):
       dataset, data_dir, split: see `TfdsImages`.
       part: which images, see `parts.by_scene`.
       crop_size: side of a crop in pixels; 128 in the papers.
-      crops_per_image: crops taken of an image each time it is decoded.
+      crops_per_image: crops per image in an epoch.
       shuffle_images: images among whose crops the order is shuffled.
-      cache_bytes: decoded images are kept in memory up to this; a whole data
-        set where it fits. Below two times `shuffle_images` images, images are
-        decoded more than once.
-      seed: of order, crops, flips and rotations.
+      cache_bytes: limit of the memory for decoded images, which may hold a whole data
+        set. If it holds fewer than two times `shuffle_images` images, images are
+        decoded more than once per epoch.
+      seed: seed of order, crops, flips and rotations.
     """
 
     reads = "data set"
@@ -177,7 +177,7 @@ class TfdsPairs(PairSource):
         self._cache = ImageCache(self.images.__getitem__, cache_bytes)
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         subset = " (a subset)" if (self.images.info.metadata or {}).get("subset") else ""
         return f"{len(self.numbers)} pairs of {self.images.name}{subset}{word(self.part)}"
 

@@ -1,4 +1,4 @@
-"""Examples from which blind deconvolution learns: statistics and spectra of windows."""
+"""Training examples for blind deconvolution: statistics and spectra of windows."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ WINDOW = 256
 
 @configurable
 class WindowSpectra(PairSource):
-    """Statistics of the blurry pictures of pairs, and the Fourier transforms of both.
+    """Statistics of the blurry picture of each pair, and Fourier transforms of both pictures.
 
     Examples are made once and kept in memory, 0.4 MB each, and returned in one of eight
     orientations.
 
     Args:
       source: builds the source of pairs of 256x256 pixels.
-      examples: how many different ones there are.
-      seed: of their order.
+      examples: number of different examples.
+      seed: seed of their order and orientations.
     """
 
     crop_size = SIDE
@@ -52,15 +52,16 @@ class WindowSpectra(PairSource):
         self._taper = (taper / np.sqrt(np.sum(taper**2))).astype(np.float32)
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         return f"statistics of {self.examples} windows of {self.source.describe()}"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Example number `index`.
 
         Returns:
-          `statistics.statistics`, float16 [64, 64, 20], and float16 [256, 129, 4]: real and
-          imaginary part of Y, then of X, of half of the frequencies, since pictures are real.
+          `statistics.statistics` of the blurry picture, float16 [64, 64, 20], and float16
+          [256, 129, 4]: real and imaginary part of the Fourier transforms Y (blurry) and X
+          (sharp), at half of the frequencies, since pictures are real.
         """
         rng = np.random.default_rng((self.seed, int(index)))
         maps, spectra = self._made[int(rng.integers(self.examples))]
@@ -82,14 +83,14 @@ _CONJUGATE = np.array([1, -1, 1, -1], np.float16)
 
 
 def turned_spectra(spectra: np.ndarray, orientation: int) -> np.ndarray:
-    """Spectra of pictures in another orientation, but for a phase that both pictures share.
+    """Spectra of the pictures in another orientation, up to a phase that both pictures share.
 
     Args:
       spectra: see `WindowSpectra`, [256, 129, 4].
       orientation: see `statistics.turned`.
     """
-    # Where rows are mirrored it is the value at -f of the rows; where columns are, the complex
-    # conjugate of that, since pictures are real.
+    # Mirrored rows take the value at the negative row frequency; mirrored columns take the
+    # complex conjugate of that value, since pictures are real.
     if orientation & 3 in (1, 2):
         spectra = np.roll(spectra[::-1], 1, axis=0)
     if orientation & 2:

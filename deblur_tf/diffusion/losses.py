@@ -14,7 +14,7 @@ from deblur_tf.base.types import Tensor
 def denoising_l1(result: Tensor, wanted: Tensor) -> Tensor:
     """|result - wanted|, mean over pixels (DvSR eq. 5; sec. 3.3 eq. 3).
 
-    In the papers both are noise; in general `wanted` comes from `outputs.Output.wanted`.
+    In the papers both are noise; in general `wanted` comes from `outputs.Output.training_target`.
     [B, H, W, C], [B, H, W, C] -> float32 [B].
     """
     return ops.mean(ops.abs(_error(result, wanted)), axis=(1, 2, 3))

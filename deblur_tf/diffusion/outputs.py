@@ -42,7 +42,9 @@ class Output(Protocol):
         """The target and the noise that follow from the network's output."""
         ...
 
-    def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
+    def training_target(
+        self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Tensor:
         """The training target of the network's output: [B, H, W, C]."""
 
     def get_config(self) -> dict[str, Any]:
@@ -80,8 +82,10 @@ class Noise(_Form):
         del known
         return Estimate(predict_sharp(noisy, result, noise_level), result)
 
-    def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.wanted`."""
+    def training_target(
+        self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Tensor:
+        """See `Output.training_target`."""
         del target, noise_level, known
         return noise
 
@@ -105,8 +109,10 @@ class Velocity(_Form):
         level, sigma = per_pixel(noise_level)
         return Estimate(level * noisy - sigma * result, sigma * noisy + level * result)
 
-    def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.wanted`."""
+    def training_target(
+        self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Tensor:
+        """See `Output.training_target`."""
         del known
         level, sigma = per_pixel(noise_level)
         return level * noise - sigma * target
@@ -158,8 +164,10 @@ class Residual(_Form):
             sigma * observed - level * result,
         )
 
-    def wanted(self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor) -> Tensor:
-        """See `Output.wanted`: (sigma r / s - l s noise) / n.
+    def training_target(
+        self, target: Tensor, noise: Tensor, noise_level: Tensor, known: Tensor
+    ) -> Tensor:
+        """See `Output.training_target`: (sigma r / s - l s noise) / n.
 
         This is (r - (l s^2 / n^2) obs) n / (s sigma) with obs expanded: no large
         terms cancel, and nothing is divided by l or sigma.

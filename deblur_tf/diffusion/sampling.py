@@ -83,9 +83,9 @@ class SamplingSettings:
         if kind == SPACED:
             text = f"{self.steps} of {STABLE_DIFFUSION_STEPS} steps, {self.sampler}, "
         text += f"{self.n_samples} sample(s)"
-        if schedule.blind_steps:
+        if schedule.pure_noise_steps:
             text += (
-                f"; {schedule.blind_steps} of the steps see nothing but noise (log-SNR below "
+                f"; {schedule.pure_noise_steps} of the steps see nothing but noise (log-SNR below "
                 f"{MIN_LOG_SNR:g}): a smaller beta_max makes better use of them"
             )
         return text

@@ -93,7 +93,7 @@ class Schedule:
         return self.xp.sqrt(self._from_1(self.alpha_bars))
 
     @property
-    def seen_levels(self) -> np.ndarray:
+    def clipped_levels(self) -> np.ndarray:
         """l_1 ... l_T as given to a network, at least `MIN_NOISE_LEVEL`: [T].
 
         A long schedule with large betas ends at levels that float32 cannot hold.
@@ -101,7 +101,7 @@ class Schedule:
         return self.xp.maximum(self.noise_levels[1:], MIN_NOISE_LEVEL)
 
     @property
-    def blind_steps(self) -> int:
+    def pure_noise_steps(self) -> int:
         """How many steps begin below `MIN_LOG_SNR`, where the input is nothing but noise."""
         return int(np.sum(self.noise_levels[1:] < MIN_NOISE_LEVEL))
 

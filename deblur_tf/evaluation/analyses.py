@@ -1,4 +1,4 @@
-"""What the papers look at beside their tables: spaces, residuals, diversity, means."""
+"""The papers' analyses beyond their tables: image spaces, residuals, diversity, means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deblur_tf.numerics import image_ops
 
 
 def sharpness(blurry: np.ndarray, sharp: np.ndarray) -> float:
-    """||Laplacian of the blurry|| / ||Laplacian of the sharp|| (DvSR fig. 8).
+    """||Laplacian of `blurry`|| / ||Laplacian of `sharp`|| (DvSR fig. 8).
 
     uint8 [H, W, 3] each.
     """
@@ -33,9 +33,9 @@ def sharpness(blurry: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def diversity(samples: np.ndarray, sharp: np.ndarray) -> float:
-    """||variance of each pixel|| / ||Laplacian of the sharp|| (DvSR fig. 8).
+    """||variance of each pixel|| / ||Laplacian of `sharp`|| (DvSR fig. 8).
 
-    The paper does not say in which range; here it is [0, 1].
+    The paper does not give the range of pixel values; here it is [0, 1].
 
     Args:
       samples: float32 [N, H, W, 3] in [-1, 1], two or more.
@@ -55,39 +55,42 @@ def _norm(values: np.ndarray) -> float:
 
 
 class Entropy:
-    """Of pixel values of a set, in bits a value (DvSR sec. 6.1): gathered picture by picture."""
+    """Entropy of the pixel values of a set, in bits per value (DvSR sec. 6.1).
+
+    Values are added picture by picture.
+    """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(511)  # of -255 ... 255
+        self._counts = np.zeros(511)  # of the values -255 ... 255
 
     def add(self, values: np.ndarray) -> None:
-        """Takes bytes or their differences, of any shape."""
+        """Adds 8-bit values or differences of such values, of any shape."""
         self._counts += np.bincount(values.reshape(-1).astype(int) + 255, minlength=511)
 
     def result(self) -> float:
-        """The entropy of what was taken."""
+        """The entropy of all values added so far."""
         shares = self._counts[self._counts > 0] / self._counts.sum()
         return float(-np.sum(shares * np.log2(shares)))
 
 
 def prediction(deblurrer: Any, blurry: np.ndarray) -> np.ndarray:
-    """The first prediction of a predict-and-refine model: uint8 [H, W, 3] for the same.
+    """The first prediction of a predict-and-refine model: uint8 [H, W, 3] -> the same shape.
 
     Raises:
       ModelError: if the model makes none.
     """
     prepared = deblurrer.prepare(blurry)
     if not isinstance(prepared.condition, Prediction):
-        raise ModelError("this model makes no first prediction; give one of DvSR's kind")
+        raise ModelError("this model makes no first prediction; use one such as DvSR")
     cut = image_ops.crop(prepared.condition.image, prepared.height, prepared.width)
     return image_ops.to_uint8_array(cut)[0]
 
 
 def guidance_pictures(deblurrer: Any, blurry: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """What the guidance network sees and says, scale by scale (icDPM fig. 4 and 9).
+    """What the guidance network receives and predicts, by scale (icDPM fig. 4 and 9).
 
     Returns:
-      Of each scale "input" and "prediction", uint8 [h, w, 1 or 3], and "features", the
+      For each scale "input" and "prediction", uint8 [h, w, 1 or 3], and "features", the
       first three principal components of the guidance features, uint8 [h, w, 3].
 
     Raises:
@@ -113,8 +116,8 @@ def guidance_pictures(deblurrer: Any, blurry: np.ndarray) -> list[dict[str, np.n
 def principal(features: np.ndarray) -> np.ndarray:
     """The first three principal components as colours: [H, W, C] -> uint8 [H, W, 3].
 
-    Each component is stretched between its 1st and 99th percentile; its sign makes the
-    largest weight positive.
+    Each component is stretched between its 1st and 99th percentile; its sign is chosen so
+    that its largest weight is positive.
     """
     rows = features.reshape(-1, features.shape[-1]).astype(np.float64)
     rows = rows - rows.mean(0)
@@ -128,7 +131,7 @@ def principal(features: np.ndarray) -> np.ndarray:
     return np.uint8(np.round(255 * scaled)).reshape(*features.shape[:2], 3)
 
 
-# Table 1's spaces: name and scale; gray, three equal channels.
+# Image spaces of Table 1 as (name, scale); all are gray, with three equal channels.
 SPACES = (
     ("Input", 0),
     *((name, k) for k in (1, 2, 3) for name in ("Input downsampled", "Guidance output")),
@@ -143,17 +146,17 @@ def space_distances(
     limit: int = 0,
     on_image: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """FID and KID of two sets of blurry pictures in several spaces (icDPM Table 1).
+    """FID and KID between two sets of blurry pictures in several spaces (icDPM Table 1).
 
-    Patches of 240x256 pixels, at scale k smaller by 2^k: the paper does not say. Features
-    are kept in `output` and not computed again.
+    Patches have 240x256 pixels, divided by 2^k at scale k; the paper does not give their size.
+    Features are stored in `output` and not computed again.
 
     Args:
       deblurrer: a guided model.
-      sides: folders of blurry pictures, two of them.
-      output: folder.
+      sides: two folders of blurry pictures.
+      output: folder for the features.
       weights: folder of metric weights.
-      limit: pictures of each side; 0: all.
+      limit: number of pictures from each folder; 0: all.
       on_image: called after each picture.
 
     Raises:
@@ -204,7 +207,7 @@ def _in_spaces(deblurrer: Any, blurry: np.ndarray) -> dict[tuple[str, int], np.n
     if missing := [s for s in SPACES if s not in found]:
         raise UsageError(f"the model has no guidance at scale {2 ** missing[0][1]}")
     if any(x.shape[-1] != 1 for x in found.values()):
-        raise UsageError("the model's guidance is not gray, as that of Table 1 is")
+        raise UsageError("the model's guidance is not gray, but Table 1 needs gray guidance")
     return {space: np.repeat(x, 3, axis=-1) for space, x in found.items()}
 
 
@@ -216,8 +219,8 @@ def _as_printed(row: Mapping[str, Any]) -> dict[str, Any]:
 def mean_of_sets(reports: Sequence[Mapping[str, Any]], kind: str) -> dict[str, float]:
     """Unweighted means over the reports of several test sets (icDPM Table 3).
 
-    Metrics that all have; `kind` of picture, e.g. "sample". Where a set was measured after
-    alignment, PSNR and SSIM are those.
+    Covers the metrics that all reports have; `kind` is the kind of picture, e.g. "sample".
+    For a set that was also measured after alignment, PSNR and SSIM are the aligned ones.
     """
     rows = [_as_printed(report["means"][kind]) for report in reports]
     shared = [m for m in rows[0] if all(m in row for row in rows)]

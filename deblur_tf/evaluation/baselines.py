@@ -1,4 +1,4 @@
-"""What a model must beat."""
+"""Baselines that a model must beat."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deblur_tf.metrics.psnr import psnr
 def best_smoothing(blurry: np.ndarray, sharp: np.ndarray) -> np.ndarray:
     """The Gaussian smoothing of `blurry` that comes nearest to `sharp`.
 
-    Standard deviations go up from 0 by a factor of sqrt(2) from half a pixel on,
-    until PSNR falls. It knows the sharp image, and is a baseline, not a method: a
+    Standard deviations of 0, then from half a pixel on in steps of a factor of sqrt(2), are
+    tried until PSNR falls. It uses the sharp image, so it is a baseline, not a method: a
     model that gains less has not learned its task.
 
     uint8 [H, W, 3] twice -> uint8 [H, W, 3].

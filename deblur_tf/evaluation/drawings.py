@@ -1,4 +1,4 @@
-"""Writes the papers' pictures of a model into a folder; numbers are of `analyses`."""
+"""Draws the papers' figures of a model into a folder; the numbers come from `analyses`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def save_sheet(path: pathlib.Path, rows: Sequence[Sequence[Any]], titles: Sequen
 
 
 def guidance(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path) -> str:
-    """guidance.png: what the guidance network sees, predicts and passes on, by scale.
+    """Writes guidance.png: input, prediction and features of the guidance network by scale.
 
-    Of the first pairs; returns a line that says what was made, as all functions here.
+    Shows the first `ROWS` pairs. Returns a line on what was made, as `residual` and
+    `diversity` do.
     """
     rows = []
     for pair in pairs:
@@ -57,9 +58,9 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
 
 
 def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **sampling: Any) -> str:
-    """residual.png and residual.csv: the first prediction, and what it lacks.
+    """Writes residual.png and residual.csv: the first prediction, and its residual.
 
-    `sampling` is of `Deblurrer.samples`.
+    `sampling`: settings of `Deblurrer.samples`.
     """
     sheet, rows = [], []
     entropies = {"sharp": analyses.Entropy(), "residual": analyses.Entropy()}
@@ -85,16 +86,16 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
     found = {kind: entropy.result() for kind, entropy in entropies.items()}
     return (
         f"entropy of {len(rows)} pictures: sharp {found['sharp']:.2f}, residual "
-        f"{found['residual']:.2f} bits a value"
+        f"{found['residual']:.2f} bits per value"
     )
 
 
 def diversity(
     deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, n_samples: int, **sampling: Any
 ) -> str:
-    """diversity.png, diversity.csv, and sharpness.png with a point for each picture.
+    """Writes diversity.png, diversity.csv, and sharpness.png with a point for each picture.
 
-    `sampling` is of `Deblurrer.samples`.
+    `sampling`: settings of `Deblurrer.samples`.
     """
     sheet, rows = [], []
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Sampling grids: all points in one table and plot, and the best of them by rule."""
+"""Sampling grids: a table and plot of all points, and the best ones by the papers' rules."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RULES = (
 
 
 def folder_name(point: SamplingSettings) -> str:
-    """Of a point's report."""
+    """Name of the folder of a point's report."""
     sampler = "" if point.sampler == "ddpm" else f"_{point.sampler}"
     return f"T{point.steps}_beta{point.beta_max}{sampler}"
 
 
 def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
-    """A row for each point and kind of picture: settings, figures and seconds a picture."""
+    """A row for each point and kind of picture: settings, figures, seconds per picture."""
     found = []
     for point in points:
         path = folder / folder_name(point) / REPORT_FILE
@@ -58,9 +58,9 @@ def best(found: Sequence[dict[str, Any]], kind: str, metric: str, sign: int) -> 
 
 
 def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
-    """Writes grid.csv and grid.png from the points' reports; returns the best in words.
+    """Writes grid.csv and grid.png from the points' reports; returns the best as text.
 
-    "Ours" is the point with the best LPIPS of one sample, "Ours-SA" that with the best
+    "Ours" is the point with the best LPIPS of one sample, "Ours-SA" the one with the best
     PSNR of the mean of several (DvSR sec. 4.1, icDPM app. C.2). Both are chosen on the
     set that they are reported on, as in the papers.
     """
@@ -84,14 +84,14 @@ def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
 
 
 def read_curve(path: str | os.PathLike[str], metric: str) -> FidelityCurve:
-    """The curve of perception against distortion of a grid.csv.
+    """Reads the curve of perception against distortion from a grid.csv.
 
     Args:
-      path: of the file.
-      metric: of perception, a column of it; lower is better.
+      path: path of the file.
+      metric: column with the perception metric; lower is better.
 
     Raises:
-      OSError, ValueError, KeyError: if it is no such file.
+      OSError, ValueError, KeyError: if the file cannot be read or lacks a needed column.
     """
     numbers = {"steps": int, "n_samples": int, "beta_max": float, "eta": float}
     with open(path, newline="", encoding="utf-8") as file:
@@ -114,13 +114,13 @@ PERCEPTION = {
 def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
     """Perception against distortion (icDPM fig. 5, DvSR fig. 7), and both against time (fig. 6).
 
-    A row of panels for each metric of perception that was measured, a column for each of
-    distortion; without any, distortion against time alone.
+    One row of panels for each perception metric that was measured, one column for each
+    distortion metric and one for time. Without a perception metric, distortion against time.
     """
     from matplotlib.figure import Figure
 
     found = [row for row in found if row["seconds"] is not None]  # else nothing was measured
-    names = {**DISTORTION, **PERCEPTION, "seconds": "seconds a picture"}
+    names = {**DISTORTION, **PERCEPTION, "seconds": "seconds per picture"}
     have = {name for name in names if found and all(name in row for row in found)}
     columns = [*(name for name in DISTORTION if name in have), "seconds"]
     rows_of_panels = [name for name in PERCEPTION if name in have] or ["psnr"]

@@ -1,4 +1,4 @@
-"""Puts together what several processes measured of one test set."""
+"""Merges the reports of several processes that each measured a part of one test set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from deblur_tf.metrics.base import Metric
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-    """A `Subject` that was measured."""
+    """What a report needs of a `Subject` that was measured."""
 
     labels: Mapping[str, str]
     columns: Mapping[str, str]
@@ -47,7 +47,7 @@ def _read(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 
 
 def metric_names(folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What a finished evaluation measured."""
+    """Names of the metrics of a finished evaluation."""
     return tuple(_read(folder, REPORT_FILE)["metrics"])
 
 
@@ -60,11 +60,11 @@ def merge(
 
     Args:
       folders: of the shards, in any order.
-      output: gets the report; features and pictures are copied there.
-      metrics: those that the shards measured.
+      output: folder for the report; features and pictures are copied there.
+      metrics: the metrics that the shards measured.
 
     Raises:
-      UsageError: if a shard is missing or twice, or made with other settings.
+      UsageError: if a shard is missing, given twice, or measured with other settings.
     """
     settings = {folder: _read(folder, SETTINGS_FILE) for folder in folders}
     if pathlib.Path(output).resolve() in {pathlib.Path(f).resolve() for f in folders}:
@@ -73,7 +73,7 @@ def merge(
     first = settings[folders[0]]
     for folder, own in settings.items():
         if "shard" not in own:
-            raise UsageError(f"{folder}: is no shard")
+            raise UsageError(f"{folder}: is not a shard")
         differing = [k for k in (*own, *first) if k != "shard" and own.get(k) != first.get(k)]
         if own["shard"][1] != first.get("shard", own["shard"])[1]:
             differing.append("number of shards")
@@ -105,9 +105,9 @@ def merge(
         failed += _read(folder, REPORT_FILE)["failed"]
         found = {n: f for n, f in read_figures(folder).items() if set(f) == set(kinds)}
         if len(found) != _read(folder, REPORT_FILE)["pictures"]:
-            raise UsageError(f"{folder}: is not finished; give its command again")
+            raise UsageError(f"{folder}: is not finished; run its command again")
         parts.append(list(found.items()))
-    # Shard i of n has pictures i, i + n, ...: back in their order.
+    # Shard i of n has pictures i, i + n, ...: this restores their order.
     in_order = [item for row in itertools.zip_longest(*parts) for item in row if item]
     found = dict(in_order)
     whole = Report(output, {k: v for k, v in first.items() if k != "shard"}, metrics)

@@ -1,4 +1,4 @@
-"""Where the pairs of an evaluation come from; each is read when it is wanted."""
+"""Sources of the pairs of an evaluation; each pair is read only when it is indexed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from deblur_tf.data.tfds_pairs import TfdsImages
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A sharp image, uint8 [H, W, 3], with its blurry one and one that is restored.
+    """A sharp image with its blurry and restored versions, uint8 [H, W, 3] each.
 
-    Either is None where there is none.
+    The blurry or the restored one is None if there is none.
     """
 
     name: str
@@ -42,10 +42,10 @@ class Pair:
 
 
 class PairSet(Protocol):
-    """Pairs by number.
+    """Pairs by index.
 
     Attributes:
-      title: what they are, in a few words.
+      title: describes the pairs in a few words.
     """
 
     @property
@@ -54,7 +54,7 @@ class PairSet(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int, /) -> str:
-        """Unique in the set."""
+        """Name of a pair, unique in the set."""
         ...
 
     def __getitem__(self, index: int) -> Pair:
@@ -68,9 +68,9 @@ class PairSet(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Numbered:
-    """A pair set of two functions of a number: one names a pair, the other reads it.
+    """A pair set given by two functions of the index: one names a pair, the other reads it.
 
-    `digest` tells it from others of its kind, see `digest_of`.
+    `digest` tells apart sets of the same kind, see `digest_of`.
     """
 
     title: str
@@ -87,7 +87,7 @@ class Numbered:
 
 
 def digest_of(files: Iterable[tuple[str, str | os.PathLike[str]]]) -> str:
-    """Tells sets of files apart: of their names, sizes and beginnings, wherever they lie."""
+    """Digest of the names, sizes and first 64 KiB of files, whichever folder they are in."""
     found = hashlib.sha256()
     for name, path in files:
         with open(path, "rb") as file:
@@ -97,7 +97,7 @@ def digest_of(files: Iterable[tuple[str, str | os.PathLike[str]]]) -> str:
 
 
 def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The middle `size` x `size` pixels, or what there is; 0: all."""
+    """The central `size` x `size` pixels, or fewer if the image is smaller; 0: the whole image."""
     if not size:
         return image
     height, width = image.shape[:2]
@@ -106,13 +106,13 @@ def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0, blur: str = "dvsr") -> Numbered:
-    """Blurred photos, one pair each.
+    """Pairs of photos and synthetically blurred versions, one per photo.
 
     Args:
       photos: sharp photographs.
       crop: side of the central crop in pixels; 0 takes whole photos.
       seed: the blur of photo i depends on (seed, i) alone.
-      blur: of `synthesis.SYNTHESES`; by default random camera shake (DvSR app. C).
+      blur: name of one of `synthesis.SYNTHESES`; by default random camera shake (DvSR app. C).
 
     Raises:
       UsageError: if there is no such blur.
@@ -125,7 +125,7 @@ def synthetic(photos: PhotoSet, crop: int = 0, seed: int = 0, blur: str = "dvsr"
         taken[0] = centre_crop(taken[0], crop and crop + 2 * make.margin)
         return make(taken, rng, str(photos.paths[index]))
 
-    # Without folder and extension where this tells photos apart.
+    # Folder and extension are omitted where the name is unique without them.
     stems = [path.stem for path in photos.paths]
     names = [
         str(path) if stems.count(stem) > 1 else stem
@@ -157,11 +157,11 @@ def folder(root: str | os.PathLike[str], crop: int = 0) -> Numbered:
 def of(
     photos: str | None, root: str | None, crop: int = 0, seed: int = 0, blur: str = "dvsr"
 ) -> Numbered:
-    """`synthetic` of a folder of photos, or `folder`: whichever is given.
+    """Pairs of a folder of photos (`synthetic`) or of pairs (`folder`), whichever is given.
 
     Raises:
-      UsageError: if not just one is, or there is no such blur.
-      DataError: if it has no pictures.
+      UsageError: if not exactly one is given, or there is no such blur.
+      DataError: if the folder has no pictures.
     """
     if photos and not root:
         return synthetic(open_photos(photos), crop, seed, blur)

@@ -28,7 +28,7 @@ def read_points(text: Sequence[str]) -> tuple[tuple[int, float], ...]:
     """Points of a grid from a command line, e.g. ["20:0.5", "100:0.1"].
 
     Raises:
-      UsageError: naming what cannot be read.
+      UsageError: if a point cannot be read; the message names it.
     """
     found = []
     for point in text:
@@ -48,14 +48,14 @@ class Protocol:
     All pictures are whole, in RGB, rounded to 8 bits, and no border is left out.
 
     Attributes:
-      name: with its version, e.g. "gopro-v1": figures of one name are comparable.
+      name: name with version, e.g. "gopro-v1"; figures under the same name are comparable.
       dataset: "name/configuration" of a prepared data set.
-      split: of it.
-      metrics: names of what is measured.
+      split: split of the data set.
+      metrics: names of the metrics.
       steps: sampling steps.
       beta_max: largest noise variance of a step; None: fitted to `steps`.
       n_samples: samples that are averaged.
-      grid: (steps, beta_max) to try in place of the two above.
+      grid: pairs (steps, beta_max) to sample with, in place of `steps` and `beta_max`.
     """
 
     name: str = ""

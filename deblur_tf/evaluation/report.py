@@ -1,7 +1,7 @@
-"""What an evaluation leaves behind: figures as they come, a table, a sheet of pictures.
+"""The files that an evaluation writes: figures as they are measured, a table, a contact sheet.
 
 A folder holds `settings.json` (all that the figures depend on), `figures.csv` (a line for
-each picture and kind), `features/` for metrics of sets, with `save` the pictures, and in
+each picture and kind), `features/` for metrics of sets, with `save` the pictures, and at
 the end `report.json`, `table.md`, `sheet.png`, and `failed.txt` where pairs could not be
 measured.
 """
@@ -40,15 +40,16 @@ FOLDERS = (FEATURES, PICTURES, ROWS)
 
 
 class Report:
-    """Writes into a folder; figures of an interrupted evaluation are found again.
+    """Writes the results of an evaluation into a folder, and resumes an interrupted one.
 
     Args:
-      folder: made if missing.
-      settings: plain values; figures made with other ones are dropped.
-      metrics: columns.
-      sheet_rows: pictures on the sheet.
+      folder: folder of the results, made if missing.
+      settings: JSON-compatible values that determine the figures; figures made with other
+        settings are discarded.
+      metrics: the metrics that are measured.
+      sheet_rows: number of pictures on the sheet.
       save: whether to keep the pictures, as PNG.
-      notes: plain values for `report.json` on which no figure depends, such as a path.
+      notes: further values for `report.json` that no figure depends on, such as a path.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Report:
         self.done = self._same and done and all(map(self._is_kept, self.found))
 
     def _refuse_foreign_files(self) -> None:
-        """What an evaluation would replace must be an evaluation's."""
+        """Refuses a folder whose files would be replaced but are not from an evaluation."""
         for name in (*FILES, *FOLDERS):
             if (self.folder / name).exists():
                 raise UsageError(
@@ -87,9 +88,9 @@ class Report:
                 )
 
     def start(self, kinds: Sequence[str]) -> dict[str, Figures]:
-        """Begins `figures.csv` with what is whole of an earlier evaluation; returns it.
+        """Starts `figures.csv` with the complete figures of an earlier run; returns them.
 
-        What was made with other settings goes.
+        Results made with other settings are deleted.
         """
         if not self._same:
             for name in FILES:
@@ -98,7 +99,7 @@ class Report:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
             write_text(self.folder / SETTINGS_FILE, self._text)
             self._same = True
-        for name in (TABLE_FILE, REPORT_FILE):  # which say that it is finished
+        for name in (TABLE_FILE, REPORT_FILE):  # which mark an evaluation as finished
             (self.folder / name).unlink(missing_ok=True)
         kept = {n: f for n, f in self.found.items() if set(f) == set(kinds) and self._is_kept(n)}
         lines = io.StringIO()
@@ -125,14 +126,14 @@ class Report:
         pictures: Mapping[str, np.ndarray],
         columns: Mapping[str, str],
     ) -> None:
-        """A picture is measured.
+        """Stores the figures of a measured picture.
 
         Args:
-          index: of the picture in the evaluation.
-          name: of the picture.
-          figures: of each kind, with `SECONDS`.
-          pictures: uint8 [H, W, 3] of each kind and "sharp".
-          columns: of the sheet: titles of kinds.
+          index: index of the picture in the evaluation.
+          name: name of the picture.
+          figures: figures of each kind, with `SECONDS`.
+          pictures: uint8 [H, W, 3] for each kind and "sharp".
+          columns: column titles of the sheet by kind.
         """
         if self.save:
             for kind, pixels in pictures.items():
@@ -154,7 +155,7 @@ class Report:
         columns: Mapping[str, str],
         failed: Sequence[str],
     ) -> None:
-        """Writes report, sheet, table, and messages of what could not be measured."""
+        """Writes report, sheet, table, and the messages of pairs that could not be measured."""
         if failed:
             write_text(self.folder / FAILED_FILE, "\n".join(failed) + "\n")
         else:
@@ -168,7 +169,7 @@ class Report:
             plain({"settings": self.settings, **self.notes, **about}), indent=1, allow_nan=False
         )
         write_text(self.folder / TABLE_FILE, table + "\n")
-        write_text(self.folder / REPORT_FILE, text + "\n")  # last: it says that all is there
+        write_text(self.folder / REPORT_FILE, text + "\n")  # last: it marks completion
 
 
 def read_figures(folder: pathlib.Path) -> dict[str, Figures]:
@@ -177,7 +178,7 @@ def read_figures(folder: pathlib.Path) -> dict[str, Figures]:
     if (folder / FIGURES_FILE).exists():
         with open(folder / FIGURES_FILE, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                if row.get(SECONDS):  # the last column: not cut short by a kill
+                if row.get(SECONDS):  # the last column is there: the row is complete
                     kinds = found.setdefault(row["image"], {})
                     kinds[row["kind"]] = {
                         name: float(value)
@@ -188,9 +189,9 @@ def read_figures(folder: pathlib.Path) -> dict[str, Figures]:
 
 
 def file_name(name: str) -> str:
-    """A name as that of a file: the same, but for characters that a file cannot have.
+    """A picture's name as a file name: characters that file names cannot have become "-".
 
-    One that is too long keeps its end, and gets a checksum.
+    Of a name that is too long, the end is kept and a checksum appended.
     """
     safe = re.sub(r'[/\\:*?"<>|\x00-\x1f]', "-", name).strip("-")
     if len(safe.encode()) > 200:
@@ -199,7 +200,7 @@ def file_name(name: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON, which has no infinity: it becomes text."""
+    """The value in a form that JSON can hold: infinity and NaN become text."""
     if isinstance(value, Mapping):
         return {key: plain(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -213,10 +214,10 @@ def table(title: str, means: Figures, labels: Mapping[str, str], metrics: Sequen
     """A Markdown table.
 
     Args:
-      title: of the first column: what was measured, and at which size.
+      title: heading of the first column: what was measured, and at which size.
       means: figures of the whole set.
-      labels: of the kinds to show, a row each.
-      metrics: a column each.
+      labels: labels of the kinds to show, one row each.
+      metrics: the metrics to show, one column each.
     """
     lines = [
         "| " + " | ".join([title, *(metric.label for metric in metrics)]) + " |",

@@ -1,4 +1,4 @@
-"""Pictures that somebody restored, in a folder, beside the sharp ones: matched by name."""
+"""Matches a folder of restored pictures with the sharp ones by name."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from deblur_tf.data.photos import list_images
 from deblur_tf.evaluation.pairs import Numbered, digest_of
 from deblur_tf.image_files.reading import read_rgb
 
-# Names of folders that say which side a picture is of, and are no part of its name.
+# Folder names that say whether pictures are blurry or sharp; a picture's name omits them.
 BLURRY = {*(blurry for blurry, _ in LAYOUTS), "blur_gamma"}
 SHARP = {sharp for _, sharp in LAYOUTS}
 
 
 def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Path]:
-    """Pictures by name: path below the folder, joined by "-", without sides and extension.
+    """Pictures by name: the path below the folder, joined by "-".
 
-    "GOPR0384_11_00/sharp/000001.png" and "GOPR0384_11_00-000001.png" have one name, so
-    that flat folders of results fit the data sets' own layouts.
+    A name omits the extension and folders such as "blur" and "sharp":
+    "GOPR0384_11_00/sharp/000001.png" and "GOPR0384_11_00-000001.png" have the same name, so
+    that flat folders of results match the data sets' own layouts.
 
     Args:
       where: a folder, or a pattern of folders such as "GOPRO_Large/test/*/sharp".
-      sides: names of folders of which pictures are taken, where there are any.
+      sides: names of the side folders (blurry or sharp) to take pictures from, if there are any.
 
     Raises:
-      DataError: if there are no pictures, or two have one name.
-      UsageError: if it is not clear which of several sides are meant.
+      DataError: if there are no pictures, or two have the same name.
+      UsageError: if it is not clear which of several sides is meant.
     """
     where = str(where)
     pattern = glob.has_magic(where) and not os.path.isdir(where)
@@ -74,13 +75,14 @@ def folders(
     """Triples of blurry (or None), sharp and restored pictures.
 
     Args:
-      restored: folder or pattern, see `find`.
-      sharp: the same.
-      blurry: the same; None: it is not measured.
-      subset: measure what all have; otherwise each picture must be in each folder.
+      restored: folder or pattern of the restored pictures, see `find`.
+      sharp: folder or pattern of the sharp pictures.
+      blurry: folder or pattern of the blurry pictures; None: they are not measured.
+      subset: use the pictures that all folders have; otherwise each picture must be in
+        each folder.
 
     Raises:
-      DataError: naming what is missing where.
+      DataError: if folders lack pictures; the message names them.
     """
     sides = [find(restored, set()), find(sharp, SHARP)]
     labels = [str(restored), str(sharp)]
@@ -112,4 +114,4 @@ def _refuse_differences(sides: Sequence[dict[str, pathlib.Path]], labels: Sequen
             more = " ..." if len(missing) > 3 else ""
             problems.append(f"{label} lacks {len(missing)}: {', '.join(missing[:3])}{more}")
     if problems:
-        raise DataError(f"{'; '.join(problems)} (--subset measures what all have)")
+        raise DataError(f"{'; '.join(problems)} (--subset measures the pictures that all have)")

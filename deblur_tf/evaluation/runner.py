@@ -22,19 +22,19 @@ from deblur_tf.base.files import replacing
 from deblur_tf.evaluation.pairs import Pair, PairSet
 from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
 from deblur_tf.evaluation.subjects import Images, Subject
-from deblur_tf.metrics.base import Features, Metric, OfSets, PerImage
+from deblur_tf.metrics.base import Features, Metric, PerImage, SetMetric
 
 SHARP = "sharp"
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of an evaluation.
+    """Result of an evaluation.
 
     Attributes:
-      table: in Markdown.
+      table: table of the figures in Markdown.
       means: figures of the whole set.
-      failed: what could not be read, as messages.
+      failed: messages about pairs that could not be measured.
     """
 
     table: str
@@ -44,13 +44,13 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The part of a set that one of several processes measures: each `count`-th picture."""
+    """The part of a set that one of several processes measures: every `count`-th picture."""
 
     index: int = 1
     count: int = 1
 
     def of(self, total: int) -> range:
-        """Numbers of its pictures."""
+        """Indices of its pictures in a set of `total`."""
         return range(self.index - 1, total, self.count)
 
 
@@ -58,7 +58,7 @@ ALL = Shard()
 
 
 class FeatureStore:
-    """Features of pictures on disk, an array for each: a set of any size is streamed."""
+    """Features of pictures on disk, one array each, so that sets of any size can be streamed."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -67,22 +67,22 @@ class FeatureStore:
         return self.folder / features.name / kind / f"{file_name(name)}.npy"
 
     def has(self, features: Features, kind: str, name: str) -> bool:
-        """Whether a picture's are there."""
+        """Whether the features of a picture are stored."""
         return self._path(features, kind, name).exists()
 
     def add(self, features: Features, kind: str, name: str, image: np.ndarray) -> None:
-        """Computes and keeps those of a picture that are not there."""
+        """Computes and stores the features of a picture, unless they are stored already."""
         if not self.has(features, kind, name):
             with replacing(self._path(features, kind, name)) as file:
                 np.save(file, features.of(image))
 
     def rows(self, features: Features, kind: str, names: Sequence[str]) -> Rows:
-        """The set of a kind of pictures."""
+        """The features of the named pictures of one kind."""
         return Rows([self._path(features, kind, name) for name in names])
 
 
 class Rows(Sequence[np.ndarray]):
-    """Arrays in files, each read when it is asked for."""
+    """Arrays in files, each read only when it is indexed."""
 
     def __init__(self, paths: Sequence[pathlib.Path]):
         self.paths = paths
@@ -105,24 +105,24 @@ def evaluate(
     jobs: int = 1,
     on_image: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Measures a subject on a set; in memory are `jobs` pairs, whatever the size of the set.
+    """Measures a subject on a set; at most `jobs` pairs are in memory, whatever its size.
 
-    What an interrupted evaluation with the same settings measured is not done again.
+    Pictures that an interrupted evaluation with the same settings has measured are skipped.
 
     Args:
       subject: what is measured, see `subjects`.
-      pairs: with known sharp images.
-      metrics: what to measure.
-      report: gets the results; None: they are only returned.
-      size: of the pictures, in words, for the table's header.
-      limit: use only the first so many pairs; 0: all.
-      shard: the part of them that is measured here.
-      jobs: pictures that are measured at once, in threads; for a subject that computes
-        nothing itself.
+      pairs: pairs with known sharp images.
+      metrics: the metrics to measure.
+      report: stores the results; None: they are only returned.
+      size: size of the pictures in words, for the table's header.
+      limit: number of pairs to use, from the first on; 0: all.
+      shard: the part of these pairs that is measured here.
+      jobs: number of pictures measured in parallel threads; more than 1 only for a subject
+        that computes nothing itself.
       on_image: called with a line for each picture.
 
     Raises:
-      DataError: if names of two pictures differ only in what no file name can have.
+      DataError: if the names of two pictures give the same file name, see `file_name`.
     """
     kinds = [*subject.labels, SHARP]
     known = report.start(kinds) if report else {}
@@ -131,7 +131,8 @@ def evaluate(
     found: dict[str, Figures] = {}
     with _features_folder(report) as folder:
         store = FeatureStore(folder)
-        todo = []  # features are written before figures: who has these has those
+        # Features are written before figures, so figures in the report imply stored features.
+        todo = []
         for index in shard.of(min(limit or len(pairs), len(pairs))):
             name = pairs.name(index)
             if (other := files.setdefault(file_name(name), name)) != name:
@@ -146,7 +147,7 @@ def evaluate(
                 pair = pairs[index]
                 _refuse_small(pair, metrics)
                 images, seconds = subject.images(pair)
-            except DataError as error:  # what the others gave is kept
+            except DataError as error:  # the other pictures are still measured
                 return error
             images[SHARP] = pair.sharp
             figures = _figures(images, metrics, store, pair.name)
@@ -169,7 +170,7 @@ def evaluate(
 
 @contextlib.contextmanager
 def _features_folder(report: Report | None) -> Iterator[pathlib.Path]:
-    """The report's folder of features, or one that goes."""
+    """The report's folder of features, or a temporary one."""
     if report:
         yield report.folder / FEATURES
         return
@@ -198,13 +199,13 @@ def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, nam
             if isinstance(metric, PerImage) and (kind != SHARP or not metric.reference)
         }
         for metric in metrics:
-            if isinstance(metric, OfSets):
+            if isinstance(metric, SetMetric):
                 store.add(metric.features, kind, name, image)
     return figures
 
 
 def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
-    """NaN where a picture has no value: it is left out of the mean, and counted."""
+    """The value, or NaN if the picture has none: means omit it, and the report counts it."""
     if min(sharp.shape[:2]) < metric.min_side:
         return math.nan
     try:
@@ -213,7 +214,7 @@ def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
         return math.nan
 
 
-def _distance(metric: OfSets, store: FeatureStore, kind: str, names: Sequence[str]) -> float:
+def _distance(metric: SetMetric, store: FeatureStore, kind: str, names: Sequence[str]) -> float:
     """Of pictures with features; NaN where they are too few."""
     try:
         return metric.distance(*(store.rows(metric.features, k, names) for k in (kind, SHARP)))
@@ -230,16 +231,16 @@ def summarise(
     failed: Sequence[str] = (),
     report: Report | None = None,
 ) -> Outcome:
-    """Figures of the whole set, from those of its pictures.
+    """Computes the figures of the whole set from those of its pictures.
 
     Args:
-      subject: what was measured.
+      subject: the subject that was measured.
       found: figures of each picture by name.
-      metrics: what was measured.
-      store: has the features of metrics of sets.
-      title: of the set, without its number of pictures.
-      failed: messages.
-      report: gets the results.
+      metrics: the metrics that were measured.
+      store: holds the features for metrics of sets.
+      title: title of the set, without its number of pictures.
+      failed: messages about pairs that could not be measured.
+      report: stores the results; None: they are only returned.
     """
     means: Figures = {kind: {} for kind in (*subject.labels, SHARP)}
     without: dict[str, dict[str, int]] = {kind: {} for kind in means}
@@ -286,7 +287,7 @@ def summarise(
 
 
 def versions() -> dict[str, str]:
-    """Of what figures depend on."""
+    """Versions of the packages that figures depend on."""
     names = ("numpy", "scipy", "skimage", "PIL", "keras", keras.backend.backend())
     found = {name: importlib.import_module(name).__version__ for name in names}
     return {"deblur_tf": deblur_tf.__version__, "python": platform.python_version(), **found}

@@ -1,4 +1,4 @@
-"""Sheets of pictures beside each other."""
+"""Contact sheets: rows and columns of pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-BAR, GAP, SIDE = 18, 2, 256  # pixels: height of titles, between pictures, of a picture
+BAR, GAP, SIDE = 18, 2, 256  # pixels: height of titles, gap, longest side of a picture
 MIN_COLUMN = 96  # pixels that a title needs
 
 

@@ -1,4 +1,4 @@
-"""What is measured of each pair: what a model makes of it, or what somebody made."""
+"""Subjects of an evaluation: pictures that a model restores, or that already exist."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Images = dict[str, np.ndarray]
 
 
 class Subject(Protocol):
-    """Makes the pictures that are measured.
+    """Provides the pictures that are measured.
 
     Attributes:
-      labels: of its kinds of pictures, in the order of a table's rows.
-      columns: those of the sheet, as titles of kinds; the sharp picture follows.
-      made: the kind whose time is taken.
+      labels: labels of its kinds of pictures, in the order of a table's rows.
+      columns: column titles of the sheet by kind; the sharp picture comes last.
+      made: the kind whose computation is timed.
     """
 
     @property
@@ -32,7 +32,7 @@ class Subject(Protocol):
     def made(self) -> str: ...
 
     def images(self, pair: Pair) -> tuple[Images, float]:
-        """uint8 [H, W, 3] of each kind, and the seconds that making them took."""
+        """uint8 [H, W, 3] for each kind, and the seconds that making them took."""
         ...
 
 
@@ -41,8 +41,8 @@ class Restored:
 
     Args:
       deblurrer: a `Deblurrer`.
-      n_samples: drawn and averaged.
-      settings: the others of `Deblurrer.samples`.
+      n_samples: number of samples that are drawn and averaged.
+      settings: further arguments of `Deblurrer.samples`.
     """
 
     made = "sample"
@@ -75,11 +75,11 @@ class Restored:
         return found, seconds
 
 
-class Found:
-    """Pictures that are there already.
+class ExistingPictures:
+    """Pictures that were restored before, read with the pairs.
 
     Args:
-      blurry: whether the pairs have blurry ones too.
+      blurry: whether the pairs also have blurry pictures.
     """
 
     made = "restored"

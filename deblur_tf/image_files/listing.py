@@ -39,7 +39,7 @@ class Source:
 
 
 @dataclasses.dataclass
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes:
@@ -63,7 +63,7 @@ def search(
     recursive: bool,
     output: pathlib.Path,
     made: Collection[pathlib.Path] = (),
-) -> Found:
+) -> SearchResult:
     """Finds the photographs in files, folders and patterns, each once.
 
     Hidden files and folders are skipped, as are those that macOS adds to archives, and the
@@ -78,7 +78,7 @@ def search(
     Raises:
       UsageError: if an input does not exist, or is a file that is not a photograph.
     """
-    found = Found()
+    found = SearchResult()
     for given in inputs:
         paths = [pathlib.Path(given)]
         if not paths[0].exists():
@@ -137,7 +137,7 @@ def _walk(
     recursive: bool,
     output: pathlib.Path,
     made: Collection[pathlib.Path],
-    found: Found,
+    found: SearchResult,
 ) -> None:
     skipped = output.resolve()
 

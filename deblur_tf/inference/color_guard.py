@@ -1,4 +1,4 @@
-"""A guard against colour casts: blur and its removal leave low frequencies alone."""
+"""A guard against colour casts: blur and its removal leave low frequencies unchanged."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-# Well above what a shake of 30 pixels moves, in pixels.
+# In pixels; well above the structures that a camera shake of 30 pixels changes.
 GUARD_STDDEV = 32.0
 _REDUCTION = 8
 
 
 def low_frequencies(image: np.ndarray, stddev: float = GUARD_STDDEV) -> np.ndarray:
-    """Gaussian smoothing, on an image of an eighth of the size.
+    """Gaussian smoothing, computed on an image of an eighth of the size.
 
     Args:
       image: float32 [H, W, C].
-      stddev: of the Gaussian, in pixels.
+      stddev: standard deviation of the Gaussian in pixels.
 
     Returns:
       float32 [H, W, C].
@@ -40,6 +40,6 @@ def low_frequencies(image: np.ndarray, stddev: float = GUARD_STDDEV) -> np.ndarr
 def keep_low_frequencies(restored: np.ndarray, blurry: np.ndarray) -> np.ndarray:
     """`restored` with the low frequencies of `blurry`.
 
-    float32 [H, W, 3] twice, in one range -> float32 [H, W, 3].
+    float32 [H, W, 3] each, in the same range -> float32 [H, W, 3].
     """
     return restored + low_frequencies(blurry - restored)

@@ -30,17 +30,17 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
 
 class Settings(TypedDict, total=False):
-    """How to sample; what is missing or None is the model's.
+    """How to sample; a setting that is missing or None is taken from the model.
 
     Attributes:
-      steps: sampling steps.
-      beta_max: largest noise variance of a step; with another number of steps, None is
-        one that is fitted to it.
+      steps: number of sampling steps.
+      beta_max: largest noise variance of a step; None with a number of steps other than the
+        model's: fitted to that number.
       n_samples: how many samples to draw.
       sampler: name of one of `samplers.SAMPLERS`.
-      eta: of the sampler "ddim".
-      fidelity: from 0, the best perception, to 1, the least distortion, along the
-        curve that was measured for the model; in place of the model's own settings.
+      eta: noise parameter of the sampler "ddim".
+      fidelity: from 0 (best perception) to 1 (least distortion) along the curve that was
+        measured for the model; replaces the model's own settings.
     """
 
     steps: int | None
@@ -63,12 +63,12 @@ class Deblurrer:
 
     Args:
       model: a built restorer.
-      origin: where its weights are from, for messages.
+      origin: where its weights come from, for messages.
       sampling: the settings to sample with unless others are given.
-      curve: of perception against distortion, if it was measured.
-      tile: side of the tiles in which large pictures are restored; 0 for none, "auto"
-        for tiles as size and memory ask for.
-      tile_overlap: pixels that neighbouring tiles share.
+      curve: curve of perception against distortion, if one was measured.
+      tile: side in pixels of the tiles in which large pictures are restored; 0 for no tiles,
+        "auto" to choose by picture size and available memory.
+      tile_overlap: overlap of neighbouring tiles in pixels.
     """
 
     def __init__(
@@ -107,8 +107,13 @@ class Deblurrer:
         """
         return cls(*load_model(name_or_path), tile=tile, tile_overlap=tile_overlap)
 
+    def __repr__(self) -> str:
+        millions = self.model.count_params() / 1e6
+        how = self.sampling.describe(self.model.schedule_kind)
+        return f"Deblurrer({type(self.model).__name__}, {millions:.2f} M parameters, {how})"
+
     def fingerprint(self) -> str:
-        """Tells models with other weights apart: 8 hexadecimal digits."""
+        """Checksum that tells models with different weights apart: 8 hexadecimal digits."""
         digest = 0
         for name, value in sorted(values_of(named_variables(self.model)).items()):
             digest = zlib.crc32(value.tobytes(), zlib.crc32(name.encode(), digest))
@@ -118,13 +123,13 @@ class Deblurrer:
         """The model's settings with changes.
 
         Raises:
-          UsageError: if they are impossible, or the model has no fidelity curve.
+          UsageError: if they are invalid, or the model has no fidelity curve.
         """
         fidelity, base = changes.pop("fidelity", None), self.sampling
         if fidelity is not None:
             if self.curve is None:
                 raise UsageError(
-                    "this model carries no measured curve, so it has no fidelity to choose; "
+                    "this model carries no measured curve, so fidelity cannot be chosen; "
                     "deblur-export --curve adds one"
                 )
             base = self.curve.at(fidelity)
@@ -142,7 +147,7 @@ class Deblurrer:
         return 0 if tile >= max(height, width) else tile
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
-        """The restoration by a sampler; what it compiled is kept."""
+        """The restoration with these settings, cached so that it is compiled only once."""
         sampler = sampling.build_sampler()
         key = sampler, tile
         if key not in self._restorations:
@@ -154,7 +159,7 @@ class Deblurrer:
         return self._restorations[key]
 
     def prepare(self, blurry: np.ndarray, seed: int = 0) -> Prepared:
-        """What the model knows of an image before sampling: uint8 [H, W, 3]."""
+        """What the model computes from an image, uint8 [H, W, 3], before sampling."""
         return self._with(self.sampling).prepare(
             image_ops.to_model_range(blurry[None]), sample_keys(seed, [0])
         )
@@ -181,9 +186,9 @@ class Deblurrer:
           float32 [n_samples, H, W, 3] in [-1, 1].
 
         Raises:
-          ValueError: for an image of another type, or impossible settings.
-          NonFiniteError: if the model gave no picture.
-          MemoryError: if there is not enough even for small tiles.
+          ValueError: for an image of another type, or invalid settings.
+          NonFiniteError: if the result is not finite.
+          MemoryError: if memory does not suffice even for small tiles.
         """
         blurry = np.asarray(blurry)
         if blurry.ndim != 3:
@@ -198,10 +203,10 @@ class Deblurrer:
         on_step: Callable[[float], object] | None = None,
         color_guard: bool = False,
     ) -> np.ndarray:
-        """`samples` of several images of one size with these settings and no others.
+        """Like `samples`, for several images of one size and with complete settings.
 
-        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] but for what the
-        colour guard adds; in smaller tiles where memory runs out.
+        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] except for what the
+        colour guard adds. If memory runs out, smaller tiles are tried.
         """
         images = pictures.to_model_range(batch)
         tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
@@ -254,7 +259,7 @@ class Deblurrer:
                 raise NonFiniteError(
                     f"the result is not finite with {sampling.steps} step(s) of beta_max "
                     f"{schedule.betas[-1]:g}: the model's weights are damaged, or these settings "
-                    "do not suit it; try its own, without --steps and --beta_max"
+                    "do not suit it; try the model's own, without --steps and --beta_max"
                 )
             result.append(sample)
         return np.stack(result)
@@ -270,21 +275,21 @@ class Deblurrer:
     ) -> Any:
         """A sharp picture: one sample, or the mean of several.
 
-        A picture whose restored one is no sharper comes back as it was, see `triage.helped`.
+        If the result is no sharper, the picture is returned unchanged, see `triage.helped`.
 
         Args:
           image: a path, a PIL image, or an array: uint8, uint16 or float in [0, 1],
             [H, W, 3] or [B, H, W, 3].
           seed: any 64-bit integer.
           color_guard: keep the low frequencies, and so the colours, of the input.
-          always: return the restored picture in any case.
+          always: return the restored picture even if it is no sharper.
           on_step: see `samples`.
           settings: see `Settings`.
 
         Returns:
-          The same kind and size. A PIL image for a path or PIL image, in its mode and with its
-          alpha, EXIF and colour profile; a path is turned upright. Else an array of the
-          same type.
+          A picture of the same kind and size. For a path or PIL image a PIL image, in its mode
+          and with its alpha, EXIF and colour profile; one from a path is turned upright. For an
+          array an array of the same type.
 
         Raises:
           ValueError: for an array of another shape, type or range.
@@ -306,7 +311,7 @@ class Deblurrer:
     ) -> np.ndarray:
         """The means of the samples: [B, H, W, 3] -> float32 of the same shape, see `draw`.
 
-        Unless `always`, those of pictures that would be no sharper are the pictures.
+        Unless `always`, a picture whose mean is no sharper is returned unchanged.
         """
         restored = self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
         for i, image in enumerate(pictures.to_model_range(batch)):
@@ -325,15 +330,15 @@ class Deblurrer:
         batch_size: int = 4,
         **settings: Unpack[Settings],
     ) -> list[Any]:
-        """`restore` of each; those of one size are computed together.
+        """Restores several pictures as `restore` does, those of one size together.
 
         Args:
-          images: of any mix of kinds and sizes; batches [B, H, W, 3] among them too.
+          images: pictures of any mix of kinds and sizes, also batches [B, H, W, 3].
           batch_size: pictures that are computed together.
           seed, color_guard, always, settings: see `restore`.
 
         Returns:
-          What `restore` gives for each, in their order.
+          The result of `restore` for each, in the order of `images`.
         """
         taken = [pictures.take(image) for image in images]
         sampling = self.settings(**settings)

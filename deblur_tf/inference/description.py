@@ -12,7 +12,7 @@ CARD_FILE = "README.md"
 
 
 def describe(name_or_dir: str | os.PathLike[str]) -> str:
-    """Several lines on a model; its card follows, if there is one.
+    """Describes a model in several lines, followed by its card if there is one.
 
     Raises:
       ModelError: if it cannot be loaded.
@@ -24,7 +24,7 @@ def describe(name_or_dir: str | os.PathLike[str]) -> str:
         f"{name_or_dir}: {type(model).__name__}, {model.count_params():,} parameters",
         f"weights: {loaded.origin}",
         f"settings: {loaded.sampling.describe(loaded.model.schedule_kind)}",
-        f"memory: about {bytes_per_pixel(model) * 1e6 / 2**20:.0f} MiB a megapixel without tiles",
+        f"memory: about {bytes_per_pixel(model) * 1e6 / 2**20:.0f} MiB per megapixel without tiles",
     ]
     if loaded.curve is not None:
         lines.append(f"fidelity, measured on {loaded.curve.source}:")

@@ -1,4 +1,4 @@
-"""Restores many photographs: one that fails stops no other, and what is made is kept."""
+"""Restores many photographs; a failure does not stop the others, and results are kept."""
 
 from __future__ import annotations
 
@@ -31,21 +31,22 @@ from deblur_tf.metrics.ssim import ssim
 
 
 class Job:
-    """Photographs to be restored in one way.
+    """Restores photographs with one model and the same settings.
 
     Args:
       deblurrer: the model.
       sampling: how to sample it.
-      output: folder of the results, which exists.
+      output: existing folder for the results.
       seed: any 64-bit integer.
       color_guard: see `Deblurrer.restore`.
       keep_sharp: copy photographs that are sharp already.
-      always: write the restored picture even where it is no sharper than the photograph, which
-        is copied otherwise.
-      overwrite: restore again what is there.
-      sharp_folder: of the true pictures, to be measured against; None: no measuring.
-      progress: show bars on stderr.
-      on_error: told of each file that fails, as soon as it does.
+      always: write the restored picture even if it is no sharper than the photograph;
+        otherwise the photograph is copied then.
+      overwrite: restore photographs again whose results exist already.
+      sharp_folder: folder of the true sharp pictures to measure the results against; None:
+        nothing is measured.
+      progress: show progress bars on stderr.
+      on_error: called with the error of each file that fails, as soon as it does.
     """
 
     def __init__(
@@ -93,24 +94,24 @@ class Job:
             for number, task in enumerate(tasks, 1):
                 try:
                     self._one(task, f"[{number}/{len(tasks)}]")
-                except Exception as error:  # of a backend or a codec, whatever it is
+                except Exception as error:  # whatever a backend or a codec raises
                     failed.append(task.source.path)
                     self.on_error(_named(error, task.source.path))
                 bar.update()
         return failed
 
     def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
-        """All that the result depends on."""
+        """The source and all settings that its result depends on."""
         return {"source": path.name, "sha256": sha256(path), **self._own}
 
     def _seems_done(self, task: Task) -> bool:
-        """Whether there is a result with these settings; its source is not looked at."""
+        """Whether there is a result with these settings; its source is not compared."""
         found = self.manifest.identity(task.target) if task.target.exists() else None
         return bool(found) and all(found.get(k) == v for k, v in self._own.items())
 
     def _one(self, task: Task, label: str) -> None:
         path, started = task.source.path, time.monotonic()
-        with open_image(path, path) as image:  # names what is no image, or no file
+        with open_image(path, path) as image:  # fails if missing or no image
             check_size(task.target, image.size)
         made_of, ours = self._made_of(path), self.manifest.outputs(task.target)
         truth = None if self.sharp_folder is None else self._truth(self.sharp_folder, task)
@@ -123,7 +124,7 @@ class Job:
             for there in task.outputs():
                 if there.exists() and there not in ours:
                     raise DataError(
-                        f"{there}: is there, and no picture that this folder's manifest.json "
+                        f"{there}: exists, and is no result that this folder's manifest.json "
                         "knows; --overwrite replaces it"
                     )
         _check_writable(task.target.parent)
@@ -168,8 +169,8 @@ class Job:
         if not triage.helped(to_8_bits(photo.pixels), restored):
             if not self.always:
                 print(
-                    "  left as it was: the result is no sharper, so its blur is probably not what "
-                    "this model knows (--always writes the result)",
+                    "  left as it was: the result is no sharper; this model was probably not "
+                    "trained on such blur (--always writes the result)",
                     flush=True,
                 )
                 self._left += 1
@@ -191,7 +192,7 @@ class Job:
         return list(task.outputs()), notes
 
     def _copy(self, task: Task, photo: Photo) -> tuple[list[pathlib.Path], list[str]]:
-        """Writes the file as it is, if its format is wanted; returns as `_restore`."""
+        """Copies the photo unrestored, converted if the format differs; returns as `_restore`."""
         self.manifest.begin(task.target, [task.target])
         kinds = [FORMATS.get(p.suffix.lower()) for p in (task.source.path, task.target)]
         if kinds[0] is not kinds[1]:
@@ -203,7 +204,7 @@ class Job:
     def _measure(self, task: Task, truth: pathlib.Path) -> dict[str, float | None]:
         sharp, restored = read_rgb(truth), read_rgb(task.target)
         if sharp.shape != restored.shape:
-            print(f"  {truth}: not of the size of {task.target}, not measured", flush=True)
+            print(f"  {truth}: differs in size from {task.target}; not measured", flush=True)
             return {}
         small = min(sharp.shape[:2]) < 11  # SSIM's window does not fit
         found = {
@@ -239,7 +240,7 @@ class Job:
             yield lambda done: bar.update(done - bar.n)
 
     def estimate(self, tasks: Sequence[Task]) -> str:
-        """What the work will take, in a line: measured on a small picture, on CPUs."""
+        """Time and memory that the work will take, in one line; estimated only on CPUs."""
         pixels = largest = 0
         left = [t for t in tasks if self.overwrite or not self._seems_done(t)]
         for task in left:
@@ -251,7 +252,7 @@ class Job:
             return text
         try:
             each = memory.seconds_a_megapixel(self.deblurrer)
-        except NonFiniteError:  # each photo will say so
+        except NonFiniteError:  # every photo will report it
             return text
         seconds = each * pixels / 1e6 * self.sampling.evaluations
         side = int(largest**0.5)
@@ -263,7 +264,7 @@ class Job:
         )
 
     def summary(self) -> str:
-        """What was not restored, and the mean of what was measured."""
+        """How many photos were not restored, and the means of the measured figures."""
         lines = []
         if self._there:
             lines.append(f"{self._there} already there, skipped; --overwrite restores them again")
@@ -288,10 +289,10 @@ def _duration(seconds: float) -> str:
 
 
 def _check_writable(folder: pathlib.Path) -> None:
-    """Before work, not after it.
+    """Checks, before any work, that files can be written to a folder.
 
     Raises:
-      OSError: if no file can be written there.
+      OSError: if they cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):

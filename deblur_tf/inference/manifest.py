@@ -1,4 +1,4 @@
-"""What was made of which file with what: `manifest.json` in the folder of the results."""
+"""`manifest.json` in the folder of results: the source and settings of each result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Of this package, of Python and of what pictures depend on."""
+    """Versions of this package, Python and the packages that results depend on."""
     found = {"deblur_tf": deblur_tf.__version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps a folder to this process, until it ends however that is, where the system can."""
+    """Locks a folder for this process, where the system can; even a crash releases the lock."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -56,13 +56,13 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
 
 
 class Manifest:
-    """An entry for each picture that was made, by its path below the folder.
+    """The entries of all pictures that were made, by their path below the folder.
 
-    While work goes on, entries are lines of a journal beside it, so that ten thousand of them cost
-    no more than one each, and none is lost however the work ends.
+    During the work entries are appended as lines to a journal beside the manifest, so that the cost
+    of an entry does not grow with their number, and none is lost however the work ends.
 
     Args:
-      folder: of the results.
+      folder: folder of the results.
 
     Raises:
       UsageError: if there is a manifest that cannot be read.
@@ -83,23 +83,23 @@ class Manifest:
                 self.files = {name: dict(entry) for name, entry in found.items()}
             if self._of_before:
                 for line in self._journal.read_text(encoding="utf-8").splitlines():
-                    with contextlib.suppress(json.JSONDecodeError):  # the last may be cut
+                    with contextlib.suppress(json.JSONDecodeError):  # the last may be incomplete
                         self.files.update(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UsageError(
-                f"{self.path}: cannot be read ({error}); move it away, and what it tells "
-                "of must be made again with --overwrite"
+                f"{self.path}: cannot be read ({error}); move it away, and restore its "
+                "pictures again with --overwrite"
             ) from error
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Within, no other process writes to the folder; at the end manifest.json is whole.
+        """In this context no other process writes to the folder; its end completes manifest.json.
 
         Raises:
-          UsageError: if another process does.
+          UsageError: if another process is writing to the folder.
         """
         with _lock(self.folder):
-            self._read()  # another may have been at work since
+            self._read()  # another process may have written since
             yield
             self.close()
 
@@ -107,12 +107,12 @@ class Manifest:
         return target.relative_to(self.folder).as_posix()
 
     def identity(self, target: pathlib.Path) -> Any:
-        """What a picture was made of, None if it is not known, {} if it was not finished."""
+        """Source and settings of a picture; None if not recorded, {} if it was not finished."""
         entry = self.files.get(self._name(target))
         return None if entry is None else entry.get("made_of", {})
 
     def outputs(self, target: pathlib.Path) -> set[pathlib.Path]:
-        """All files that were made with a picture, itself included."""
+        """All files that were written for a picture, itself included."""
         entry = self.files.get(self._name(target), {})
         return {self.folder / name for name in entry.get("outputs", [])}
 
@@ -122,9 +122,9 @@ class Manifest:
         return {(self.folder / name).resolve() for name in names}
 
     def begin(self, target: pathlib.Path, outputs: Iterable[pathlib.Path]) -> None:
-        """Says that files are about to be written: after a crash, they may be replaced.
+        """Records that files are about to be written, so that they may be replaced after a crash.
 
-        Those that the entry had are remembered with them.
+        The files of an earlier entry are recorded with them.
         """
         names = {self._name(path) for path in (*outputs, *self.outputs(target))}
         self._write(target, {"unfinished": True, "outputs": sorted(names)})
@@ -136,13 +136,13 @@ class Manifest:
         made_of: dict[str, Any],
         **about: Any,
     ) -> None:
-        """The entry of a picture that is finished."""
+        """Records a picture that is finished."""
         names = [self._name(path) for path in outputs]
         entry = {"made_of": made_of, **about, "outputs": names, "versions": versions()}
         self._write(target, entry)
 
     def _write(self, target: pathlib.Path, entry: dict[str, Any]) -> None:
-        if self._of_before:  # whose last line may be cut: nothing can follow it
+        if self._of_before:  # the last line of an old journal may be cut: do not append to it
             self.close()
             self._of_before = False
         self.files[self._name(target)] = entry

@@ -13,23 +13,23 @@ import psutil
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.tiles import check_overlap
 
-# Of what is free, the share that a picture may take: an estimate is no promise.
+# Share of free memory that a picture may take, since the estimate is not exact.
 SHARE = 0.6
-# Whole arrays of the size of the picture that live beside a tile, in bytes a pixel.
+# Memory of whole arrays of the picture's size that are kept beside a tile, in bytes per pixel.
 KEPT_BYTES = 72
-SAMPLE_BYTES = 36  # of each sample, with what is made of it
+SAMPLE_BYTES = 36  # bytes per pixel of each sample and its results
 SMALLEST_TILE = 128
-TILE_STEP = 64  # sides that are chosen are multiples of this
-# Pictures of more than so many of a model's largest tiles, 1.5 megapixels for most, are not
-# computed whole on a CPU, even if they fit: above about 2.7 a convolution of oneDNN took over
-# twenty times as long a pixel.
+TILE_STEP = 64  # automatic tile sides are multiples of this
+# On a CPU, pictures with more pixels than this many of a model's largest tiles (1.5 megapixels for
+# most models) are not computed whole, even if they fit: above about 2.7 megapixels a oneDNN
+# convolution took over twenty times as long per pixel.
 WHOLE_TILES = 1.43
-# By how much the estimate of a network's memory is off, see benchmarks/large.py.
+# Factor that corrects the estimate of a network's memory, see benchmarks/large.py.
 CORRECTION = 1.7
 
 
 def available_bytes() -> int:
-    """Memory that can be had: of the machine, or of the container if that is less."""
+    """Free memory of the machine, or of the container if that is less."""
     free = psutil.virtual_memory().available
     root = pathlib.Path("/sys/fs/cgroup")
     for limit, used, stats in (
@@ -42,7 +42,7 @@ def available_bytes() -> int:
     ):
         try:
             left = int((root / limit).read_text()) - int((root / used).read_text())
-            # Files that were read are counted as used, and given up when needed.
+            # Cached files count as used, but are released when memory is needed.
             stat = dict(line.split() for line in (root / stats).read_text().splitlines())
             left += int(stat.get("inactive_file", 0))
             free = min(free, max(left, 0))
@@ -58,9 +58,9 @@ def bytes_per_pixel(model: Restorer) -> float:
 
 
 def smallest_tile(model: Restorer, overlap: int) -> int:
-    """Side of the smallest tiles that may be chosen, of which neighbours share `overlap` pixels.
+    """Side of the smallest tiles that may be chosen, if neighbours overlap by `overlap` pixels.
 
-    `SMALLEST_TILE`, but for models by whose `size_multiple` the overlap grows to its half.
+    `SMALLEST_TILE`, or more for models whose `size_multiple` rounds the overlap up to half of it.
 
     Raises:
       UsageError: if the overlap is half of `SMALLEST_TILE` or more.
@@ -83,10 +83,11 @@ def choose_tile(
 
     Args:
       model: a built restorer.
-      height, width: of the picture.
+      height, width: height and width of the picture in pixels.
       copies: pictures that are computed together.
-      n_samples: of each, all of which are kept.
-      free: bytes; None: what is available on a CPU. Accelerators are asked by trying.
+      n_samples: samples of each picture, all of which are kept in memory.
+      free: free memory in bytes; None: what is available on a CPU. On an accelerator the whole
+        picture is tried first.
       smallest: side of the smallest tiles, see `smallest_tile`.
     """
     if free is None:
@@ -103,7 +104,7 @@ def choose_tile(
 
 
 def needed_bytes(model: Restorer, height: int, width: int, tile: int, n_samples: int = 1) -> float:
-    """About how much memory a picture takes, in tiles of a side or whole (0)."""
+    """About how much memory a picture takes, in tiles of side `tile` or whole (0)."""
     pixels, each = height * width, bytes_per_pixel(model)
     kept = (KEPT_BYTES + SAMPLE_BYTES * n_samples) * pixels
     if not tile or tile >= max(height, width):
@@ -117,18 +118,20 @@ def on_accelerator() -> bool:
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether a backend says that it could not get memory."""
+    """Whether an error of a backend means that it could not allocate memory."""
     text = f"{type(error).__name__} {error}"
     told = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory", "OOM when")
     return isinstance(error, MemoryError) or any(words in text for words in told)
 
 
 def seconds_a_megapixel(deblurrer: Any, side: int = 256) -> float:
-    """Of one evaluation and of what precedes it, on this machine: the second of two pictures.
+    """Seconds per megapixel on this machine for one evaluation and what precedes it.
+
+    The second of two pictures is timed, so that compilation does not count.
 
     Args:
       deblurrer: a `Deblurrer`.
-      side: of the pictures, in pixels.
+      side: side of the pictures in pixels.
     """
     picture = np.full((side, side, 3), 128, np.uint8)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Pictures as people hold them: paths, PIL images, arrays; the same kind comes back."""
+"""Converts paths, PIL images and arrays to pixels, and results back to the same kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def to_model_range(pixels: np.ndarray) -> np.ndarray:
         )
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ValueError(f"need uint8, uint16 or float, got {pixels.dtype}")
-    if pixels.size and not (pixels.min() >= 0.0 and pixels.max() <= 1.0):  # nor NaN
+    if pixels.size and not (pixels.min() >= 0.0 and pixels.max() <= 1.0):  # refuses NaN too
         raise ValueError(
             f"float images must be in [0, 1], got {pixels.min():g} to {pixels.max():g}"
         )
@@ -36,7 +36,7 @@ def to_model_range(pixels: np.ndarray) -> np.ndarray:
 
 
 def from_model_range(image: np.ndarray, dtype: Any) -> np.ndarray:
-    """float32 in [-1, 1] -> `dtype`: whole numbers are rounded to nearest, floats in [0, 1]."""
+    """float32 in [-1, 1] -> `dtype`: integers are rounded to nearest, floats are in [0, 1]."""
     largest = np.float32(_LARGEST.get(np.dtype(dtype), 1.0))
     scaled = np.clip((image.astype(np.float32) + np.float32(1.0)) * (largest / 2), 0.0, largest)
     return (np.round(scaled) if np.dtype(dtype) in _LARGEST else scaled).astype(dtype)
@@ -44,13 +44,13 @@ def from_model_range(image: np.ndarray, dtype: Any) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """A picture that was handed over.
+    """An input picture, with what is needed to return the result in the same form.
 
     Attributes:
       pixels: [B, H, W, 3].
-      single: whether it had no batch axis.
-      photo: of a file.
-      image: the PIL image, to be imitated.
+      single: whether the input had no batch axis.
+      photo: the photo, if the input was the path of a file.
+      image: the input, if it was a PIL image; the result gets its mode and info.
     """
 
     pixels: np.ndarray
@@ -59,7 +59,7 @@ class Taken:
     image: Image.Image | None = None
 
     def give_back(self, restored: np.ndarray) -> Any:
-        """The restored pixels, float32 [B, H, W, 3] in [-1, 1], as what was handed over."""
+        """The restored pixels, float32 [B, H, W, 3] in [-1, 1], in the form of the input."""
         pixels = from_model_range(restored, self.pixels.dtype)
         if self.photo is not None:
             return _pil_of_file(pixels[0], self.photo)
@@ -69,7 +69,7 @@ class Taken:
 
 
 def take(picture: str | os.PathLike[str] | Image.Image | np.ndarray) -> Taken:
-    """Takes a picture.
+    """Reads the pixels of a picture of any supported kind.
 
     Raises:
       ValueError: for an array that is no picture, or a PIL image of 32 bits.
@@ -97,7 +97,7 @@ def take(picture: str | os.PathLike[str] | Image.Image | np.ndarray) -> Taken:
 
 
 def _pil_of_file(pixels: np.ndarray, photo: Photo) -> Image.Image:
-    """8 bits, since PIL has no colour of 16; gray of 16 stays."""
+    """An image of 8 bits, since PIL has no 16-bit colour; 16-bit gray is kept."""
     if photo.gray and pixels.dtype == np.uint16 and photo.alpha is None:
         result = Image.fromarray(pixels[..., 1])
     else:
@@ -112,7 +112,7 @@ def _pil_of_file(pixels: np.ndarray, photo: Photo) -> Image.Image:
 
 
 def _like(pixels: np.ndarray, image: Image.Image) -> Image.Image:
-    """An image of the same mode where it is gray or has alpha, else RGB; its info stays."""
+    """An image of the same mode where it is gray or has alpha, else RGB; info is kept."""
     if pixels.dtype == np.uint16:
         result = Image.fromarray(pixels[..., 1])
     else:

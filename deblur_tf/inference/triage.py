@@ -1,8 +1,8 @@
-"""Whether a photograph is sharp already, before a model touches it.
+"""Decides whether a photograph is sharp already, before a model processes it.
 
-Blur takes fine bands more than coarse ones, noise adds to the finest alone. The score is a
-logistic regression on the logarithms of both, fitted and measured by
-`benchmarks/triage.py`, whose figures are in docs/results.md.
+Blur weakens fine frequency bands more than coarse ones; noise adds to the finest alone. The
+score is a logistic regression on the noise and the logarithms of the bands, fitted and measured
+by `benchmarks/triage.py`, whose figures are in docs/results.md.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from scipy import ndimage
 
 from deblur_tf.numerics.image_ops import LUMA
 
-# From this score on a photograph is left alone.
+# Photographs with at least this score are left unchanged.
 SHARP = 0.9
-# A result in which neither of two middle bands has grown by this, of its logarithm, did not help.
+# A result is no sharper if the logarithms of both middle bands have grown by less than `HELPED`.
 HELPED, MIDDLE = 0.02, slice(3, 5)
 
-# Sides in pixels of the box means between which the bands lie.
+# Sides in pixels of box filters; a band is the difference of two successive ones.
 _SIZES = (3, 5, 9, 17, 33)
 _MEDIAN_OF_NORMAL = 0.6745  # of the absolute value of a standard normal number
-_LARGEST = 1024  # pixels a side that are looked at, in the middle
+_LARGEST = 1024  # side in pixels of the central part that is examined
 
-# Of `features`, standardised: means, standard deviations; then weights and bias.
+# Means and standard deviations to standardise `features`; weights of the regression, then bias.
 _MEANS = np.array([0.0108, -4.242, -4.727, -4.38, -3.967, -3.565])
 _STDDEVS = np.array([0.01068, 0.8031, 0.6835, 0.6318, 0.5547, 0.4689])
 _WEIGHTS = np.array([-2.927, 2.374, 1.636, 0.538, -0.3116, -1.263, -1.452])
 
 
 def features(gray: np.ndarray) -> np.ndarray:
-    """The noise's standard deviation, and the logarithm of that of each band.
+    """Standard deviation of the noise, and logarithm of the standard deviation of each band.
 
     Args:
-      gray: float [H, W] in [0, 1], 5 pixels a side at least.
+      gray: float [H, W] in [0, 1], at least 5 pixels per side.
 
     Returns:
       float64 [6].
@@ -47,7 +47,7 @@ def features(gray: np.ndarray) -> np.ndarray:
 
 
 def gray_of(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] -> float32 [H, W] in [0, 1], of the middle of large ones."""
+    """uint8 [H, W, 3] -> float32 [H, W] in [0, 1]; only the centre of large images."""
     height, width = image.shape[:2]
     top, left = (max(n - _LARGEST, 0) // 2 for n in (height, width))
     middle = image[top : top + _LARGEST, left : left + _LARGEST]
@@ -55,10 +55,10 @@ def gray_of(image: np.ndarray) -> np.ndarray:
 
 
 def sharpness(image: np.ndarray) -> float | None:
-    """From 0, surely blurred, to 1, surely sharp.
+    """Probability that a picture is sharp: from 0, surely blurred, to 1, surely sharp.
 
-    uint8 [H, W, 3] -> the probability, where sharp and blurred ones are equally frequent;
-    None for pictures that are too small to tell.
+    uint8 [H, W, 3] -> the probability, assuming that sharp and blurred pictures are equally
+    frequent; None for pictures that are too small to tell.
     """
     if min(image.shape[:2]) < 2 * _SIZES[-1]:
         return None
@@ -67,10 +67,10 @@ def sharpness(image: np.ndarray) -> float | None:
 
 
 def growth(before: np.ndarray, after: np.ndarray) -> float | None:
-    """By how much a restored picture has more in its middle bands than the blurry one.
+    """How much stronger the middle bands of a restored picture are than the blurry one's.
 
-    `sharpness` would not do: it falls where noise goes, which is in the finest bands too, and
-    hardly changes for strongly blurred pictures however much they gain.
+    `sharpness` is unsuitable: it falls when noise is removed, since noise adds to the finest
+    bands, and it hardly changes for strongly blurred pictures however much they improve.
 
     uint8 [H, W, 3] each -> the larger growth of the logarithms of the bands from 5 to 9 and from
     9 to 17 pixels; None for pictures that are too small to tell.
@@ -82,6 +82,6 @@ def growth(before: np.ndarray, after: np.ndarray) -> float | None:
 
 
 def helped(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether a restored picture is sharper than the blurry one; True where nobody can tell."""
+    """Whether a restored picture is sharper than the blurry one; True if too small to tell."""
     grown = growth(before, after)
     return grown is None or grown >= HELPED

@@ -1,4 +1,4 @@
-"""Where samples differ, the model is guessing."""
+"""Uncertainty maps: where samples differ, the model is guessing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from deblur_tf.base.files import replacing
 
-# Standard deviations, of 255: from here on a pixel counts as guessed, and the picture's scale
-# ends at the second.
+# Standard deviations on a scale of 255: above `GUESSED` a pixel counts as guessed; the colour
+# scale of the map ends at `SCALE_END`.
 GUESSED, SCALE_END = 8.0, 32.0
-# Share of guessed pixels from which on it is worth a word.
+# Share of guessed pixels from which the message mentions them.
 WORTH_A_WORD = 0.05
 
 
 def spread_of(samples: np.ndarray) -> np.ndarray:
-    """Standard deviation of each pixel over samples, the root mean square of its channels.
+    """Standard deviation of each pixel over samples, as root mean square over channels.
 
     float32 [N, H, W, 3] in [-1, 1] -> float32 [H, W], in units of 1 / 255 of the range.
     """
@@ -27,11 +27,11 @@ def spread_of(samples: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Of one picture.
+    """How much the samples of one picture differ.
 
     Attributes:
-      median: standard deviation of the median pixel, of 255.
-      guessed: share of pixels with one above `GUESSED`.
+      median: median over pixels of the standard deviation, on a scale of 255.
+      guessed: share of pixels with a standard deviation above `GUESSED`.
     """
 
     median: float
@@ -48,7 +48,7 @@ class Spread:
 
 
 def summary(spread: np.ndarray) -> Spread:
-    """float32 [H, W] of `spread_of` -> figures."""
+    """Summary of a map, float32 [H, W], from `spread_of`."""
     return Spread(float(np.median(spread)), float((spread > GUESSED).mean()))
 
 
@@ -77,7 +77,7 @@ def write_picture(path: str | os.PathLike[str], spread: np.ndarray) -> None:
         x = min(max(value / SCALE_END * width - length / 2, 0), width - length)
         draw.text((x, 20), text, fill="white")
     picture = Image.new("RGB", (width, height + bar.height))
-    rows = max((1 << 22) // width, 1)  # the colours of a strip take 32 bytes a pixel
+    rows = max((1 << 22) // width, 1)  # the colours of a strip take 32 bytes per pixel
     for top in range(0, height, rows):
         picture.paste(Image.fromarray(paint(spread[top : top + rows])), (0, top))
     picture.paste(bar, (0, height))

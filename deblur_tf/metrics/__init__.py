@@ -1,4 +1,4 @@
-"""Figures of quality: `base` has the contract, each other module is of one kind."""
+"""Image quality metrics: `base` defines their interface, each other module one kind."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import gin
 
 from deblur_tf.base.errors import UnavailableError, UsageError
-from deblur_tf.metrics.base import Features, Metric, OfSets, PerImage
+from deblur_tf.metrics.base import Features, Metric, PerImage, SetMetric
 from deblur_tf.metrics.psnr import PSNR
 from deblur_tf.metrics.ssim import SSIM, SSIM_MATLAB
 
-# Those that need nothing; and module, gin-configured function and arguments of the others.
+# ALL: metrics that need neither weights nor extra packages. MADE: of each other metric the module,
+# gin-configured function and arguments that make it.
 ALL: tuple[PerImage, ...] = (PSNR, SSIM, SSIM_MATLAB)
 MADE = {
     "psnr_aligned": ("aligned", "aligned_psnr"),
@@ -32,7 +33,7 @@ __all__ = [
     "SSIM_MATLAB",
     "Features",
     "Metric",
-    "OfSets",
+    "SetMetric",
     "PerImage",
     "choose",
 ]
@@ -46,14 +47,15 @@ def choose(
     """Metrics by name, in the order of the names.
 
     Args:
-      names: of `ALL` and `MADE`.
-      weights: folder of metric weights, searched before the others of `weights.folders`.
-      on_missing: told the name of a metric that lacks weights or a package and is left
-        out, and why.
+      names: names of metrics in `ALL` or `MADE`.
+      weights: folder of metric weights, searched before the other folders of
+        `weights.folders`.
+      on_missing: called with the name of each metric that lacks weights or a package, and
+        the reason; the metric is left out.
 
     Raises:
-      UsageError: listing what there is, if one is unknown.
-      UnavailableError: without `on_missing`.
+      UsageError: if a name is unknown; the message lists the known ones.
+      UnavailableError: if a metric lacks weights or a package and `on_missing` is None.
     """
     ready = {metric.name: metric for metric in ALL}
     for name in names:
@@ -64,7 +66,7 @@ def choose(
         try:
             found.append(ready[name] if name in ready else _made(name, weights))
         except UnavailableError as error:
-            why = str(error).split("\n  In call to configurable")[0]  # gin adds that
+            why = str(error).split("\n  In call to configurable")[0]  # gin appends that part
             if on_missing is None:
                 raise UnavailableError(f"{name}: {why}") from error
             on_missing(name, why)

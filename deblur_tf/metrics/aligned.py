@@ -1,7 +1,7 @@
 """PSNR and SSIM by RealBlur's protocol: genuine pairs are aligned before they are compared.
 
-The sharp picture was taken by another camera: the restored one first gets the gain and
-the homography that fit it best (Rim et al., 2020; their `evaluation_RealBlur_ecc.py`).
+The sharp picture was taken by another camera, so the restored one is first corrected by the
+gain and the homography that fit it best (Rim et al., 2020; their `evaluation_RealBlur_ecc.py`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from deblur_tf.metrics.ssim import RADIUS
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
-STEPS = 100  # of the search, without a bound on its improvement
+STEPS = 100  # of the search, which does not stop early on small improvements
 
 
 def align(image: np.ndarray, sharp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The picture under the gain and homography that bring it nearest to the sharp one.
+    """Applies the gain and homography that bring a picture nearest to the sharp one.
 
     Args:
       image: uint8 [H, W, 3].
-      sharp: the same.
+      sharp: uint8 [H, W, 3].
 
     Returns:
-      float32 [H, W, 3] in [0, 1] or a little beyond, and the mask [H, W, 3] of the pixels
-      that have a value, 0.0 or 1.0.
+      The aligned picture, float32 [H, W, 3] in [0, 1] or a little beyond, and the mask
+      [H, W, 3]: 1.0 where it has a value, 0.0 elsewhere.
 
     Raises:
-      DataError: where the search finds none, as between unrelated pictures.
+      DataError: if the search finds no homography, as between unrelated pictures.
     """
     import cv2
 
@@ -59,7 +59,7 @@ _align = shared(align)
 
 
 def psnr_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
-    """PSNR in dB over the pixels that alignment leaves; uint8 [H, W, 3] each."""
+    """PSNR in dB over the pixels that are valid after alignment; uint8 [H, W, 3] each."""
     moved, mask = _align(image, sharp)
     x = np.float32(sharp) / 255.0
     mse = np.sum(np.square((x - moved) * mask), dtype=np.float64) / np.sum(mask, dtype=np.float64)
@@ -67,9 +67,9 @@ def psnr_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def ssim_aligned(image: np.ndarray, sharp: np.ndarray) -> float:
-    """SSIM (2-D, each channel) over the pixels that alignment leaves.
+    """SSIM (2-D, each channel) over the pixels that are valid after alignment.
 
-    uint8 [H, W, 3] each, at least 11x11; raises as `align`, and so does `psnr_aligned`.
+    uint8 [H, W, 3] each, at least 11x11. Raises DataError as `align` does, like `psnr_aligned`.
     """
     from skimage.metrics import structural_similarity
 
@@ -103,7 +103,7 @@ def aligned_psnr(weights: object = None) -> PerImage:
     """`psnr_aligned` as a metric; it needs no weights.
 
     Raises:
-      UnavailableError: without OpenCV; so does `aligned_ssim`.
+      UnavailableError: if OpenCV is not installed. So does `aligned_ssim`.
     """
     del weights
     return _metric("psnr_aligned", "PSNR aligned (dB)", 2, psnr_aligned)

@@ -1,4 +1,4 @@
-"""The contract of a metric: a metric is one file, whatever it is computed from."""
+"""The interface of metrics. Each metric is one module, whatever it is computed from."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Better = Literal["higher", "lower"]
 
 @dataclasses.dataclass(frozen=True)
 class PerImage:
-    """A metric that each picture has, and a test set the mean of.
+    """A metric with a value for each picture; the value of a test set is their mean.
 
     Attributes:
-      name: of its column in files, e.g. "psnr".
-      label: of its column in tables, with the unit.
-      digits: after the point in tables.
+      name: name of its column in files, e.g. "psnr".
+      label: heading of its column in tables, with the unit.
+      digits: digits after the decimal point in tables.
       measure: (picture, sharp) -> value, uint8 [H, W, 3] each.
-      better: which way is an improvement.
+      better: whether higher or lower values are better.
       min_side: smallest side of a picture that it can measure, in pixels.
-      reference: whether it looks at the sharp picture; one that does not is measured
-        of the sharp pictures too.
+      reference: whether it compares with the sharp picture; a metric that does not is
+        also measured on the sharp pictures.
       about: options and checksums of weights, for the report.
     """
 
@@ -41,11 +41,12 @@ class PerImage:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """What is known of a picture to a metric of whole sets.
+    """Features of pictures, as a metric of whole sets compares them.
 
     Attributes:
-      name: of the folder where they are kept.
-      of: uint8 [H, W, 3] -> float32 [N, D]; N may differ between pictures.
+      name: name of the folder where the features are stored.
+      of: computes the features of a picture: uint8 [H, W, 3] -> float32 [N, D]; N may
+        differ between pictures.
       about: as in `PerImage`.
     """
 
@@ -55,15 +56,16 @@ class Features:
 
 
 @dataclasses.dataclass(frozen=True)
-class OfSets:
+class SetMetric:
     """A distance between a set of pictures and the set of the sharp ones.
 
     Attributes:
-      features: of a picture; metrics that share them compute them once.
-      distance: of two sets, each a sequence of `Features.of`, which reads an item when
-        it is asked for, so that a set of any size can be streamed.
-      patch: height and width of what features are of: the smallest picture.
-      The others are those of `PerImage`.
+      features: the features that are compared; metrics that share them compute them once.
+      distance: distance of two sets, each a sequence of results of `Features.of`. An item
+        is read only when it is indexed, so that a set of any size can be streamed.
+      patch: height and width of the patches that features are computed from; a picture
+        must be at least as large.
+      The other attributes are as in `PerImage`.
     """
 
     name: str
@@ -81,11 +83,11 @@ class OfSets:
         return min(self.patch)
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether a picture has a patch."""
+        """Whether a picture of this size contains a whole patch."""
         return height >= self.patch[0] and width >= self.patch[1]
 
 
-Metric = PerImage | OfSets
+Metric = PerImage | SetMetric
 
 
 def check(*images: np.ndarray) -> None:
@@ -98,9 +100,9 @@ def check(*images: np.ndarray) -> None:
 
 
 def shared(compute: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps the last result in each thread, for metrics that begin alike.
+    """Caches the last result in each thread, for metrics that share their first step.
 
-    Found again by the identity of the arguments: they must not be written to.
+    The result is reused if all arguments are the same objects: they must not be modified.
     """
     last = threading.local()
 
@@ -108,7 +110,7 @@ def shared(compute: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any) -> Any:
         known = getattr(last, "args", ())
         if len(known) != len(args) or any(a is not b for a, b in zip(known, args, strict=True)):
-            last.args, last.value = (), None  # frees the one before
+            last.args, last.value = (), None  # frees the previous result
             last.value = compute(*args)
             last.args = args
         return last.value

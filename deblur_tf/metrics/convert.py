@@ -1,4 +1,4 @@
-"""Makes the files of weights that metrics need, from what their authors publish."""
+"""Makes the weight files of metrics from the files that their authors publish."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deblur_tf.metrics import fid, inception, lpips, niqe
 from deblur_tf.metrics.weights import check_arrays
 from deblur_tf.storage.arrays import Arrays, read_tensors, write_npz
 
-# torchvision's numbers of the convolutions in `features`, block by block.
+# Indices of the convolutions in torchvision's `features`, block by block.
 _LAYERS = {
     "alex": ((0,), (3,), (6,), (8,), (10,)),
     "vgg": ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28)),
@@ -22,7 +22,7 @@ _LAYERS = {
 
 
 class _Source:
-    """Takes arrays out of a file, and says what it lacks or has too much."""
+    """Takes arrays out of a file, and raises errors for missing and unexpected ones."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = path
@@ -31,14 +31,14 @@ class _Source:
     def take(self, name: str, rank: int | None = None) -> np.ndarray:
         """Raises DataError if the array is missing or of another rank."""
         if name not in self.arrays:
-            raise DataError(f"{self.path}: has no {name}; is it the file that is named in --help?")
+            raise DataError(f"{self.path}: has no {name}; is it the file that --help names?")
         found = np.asarray(self.arrays.pop(name), "float32")
         if rank is not None and found.ndim != rank:
-            raise DataError(f"{self.path}: {name} has shape {found.shape}; needed are {rank} axes")
+            raise DataError(f"{self.path}: {name} has shape {found.shape}; expected {rank} axes")
         return found
 
     def finish(self, ignored: str) -> None:
-        """Raises DataError if there is more than what the pattern allows."""
+        """Raises DataError if arrays are left whose names do not match the pattern."""
         more = [name for name in self.arrays if not re.match(ignored, name)]
         if more:
             raise DataError(f"{self.path}: has {more[0]} and {len(more) - 1} more; not such a file")
@@ -55,7 +55,7 @@ def lpips_arrays(
     """The arrays of LPIPS from torchvision's classifier and lpips' v0.1 heads.
 
     Raises:
-      DataError: if a file is not what it should be.
+      DataError: if a file has missing, unexpected or misshapen arrays.
     """
     layers, lines = _Source(trunk), _Source(heads)
     found: Arrays = {}
@@ -70,10 +70,10 @@ def lpips_arrays(
 
 
 def inception_arrays(path: str | os.PathLike[str]) -> Arrays:
-    """The arrays of Inception from pytorch-fid's file: normalisations go into convolutions.
+    """The arrays of Inception from pytorch-fid's file, normalisations folded into convolutions.
 
     Raises:
-      DataError: if the file is not what it should be.
+      DataError: if the file has missing, unexpected or misshapen arrays.
     """
     source = _Source(path)
     found: Arrays = {}
@@ -97,14 +97,14 @@ def write_lpips(
     trunk: str | os.PathLike[str],
     heads: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Writes `lpips_<net>_v0.1.npz`; returns its path, raises as the function above."""
+    """Writes `lpips_<net>_v0.1.npz` and returns its path; raises as `lpips_arrays`."""
     path = folder / lpips.FILES[net].name
     write_npz(path, lpips_arrays(net, trunk, heads))
     return path
 
 
 def write_inception(folder: pathlib.Path, trunk: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes `inception_2015.npz`; returns its path, raises as the function above."""
+    """Writes `inception_2015.npz` and returns its path; raises as `inception_arrays`."""
     path = folder / fid.FILES[0].name
     write_npz(path, inception_arrays(trunk))
     return path
@@ -118,7 +118,7 @@ def write_niqe(
 ) -> pathlib.Path:
     """Fits NIQE's statistics to sharp photos and writes `niqe_pris_params.npz`.
 
-    Photos below 96 pixels a side are left out.
+    Photos with a side below 96 pixels are left out.
 
     Raises:
       DataError: if no photo is large enough.

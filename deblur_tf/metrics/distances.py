@@ -1,4 +1,4 @@
-"""Distances between sets of feature vectors: FID's and KID's, in float64, streaming."""
+"""Distances between sets of feature vectors for FID and KID, in float64 and streamed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from deblur_tf.base.errors import DataError
 
-# Features of a picture, [N, D] each.
+# A set as the features of its pictures, [N, D] each.
 Sets = Sequence[np.ndarray]
 CHUNK = 2048  # vectors that are compared at once
 
@@ -17,7 +17,7 @@ CHUNK = 2048  # vectors that are compared at once
 def moments(rows: Sets) -> tuple[np.ndarray, np.ndarray]:
     """Mean [D] and unbiased covariance [D, D] of all vectors.
 
-    Sums are taken about the first vector, so that a large mean costs no digits.
+    Sums are taken relative to the first vector, so that a large mean costs no precision.
 
     Raises:
       DataError: for fewer than two vectors.
@@ -37,7 +37,7 @@ def moments(rows: Sets) -> tuple[np.ndarray, np.ndarray]:
 def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray) -> float:
     """Frechet distance of two Gaussians (Heusel et al., 2017, eq. 6).
 
-    The trace of the root is that of the symmetric sqrt(A) B sqrt(A).
+    sqrt(A B) has the same trace as the root of the symmetric sqrt(A) B sqrt(A), which is used.
     """
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
@@ -47,7 +47,7 @@ def frechet(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np
 
 
 def fid(a: Sets, b: Sets) -> float:
-    """Frechet distance of the Gaussians with the moments of two sets."""
+    """Frechet distance between Gaussians fitted to two sets."""
     return frechet(*moments(a), *moments(b))
 
 
@@ -80,7 +80,7 @@ def kid_full(a: Sets, b: Sets) -> float:
 
 
 def _within(rows: Sets) -> tuple[int, float]:
-    """Number of vectors, and the mean of the kernel over pairs of different ones."""
+    """Number of vectors, and the mean of the kernel over pairs of different vectors."""
     count, total = 0, 0.0
     for i, x in enumerate(_chunks(rows)):
         count += len(x)
@@ -93,20 +93,20 @@ def _within(rows: Sets) -> tuple[int, float]:
 
 
 def kid_blocks(a: Sets, b: Sets, size: int = 1024, seed: int = 0) -> float:
-    """Mean over equal blocks of shuffled vectors, at most `size` each, as TF-GAN.
+    """KID as in TF-GAN: mean over equal blocks of at most `size` shuffled vectors each.
 
-    Holds both sets in memory; they have equally many vectors.
+    Holds both sets in memory; they must have equally many vectors.
     """
     x, y = _shuffled(a, seed), _shuffled(b, seed + 1)
     if len(x) != len(y):
-        raise DataError(f"blocks need sets of one size, not {len(x)} and {len(y)}")
+        raise DataError(f"blocks need sets of equal size, not {len(x)} and {len(y)}")
     count = -(-len(x) // size)
     blocks = zip(np.array_split(x, count), np.array_split(y, count), strict=True)
     return float(np.mean([kid_full([p], [q]) for p, q in blocks]))
 
 
 def kid_subsets(a: Sets, b: Sets, size: int = 1000, subsets: int = 100, seed: int = 0) -> float:
-    """Mean over random subsets without replacement, as Binkowski et al.; in memory."""
+    """KID as in Binkowski et al.: mean over subsets drawn without replacement, in memory."""
     if not len(a) or not len(b):
         raise DataError("no vectors")
     x, y = np.concatenate(list(a)), np.concatenate(list(b))

@@ -1,4 +1,4 @@
-"""FID and KID of patches, on the Inception network of 2015 (DvSR sec. 5.3)."""
+"""FID and KID of patches, on features of the Inception network of 2015 (DvSR sec. 5.3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from deblur_tf.base.errors import ConfigError
 from deblur_tf.base.registry import configurable
 from deblur_tf.metrics import distances, inception
-from deblur_tf.metrics.base import Features, OfSets
+from deblur_tf.metrics.base import Features, SetMetric
 from deblur_tf.metrics.patches import PAPER_PATCH, patches
 from deblur_tf.metrics.weights import WeightFile, check_arrays, find, sha256
 from deblur_tf.storage.arrays import read_npz
@@ -34,21 +34,21 @@ FILES = (
 Resize = Literal["legacy_tf", "half_pixel"]
 Estimator = Literal["full", "blocks", "subsets"]
 Extractor = Callable[[np.ndarray], np.ndarray]
-BATCH = 5  # patches at once
+BATCH = 5  # patches per evaluation of the network
 
 
 @functools.lru_cache
 def _extractor(path: str, resize: Resize) -> Extractor:
     if path.endswith(".pb"):
         if resize != "legacy_tf":
-            raise ConfigError(f"{path} resizes in the way of legacy_tf, not {resize}")
+            raise ConfigError(f"{path} resizes as legacy_tf does, not as {resize}")
         return inception.graph_extractor(path)
     arrays = check_arrays(read_npz(path), inception.shapes(), path)
     return functools.partial(inception.features, arrays=arrays, legacy=resize == "legacy_tf")
 
 
 def patch_features(image: np.ndarray, extractor: Extractor, patch: tuple[int, int]) -> np.ndarray:
-    """uint8 [H, W, 3] -> float32 [patches, D]."""
+    """Features of all patches of an image: uint8 [H, W, 3] -> float32 [patches, D]."""
     cut = patches(image, patch)
     batches = [cut[i : i + BATCH] for i in range(0, len(cut), BATCH)]
     return np.concatenate([extractor(batch) for batch in batches])
@@ -65,11 +65,11 @@ def inception_features(
     Args:
       weights: folder of metric weights.
       patch: height and width in pixels.
-      resize: how a patch comes to 299x299 pixels: "legacy_tf" as the graph of 2015 does,
-        "half_pixel" as later programs of TensorFlow.
+      resize: how patches are resized to 299x299 pixels: "legacy_tf" as the graph of 2015
+        does, "half_pixel" as later versions of TensorFlow do.
 
     Raises:
-      UnavailableError: without weights.
+      UnavailableError: if the weights are missing.
     """
     if resize not in typing.get_args(Resize):
         raise ConfigError(
@@ -82,11 +82,11 @@ def inception_features(
 
 
 @configurable
-def fid(weights: str | os.PathLike[str] | None = None) -> OfSets:
+def fid(weights: str | os.PathLike[str] | None = None) -> SetMetric:
     """Frechet inception distance as a metric; see `inception_features`."""
     found = gin.get_configurable(inception_features)(weights)
     patch = tuple(found.about["patch"])
-    return OfSets("fid", "FID", 2, found, distances.fid, patch, about=found.about)
+    return SetMetric("fid", "FID", 2, found, distances.fid, patch, about=found.about)
 
 
 @configurable
@@ -96,16 +96,17 @@ def kid(
     size: int | None = None,
     subsets: int = 100,
     seed: int = 0,
-) -> OfSets:
+) -> SetMetric:
     """Kernel inception distance, times 1000 as in the papers, as a metric.
 
     Args:
       weights: folder of metric weights.
-      estimator: "full" over all pairs of patches; "blocks" of about `size`; `subsets`
-        random ones of `size`. All have the same expectation.
-      size: see there; None: 1024 for blocks, 1000 for subsets, as usual.
-      subsets: see there.
-      seed: of blocks and subsets.
+      estimator: "full": over all pairs of patches; "blocks": mean over blocks of at most
+        `size` patches; "subsets": mean over random subsets of `size` patches. All have the
+        same expectation.
+      size: patches in a block or subset; None: 1024 for blocks, 1000 for subsets, as usual.
+      subsets: number of random subsets.
+      seed: random seed of blocks and subsets.
     """
     estimators = {
         "full": distances.kid_full,
@@ -121,7 +122,7 @@ def kid(
     about = {**found.about, "estimator": estimator}
     if estimator != "full":
         about |= {"size": size, "subsets": subsets, "seed": seed}
-    return OfSets(
+    return SetMetric(
         "kid",
         "KID (x1000)",
         2,

@@ -1,8 +1,8 @@
 """The Inception network of 2015 whose features FID and KID compare, in `keras.ops`.
 
-Its layers are those of Szegedy et al. (2015) but in two details of pooling: averages do
-not count padding, and the last block takes maxima. Each convolution has taken in the
-batch normalisation that followed it.
+Its layers are those of Szegedy et al. (2015) except for two details of pooling: averages do
+not count padding, and the last block uses max pooling. The batch normalisation after each
+convolution is folded into its weights.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def network(x: Tensor, conv: Conv) -> Tensor:
 def _convolution(
     arrays: Mapping[str, Tensor], name: str, x: Tensor, *_: Any, stride: int = 1, padding: str = ""
 ) -> Tensor:
-    """The arrays know channels and kernel."""
+    """Convolution, bias and ReLU; the arrays determine channels and kernel size."""
     padding = padding or ("valid" if stride > 1 else "same")
     x = ops.conv(x, arrays[f"{name}/kernel"], strides=stride, padding=padding)
     return ops.relu(x + arrays[f"{name}/bias"])
@@ -139,9 +139,9 @@ def interpolation(size: int, legacy: bool) -> Array:
     """Matrix [299, size] of bilinear resizing without antialiasing.
 
     Args:
-      size: of the side before.
-      legacy: sample at i * size / 299, as TensorFlow 1 and the graph of 2015 do, in
-        place of pixel centres.
+      size: side before resizing, in pixels.
+      legacy: sample at i * size / 299, as TensorFlow 1 and the graph of 2015 do, instead
+        of at pixel centres.
     """
     positions = np.arange(SIDE) * size / SIDE
     if not legacy:
@@ -170,9 +170,9 @@ def features(images: Array, arrays: Arrays, legacy: bool = True) -> Array:
 def graph_extractor(path: str | os.PathLike[str]) -> Callable[[Array], Array]:
     """The published frozen graph as a function: uint8 [B, H, W, 3] -> float32 [B, 2048].
 
-    Runs on TensorFlow alone. The graph resizes by itself, in the way of TensorFlow 1.
-    Its batch normalisations are operations that TensorFlow 2 no longer has in functions;
-    they are written out as what they compute.
+    Runs in TensorFlow, whatever the Keras backend. The graph itself resizes, as TensorFlow 1
+    does. TensorFlow 2 does not support its batch normalisation op in functions, so each is
+    replaced by elementary ops.
     """
     import tensorflow as tf
 
@@ -187,7 +187,7 @@ def graph_extractor(path: str | os.PathLike[str]) -> Callable[[Array], Array]:
 
 
 def _modern(graph: Any) -> Any:
-    """A GraphDef with BatchNormWithGlobalNormalization written out, bit for bit."""
+    """The GraphDef with BatchNormWithGlobalNormalization as elementary ops, equal bit for bit."""
     import tensorflow as tf
 
     result = tf.compat.v1.GraphDef()

@@ -21,8 +21,8 @@ from deblur_tf.storage.arrays import Arrays, read_npz
 
 Net = Literal["alex", "vgg"]
 
-# Of a block: max pooling before it as (window, stride), or None, and its convolutions as
-# (channels, kernel, stride, padding). As in torchvision.
+# For each block: the max pooling before it as (window, stride), or None, and its convolutions
+# as (channels, kernel, stride, padding). As in torchvision.
 BLOCKS = {
     "alex": (
         (None, ((64, 11, 4, 2),)),
@@ -39,7 +39,7 @@ BLOCKS = {
         ((2, 2), ((512, 3, 1, 1),) * 3),
     ),
 }
-# Below these a pooling has nothing left.
+# Smallest sides at which every pooling leaves at least one pixel.
 MIN_SIDE = {"alex": 31, "vgg": 16}
 LABELS = {"alex": "LPIPS (Alex)", "vgg": "LPIPS (VGG)"}
 TRUNKS = {"alex": "alexnet-owt-7be5be79", "vgg": "vgg16-397923af"}
@@ -106,12 +106,12 @@ def lpips(net: Net = "alex", weights: str | os.PathLike[str] | None = None) -> P
     """LPIPS of whole pictures as a metric.
 
     Args:
-      net: its trunk; the papers' is AlexNet.
+      net: the trunk network; the papers use AlexNet.
       weights: folder of metric weights.
 
     Raises:
-      UnavailableError: if they are missing.
-      CheckpointError: if they are not what they are called.
+      UnavailableError: if the weights are missing.
+      CheckpointError: if the file's arrays have unexpected names or shapes.
     """
     path = find(FILES[net], weights)
     arrays = check_arrays(read_npz(path), shapes(net), path)

@@ -1,7 +1,7 @@
-"""NIQE (Mittal et al., 2013), after the release of UT Austin, in float64.
+"""NIQE (Mittal et al., 2013), as in the authors' release (UT Austin), in float64.
 
-How natural a picture looks without a reference: statistics of its normalised luminance
-in blocks against those of pristine photographs. Lower is better.
+Measures how natural a picture looks, without a reference: compares statistics of blocks of its
+normalised luminance with those of pristine photographs. Lower is better.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FILE = WeightFile(
     "sharp photographs",
     "deblur-weights make niqe --photos=DIR",
 )
-BLOCK = 96  # pixels, and half of it at half the size
-SHARPNESS = 0.75  # of the sharpest block: pristine statistics leave out blurred ones
-SNAP = 1e-9  # what rounding leaves in flat areas
+BLOCK = 96  # side of blocks in pixels; half of it at half scale
+SHARPNESS = 0.75  # share of the sharpest block's; pristine statistics omit less sharp blocks
+SNAP = 1e-9  # smaller values are rounding errors in flat areas
 Color = Literal["gray", "y"]
 
 _SHAPES = np.arange(0.2, 10.001, 0.001)
@@ -53,7 +53,7 @@ class Pristine:
 def luminance(image: np.ndarray, color: Color = "gray") -> np.ndarray:
     """uint8 [H, W, 3] -> float64 [H, W], whole numbers.
 
-    "gray" is MATLAB's rgb2gray, of the release; "y" is the Y of MATLAB's rgb2ycbcr.
+    "gray" is MATLAB's rgb2gray, as in the release; "y" is the Y of MATLAB's rgb2ycbcr.
     """
     check(image)
     if color == "gray":
@@ -77,8 +77,8 @@ def half(image: np.ndarray) -> np.ndarray:
 def normalised(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(I - mu) / (sigma + 1) and sigma, local moments under a 7x7 Gaussian (eq. 1 to 3).
 
-    What rounding leaves in flat areas is set to zero: otherwise the fits below would be
-    of its noise.
+    Rounding errors in flat areas are set to zero: otherwise the fits below would model this
+    noise.
     """
 
     def smooth(x: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def normalised(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def aggd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Asymmetric generalised Gaussians fitted to rows: shape, left and right scale.
 
-    By moments (Lasmar et al., 2009): [N, K] -> [N] each; NaN where a side is empty.
+    Fitted by moments (Lasmar et al., 2009): [N, K] -> [N] each; NaN where a side is empty.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         left, right = (
@@ -114,7 +114,7 @@ def aggd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _blocks(image: np.ndarray, side: int) -> np.ndarray:
-    """[H, W] -> [blocks, side, side], row by row; sides are multiples."""
+    """[H, W] -> [blocks, side, side], row by row; H and W are multiples of `side`."""
     rows, columns = (n // side for n in image.shape)
     return image.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
 
@@ -146,7 +146,7 @@ def features(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _statistics(rows: np.ndarray) -> Pristine:
-    """Mean of each column's numbers, covariance of the rows without NaN."""
+    """Mean of each column without its NaNs, covariance of the rows without NaN."""
     whole = rows[~np.isnan(rows).any(1)]
     if len(whole) < 2:
         nothing = np.full(rows.shape[1], np.nan)
@@ -155,7 +155,7 @@ def _statistics(rows: np.ndarray) -> Pristine:
 
 
 def distance(image: np.ndarray, pristine: Pristine, color: Color = "gray") -> float:
-    """NIQE (eq. 10) of a picture, uint8 [H, W, 3]; NaN for one without texture, or of one block."""
+    """NIQE (eq. 10) of a picture, uint8 [H, W, 3]; NaN without texture or for a single block."""
     found = _statistics(features(luminance(image, color))[0])
     if np.isnan(found.mean).any():
         return float("nan")
@@ -189,8 +189,8 @@ def niqe(weights: str | os.PathLike[str] | None = None, color: Color = "gray") -
       color: which luminance, see `luminance`.
 
     Raises:
-      UnavailableError: without the statistics of pristine photographs.
-      ConfigError: if they are of another luminance.
+      UnavailableError: if the statistics of pristine photographs are missing.
+      ConfigError: if they were computed from another luminance.
     """
     if color not in typing.get_args(Color):
         raise ConfigError(f"niqe.color: no {color!r}; there are gray and y")
@@ -199,7 +199,7 @@ def niqe(weights: str | os.PathLike[str] | None = None, color: Color = "gray") -
     shapes = {"mu_pris_param": (1, 36), "cov_pris_param": (36, 36)}
     check_arrays({n: a for n, a in arrays.items() if n in shapes}, shapes, path)
     if "color" in arrays and str(arrays["color"]) != color:
-        raise ConfigError(f"{path}: statistics of {arrays['color']}; niqe.color is {color}")
+        raise ConfigError(f"{path}: has statistics of {arrays['color']}, but niqe.color is {color}")
     pristine = Pristine(arrays["mu_pris_param"].reshape(-1), arrays["cov_pris_param"])
     return PerImage(
         "niqe",

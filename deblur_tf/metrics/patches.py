@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-PAPER_PATCH = (240, 256)  # height, width: 15 of a picture of 1280x720 (DvSR sec. 5.3)
+PAPER_PATCH = (240, 256)  # height, width: 15 patches per picture of 1280x720 (DvSR sec. 5.3)
 
 
 def patches(image: np.ndarray, size: tuple[int, int] = PAPER_PATCH) -> np.ndarray:
@@ -13,7 +13,7 @@ def patches(image: np.ndarray, size: tuple[int, int] = PAPER_PATCH) -> np.ndarra
     [H, W, C] -> [N, height, width, C]; what is left at the right and bottom is not used.
 
     Raises:
-      ValueError: if not one fits.
+      ValueError: if the image is smaller than a patch.
     """
     (height, width), (rows, columns) = size, (image.shape[i] // size[i] for i in range(2))
     if not rows * columns:

@@ -1,7 +1,7 @@
 """SSIM (Wang et al., 2004) in the two forms of the deblurring tables, on 8-bit images.
 
 Both smooth by a Gaussian of sigma 1.5 in 11 taps along height and width; MATLAB's, given
-an RGB volume, smooths over the channels as well, and reads 0.03 to 0.09 higher for blur.
+an RGB volume, smooths over the channels as well, and is 0.03 to 0.09 higher for blurred images.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def _plain(found: Moments) -> float:
 
 
 def ssim_matlab(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIM as MATLAB's `ssim` computes it on an RGB volume: the papers' figure.
+    """SSIM as MATLAB's `ssim` computes it on an RGB volume, as in the papers.
 
-    An 11x11x11 window, replicate padding, mean over all. uint8 [H, W, C] each.
+    An 11x11x11 window, replicate padding, mean over pixels and channels. uint8 [H, W, C] each.
     """
     return _matlab(moments(a, b))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """SSIM of each channel as scikit-image computes it, mean over them.
+    """SSIM of each channel as scikit-image computes it, averaged over channels.
 
     A border of 5 pixels is left out. uint8 [H, W, C] each, at least 11x11.
     """

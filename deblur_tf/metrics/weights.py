@@ -1,4 +1,4 @@
-"""Files that metrics need and that do not come with the package: where they are sought.
+"""Finds the weight files that metrics need and that do not come with the package.
 
 Nothing is ever downloaded. `deblur-weights` makes each file from what its authors publish.
 """
@@ -24,9 +24,9 @@ class WeightFile:
     """A file of weights.
 
     Attributes:
-      name: of the file.
+      name: name of the file.
       source: what it is made from, with the checksum that its authors publish.
-      command: that makes it.
+      command: command that makes it.
     """
 
     name: str
@@ -43,10 +43,10 @@ def folders(folder: str | os.PathLike[str] | None = None) -> list[pathlib.Path]:
 def find(
     files: WeightFile | tuple[WeightFile, ...], folder: str | os.PathLike[str] | None
 ) -> pathlib.Path:
-    """The first of the files that is there; nothing is read.
+    """Path of the first of the files that exists; nothing is read.
 
     Raises:
-      UnavailableError: naming the paths that were tried, and how to make one.
+      UnavailableError: if none exists; the message names the paths tried and how to make one.
     """
     files = (files,) if isinstance(files, WeightFile) else files
     tried = [root / file.name for root in folders(folder) for file in files]
@@ -64,10 +64,10 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def check_arrays(arrays: Arrays, wanted: dict[str, tuple[int, ...]], source: object) -> Arrays:
-    """Returns the arrays, float32, if they have just the names and shapes wanted.
+    """Returns the arrays as float32 if they have exactly the names and shapes wanted.
 
     Raises:
-      CheckpointError: naming the source and the first that differs.
+      CheckpointError: otherwise; the message names the source and the first array that differs.
     """
     found = {name: array.shape for name, array in arrays.items()}
     wrong = [n for n in (*wanted, *found) if found.get(n) != wanted.get(n)]

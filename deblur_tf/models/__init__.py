@@ -1,1 +1,1 @@
-"""Models: networks wired to be conditioned, denoised and restored with. They know no loss."""
+"""Models: networks combined for conditioning, denoising and restoration, without any loss."""

@@ -19,20 +19,20 @@ from deblur_tf.networks.injections import conv
 
 
 def reverse_gradient(x: Tensor) -> Tensor:
-    """x, whose gradient is that of -x (Ganin and Lempitsky, 2015).
+    """The identity, with its gradient negated (Ganin and Lempitsky, 2015).
 
-    What follows learns to tell the domains apart, and what precedes learns to
-    prevent it, in one optimizer step.
+    The layers after it learn to tell the domains apart, and the layers before it learn to
+    prevent that, in one optimizer step.
     """
     return 2.0 * ops.stop_gradient(x) - x
 
 
 @configurable
 class Discriminator(keras.layers.Layer):
-    """From which domain a guidance feature is: one logit an image.
+    """Predicts from which domain a guidance feature comes: one logit per image.
 
     Two convs with stride 2 and a 1x1 conv, averaged over all positions, so that
-    any size works. The paper does not print its own.
+    any size works. The paper does not describe its own.
     """
 
     def __init__(self, channels: int = 64, name: str = "discriminator", **kwargs: Any):
@@ -62,11 +62,11 @@ class Discriminator(keras.layers.Layer):
 class AlignedDiffusion(GuidedDiffusion):
     """`GuidedDiffusion` with a discriminator on each guidance feature.
 
-    It restores exactly as without them; only `AlignedObjective` asks them.
+    Restoration does not use the discriminators; only `AlignedObjective` does.
 
     Args:
       discriminator_channels: width of the discriminators.
-      kwargs: as of `GuidedDiffusion`; `guidance` must be given.
+      kwargs: see `GuidedDiffusion`; `guidance` must be given.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AlignedDiffusion(GuidedDiffusion):
             discriminator.build((None, None, None, self.guidance.base_channels))
 
     def domain_logits(self, guidance: Guidance) -> tuple[Tensor, ...]:
-        """What each discriminator says, float32 [B]; gradients to the guidance reversed."""
+        """The logits of each discriminator, float32 [B]; reverses gradients to the guidance."""
         return tuple(
             discriminator(reverse_gradient(ops.cast(feature, "float32")))
             for discriminator, feature in zip(self.discriminators, guidance.features, strict=True)

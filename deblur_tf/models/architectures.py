@@ -1,4 +1,4 @@
-"""The nine networks whose sizes the papers print, beside their figures."""
+"""The nine networks whose sizes the papers print, with the printed figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from deblur_tf.base.backend import without_values
+from deblur_tf.base.backend import shapes_only
 from deblur_tf.models.flops import count_flops
 from deblur_tf.models.icdpm import GuidedDiffusion
 from deblur_tf.networks.guidance import MultiscaleGuidance
@@ -15,16 +15,16 @@ from deblur_tf.networks.unet import UNet
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """One row.
+    """A network of the papers, with the size that they print for it.
 
     Attributes:
-      name: as the paper has it.
-      source: table of the paper.
-      guide_channels: of the guidance network; None without guidance.
+      name: name in the paper.
+      source: paper and table.
+      guide_channels: channels of the guidance network; None without guidance.
       unet_channels: base channels of the UNet.
-      paper_params: printed, in millions.
-      paper_gflops: printed, in 1e9 operations at 720x1280.
-      regression: a plain UNet from image to image, without noise level.
+      paper_params: parameters as printed, in millions.
+      paper_gflops: operations as printed, in 1e9 at 720x1280.
+      regression: whether it is a plain UNet from image to image, without noise level.
     """
 
     name: str
@@ -68,7 +68,7 @@ ARCHITECTURES = (
 
 
 def sizes(row: Architecture) -> tuple[float, float]:
-    """(millions of parameters, GFLOPs at 720x1280) of a network, counted."""
-    with without_values():
+    """(millions of parameters, GFLOPs at 720x1280) as counted in our network."""
+    with shapes_only():
         model = row.build()
         return model.count_params() / 1e6, count_flops(model) / 1e9

@@ -1,6 +1,6 @@
-"""Colours of a restored image made those of the blurry one.
+"""Gives a restored image the colours of the blurry one.
 
-A model of latents moves colours; blur hardly does.
+A latent diffusion model shifts colours; blur hardly does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ LEVELS = 5
 
 
 def wavelet(image: Tensor, reference: Tensor) -> Tensor:
-    """The fine bands of `image` and the coarse rest of `reference`.
+    """The fine bands of `image` plus the coarse band of `reference`.
 
-    The rest is what is left after five smoothings by (1, 2, 1) / 4 with 1, 2, 4, 8 and 16
-    pixels between the taps (the "a trous" wavelet). float32 [B, H, W, 3] twice -> the same.
+    The coarse band is what is left after five smoothings by (1, 2, 1) / 4 with 1, 2, 4, 8 and 16
+    pixels between the taps (the "a trous" wavelet). Both and the result: float32 [B, H, W, 3].
     """
     return image + _coarse(reference - image)
 
@@ -37,10 +37,10 @@ def _coarse(image: Tensor) -> Tensor:
 
 
 def adain(image: Tensor, reference: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """`image` with mean and standard deviation of each channel of `reference`.
+    """`image` with the mean and standard deviation of each channel of `reference`.
 
     Adaptive instance normalisation (Huang and Belongie, 2017). It copies the contrast too,
-    which blur has lowered. float32 [B, H, W, 3] twice -> the same.
+    which blur has lowered. Both and the result: float32 [B, H, W, 3].
     """
     mean, spread = _moments(image, epsilon)
     wanted_mean, wanted_spread = _moments(reference, epsilon)
@@ -48,7 +48,7 @@ def adain(image: Tensor, reference: Tensor, epsilon: float = 1e-5) -> Tensor:
 
 
 def _moments(image: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, with n - 1: [B, 1, 1, 3] each."""
+    """Mean and standard deviation (divided by n - 1): [B, 1, 1, 3] each."""
     mean = ops.mean(image, axis=(1, 2), keepdims=True)
     count = ops.cast(ops.shape(image)[1] * ops.shape(image)[2], "float32")
     variance = ops.mean(ops.square(image - mean), axis=(1, 2), keepdims=True)

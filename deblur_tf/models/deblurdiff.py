@@ -1,9 +1,9 @@
 """DeblurDiff: latent kernels and a control branch on a latent diffusion prior.
 
 Kong et al., "DeblurDiff: Real-World Image Deblurring with Generative Diffusion Models",
-2025. What diffuses is the latent z_0 of the sharp image. A frozen diffusion model of latents,
-the prior, is steered by a trained copy of its encoder, which sees the blurry image's latent
-z_lq and a guess z^s of the sharp one's: z_lq, filtered by predicted kernels.
+2025. What diffuses is the latent z_0 of the sharp image. A frozen latent diffusion model, the
+prior, is steered by a trained copy of its encoder, which sees the blurry image's latent z_lq
+and an estimate z^s of the sharp image's latent: z_lq filtered by predicted kernels.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from deblur_tf.diffusion.schedules import SPACED, stable_diffusion_levels
 from deblur_tf.models.color_transfer import FIXES
 from deblur_tf.models.restorer import DiffusionRestorer, Prediction, RegressionRestorer
 from deblur_tf.networks.control import ControlBranch
-from deblur_tf.networks.kernels import LatentPredictor, Once
+from deblur_tf.networks.kernels import LatentPredictor, StepIndependentPredictor
 from deblur_tf.networks.latent_unet import LatentUNet
 from deblur_tf.networks.vae import AutoencoderKL
 
-# Side of the latents that Stable Diffusion has learned: 512 pixels.
+# Side of the latents that Stable Diffusion was trained on; that is 512 pixels.
 LARGEST_LATENT = 64
 
 
 def _attention_floats(heads: float, pixels_a_token: int, side: int) -> float:
-    """Products of all tokens of a tile, with what is made of them, for each pixel."""
+    """Floats per pixel of attention within a tile: scores, and what is computed from them."""
     return 3.0 * heads * (side**2 / pixels_a_token**2) ** 2 / side**2
 
 
 def _autoencoder_floats(vae: AutoencoderKL, side: int) -> float:
-    """Of a block at full size, or of attention in the middle."""
+    """Floats per pixel, the larger of a block at full size and the attention in the middle."""
     return max(6.0 * vae.channels[0], _attention_floats(1.0, vae.factor, side))
 
 
@@ -43,7 +43,7 @@ def _autoencoder_floats(vae: AutoencoderKL, side: int) -> float:
 class Autoencoder(RegressionRestorer):
     """The autoencoder alone: what it "restores" is the round trip of an image.
 
-    The first stage of training, and the ceiling of what follows.
+    The first stage of training; its quality limits that of the later stages.
     """
 
     settings_of_weights = ("vae.groups",)  # any scale will do
@@ -86,12 +86,12 @@ class Autoencoder(RegressionRestorer):
 
 
 class Latents(NamedTuple):
-    """The condition of a model of latents.
+    """The condition of a latent diffusion model.
 
     Attributes:
       blurry: float32 [B, H, W, 3] in [-1, 1].
-      latent: z_lq, its latent, [B, h, w, C].
-      structure: z^s, where it does not depend on the step; else empty.
+      latent: z_lq, the latent of `blurry`, [B, h, w, C].
+      structure: z^s if it does not depend on the step; otherwise empty.
     """
 
     blurry: Tensor
@@ -103,10 +103,10 @@ class Latents(NamedTuple):
 class LatentDiffusion(DiffusionRestorer):
     """A diffusion model of the latents of sharp images: the prior.
 
-    It takes no notice of the blurry image, so that it restores nothing.
+    It ignores the blurry image, so it does not restore.
 
     Args:
-      vae: makes latents of images.
+      vae: encodes images as latents and decodes them.
       unet: predicts the noise in a latent; its context is a weight of this model.
       output: what the UNet's output means, see `deblur_tf.diffusion.outputs`; None: the noise.
     """
@@ -137,7 +137,7 @@ class LatentDiffusion(DiffusionRestorer):
 
     @property
     def largest_tile(self) -> int:
-        """In pixels: attention learned no larger, and takes memory with the fourth power of it."""
+        """Side in pixels: attention was trained up to it; memory grows with its fourth power."""
         return LARGEST_LATENT * self.vae.factor
 
     @property
@@ -150,7 +150,7 @@ class LatentDiffusion(DiffusionRestorer):
         self.vae.build(input_shape)
         self.vae.trainable = False
         self.unet.build(self.latent_shape)
-        # Of the empty text in Stable Diffusion, else learned.
+        # The embedding of the empty text in Stable Diffusion, otherwise learned.
         self.context = self.add_weight(
             shape=(1, *self.unet.context_shape), initializer="zeros", name="context"
         )
@@ -164,7 +164,7 @@ class LatentDiffusion(DiffusionRestorer):
         return max(_autoencoder_floats(self.vae, self.largest_tile), attention)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Latents:
-        """The blurry image and its latent: once per image."""
+        """The blurry image and its latent, computed once per image."""
         del noise
         return Latents(blurry, self.vae.encode(blurry))
 
@@ -197,7 +197,7 @@ class LatentDiffusion(DiffusionRestorer):
         return target
 
     def timestep(self, noise_level: Tensor) -> Tensor:
-        """The step of training, 0 to 999, whose level is nearest: float32 [B]."""
+        """The training timestep, 0 to 999, whose noise level is nearest: float32 [B]."""
         levels = ops.convert_to_tensor(self._levels)
         apart = ops.abs(noise_level[:, None] - levels[None])
         return ops.cast(ops.argmin(apart, axis=-1), "float32")
@@ -205,7 +205,7 @@ class LatentDiffusion(DiffusionRestorer):
     def estimates(
         self, noisy: Tensor, noise_level: Tensor, condition: Latents
     ) -> tuple[Tensor, Tensor | None]:
-        """The UNet's output, and z^s where the model has such: float32 [B, h, w, C]."""
+        """The UNet's output, and z^s if the model predicts it, else None: float32 [B, h, w, C]."""
         scaled = self.output_form.scale(noisy, noise_level, self.known(condition))
         return self.unet(scaled, self.timestep(noise_level), self.context), None
 
@@ -223,17 +223,17 @@ class LatentDiffusion(DiffusionRestorer):
 class DeblurDiff(LatentDiffusion):
     """The prior, steered by a control branch and a predictor of the sharp latent.
 
-    The prior is frozen, with its context. The ablations are other parts: no predictor (control
-    alone), `LatentPredictor` (no kernels), `Once` (no iterative refinement).
+    The prior and its context are frozen. The ablations choose other predictors: none (control
+    alone), `LatentPredictor` (no kernels), `StepIndependentPredictor` (no iterative refinement).
 
     Args:
       vae, unet, output: see `LatentDiffusion`.
       control: sees the noisy latent, z_lq and z^s, in this order.
-      predictor: gives z^s from z_lq and the noisy latent; None: there is none.
-      colour: how colours are made those of the blurry image, "wavelet" or "adain", see
-        `deblur_tf.models.color_transfer`; None: they are left.
-      encoded_range: what the autoencoder is given of a blurry image: [-1, 1], or the [0, 1]
-        that the released weights expect.
+      predictor: predicts z^s from z_lq and the noisy latent; None: there is no z^s.
+      colour: how the blurry image's colours are transferred, "wavelet" or "adain", see
+        `deblur_tf.models.color_transfer`; None: they are not.
+      encoded_range: range to which a blurry image is mapped before it is encoded: [-1, 1], or
+        the [0, 1] that the released weights expect.
     """
 
     restores = True
@@ -243,7 +243,7 @@ class DeblurDiff(LatentDiffusion):
         vae: AutoencoderKL,
         unet: LatentUNet,
         control: ControlBranch,
-        predictor: LatentPredictor | Once | None = None,
+        predictor: LatentPredictor | StepIndependentPredictor | None = None,
         output: outputs.Output | None = None,
         colour: str | None = "wavelet",
         encoded_range: Sequence[float] = (-1.0, 1.0),
@@ -282,25 +282,28 @@ class DeblurDiff(LatentDiffusion):
             self.control.start_from(self.unet)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Latents:
-        """The blurry image, z_lq, and z^s where it is the same in each step."""
+        """The blurry image, z_lq, and z^s if it is the same at every step."""
         del noise
         low, high = self.encoded_range
         latent = self.vae.encode(low + (high - low) * (blurry + 1.0) / 2.0)
-        if not isinstance(self.predictor, Once):
+        if not isinstance(self.predictor, StepIndependentPredictor):
             return Latents(blurry, latent)
         return Latents(blurry, latent, self.predictor(latent, self.context))
 
     def estimates(
         self, noisy: Tensor, noise_level: Tensor, condition: Latents
     ) -> tuple[Tensor, Tensor | None]:
-        """See `LatentDiffusion.estimates`; the predictor runs at each step, with its noise."""
+        """See `LatentDiffusion.estimates`.
+
+        The predictor runs at every step unless it is a `StepIndependentPredictor`.
+        """
         noisy = self.output_form.scale(noisy, noise_level, self.known(condition))
         timestep = self.timestep(noise_level)
         structure = None
         seen = [noisy, condition.latent]
         if self.predictor is not None:
             structure = condition.structure
-            if not isinstance(self.predictor, Once):
+            if not isinstance(self.predictor, StepIndependentPredictor):
                 structure = self.predictor(condition.latent, noisy, timestep, self.context)
             seen.append(structure)
         control = self.control(ops.concatenate(seen, axis=-1), timestep, self.context)

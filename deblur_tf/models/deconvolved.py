@@ -1,4 +1,4 @@
-"""icDPM behind a blind deconvolution: what a small network starts from on a CPU. Ours."""
+"""icDPM that starts from a blind deconvolution, for small networks on a CPU. Ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Deconvolved(NamedTuple):
 
     Attributes:
       blurry: float32 [B, H, W, 3] in [-1, 1].
-      guidance: what the guidance network knows of the deconvolved image.
+      guidance: the guidance network's output for the deconvolved image.
       image: the deconvolved image, float32 [B, H, W, 3], about [-1, 1].
     """
 
@@ -33,16 +33,16 @@ class Deconvolved(NamedTuple):
 class DeconvolvedDiffusion(GuidedDiffusion):
     """`GuidedDiffusion` whose blurry image is deconvolved first.
 
-    A network of some layers looks a few dozen pixels far and cannot find out how the camera
-    shook; filters that follow from the statistics of large windows can undo much of it.
-    Guidance and diffusion then start from that: it is what is known of the sharp image, and
-    the UNet sees it beside the blurry one, which tells ringing from structure.
+    A network of a few layers has a receptive field of a few dozen pixels and cannot estimate how
+    the camera shook; filters computed from statistics of large windows can undo much of the shake.
+    Guidance and diffusion then start from the deconvolved image: it is what is known of the
+    sharp image. The UNet sees it beside the blurry one, which tells ringing from structure.
 
     Args:
-      deconvolution: from the blurry image to one like it.
-      learn_deconvolution: whether diffusion's loss reaches it. It has learned from far more
-        images alone (`training.objectives.deconvolution`) than training sees afterwards.
-      kwargs: as of `GuidedDiffusion`.
+      deconvolution: maps the blurry image to a deconvolved one of the same shape.
+      learn_deconvolution: whether the diffusion loss trains it too. It was trained alone before
+        (`training.objectives.deconvolution`), on far more images than this training sees.
+      kwargs: see `GuidedDiffusion`.
     """
 
     seen_channels = 6
@@ -67,7 +67,7 @@ class DeconvolvedDiffusion(GuidedDiffusion):
         super().build(input_shape)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Deconvolved:
-        """Deconvolved image and its guidance: once per image. Arguments: see `Restorer`."""
+        """The deconvolved image and its guidance, once per image. Arguments: see `Restorer`."""
         image = self.deconvolution(blurry)
         if not self.learn_deconvolution:
             image = ops.stop_gradient(image)

@@ -31,19 +31,19 @@ from deblur_tf.networks.unet import UNet
 class DvSR(DiffusionRestorer):
     """Initial predictor g and a denoiser of the residual sharp - g(blurry) (eq. 6).
 
-    There is no loss on g itself: what it learns comes through the residual. Most work of a
-    restoration is done by g, once; the denoiser may be small.
+    There is no loss on g itself: it learns through the residual alone. Most of the work of a
+    restoration is done by g, once per image; the denoiser may be small.
 
     Args:
       predictor: g, a UNet without noise level, of 64 channels in the paper; a
         `StructurePredictor`, whose features guide the denoiser's encoder as icDPM's guidance
         does (icDPM sec. 3.2); or a `BlindWiener`.
-      denoiser: f, a UNet that sees the noisy residual and the blurry image; 32. One with
-        `guided_depths` takes the predictor's features of those scales.
+      denoiser: f, a UNet that sees the noisy residual and the blurry image, of 32 channels in
+        the paper. With `guided_depths`, it takes the predictor's features of those scales.
       output: what the denoiser's output means, see `deblur_tf.diffusion.outputs`; None:
         the noise, as in the paper.
-      learn_predictor: whether the diffusion's loss reaches g, as in the paper; without it g
-        stays as it is given (`--init_from`), and the denoiser learns what it lacks.
+      learn_predictor: whether the diffusion loss trains g, as in the paper; otherwise g
+        stays as it is given (`--init_from`), and only the denoiser learns.
       sees_prediction: whether the denoiser sees g(blurry) too; in the paper it does not.
     """
 
@@ -90,7 +90,7 @@ class DvSR(DiffusionRestorer):
         self.denoiser.build((*input_shape[:-1], images * input_shape[-1]), guidance_shape=features)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
-        """The blurry image and the initial prediction g(blurry): once per image."""
+        """The blurry image and the initial prediction g(blurry), computed once per image."""
         del noise
         condition = predict(self.predictor, blurry)
         if self.learn_predictor:
@@ -117,7 +117,7 @@ class DvSR(DiffusionRestorer):
     def regression_terms(
         self, condition: Prediction, sharp: Tensor
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """See `Restorer.regression_terms`; none where the predictor is not learned."""
+        """See `Restorer.regression_terms`; empty if the predictor is not learned."""
         if not self.structure_scales:
             return (), (), ()
         return structure_terms(self.predictor, condition, sharp)
@@ -131,7 +131,7 @@ class DvSR(DiffusionRestorer):
         return condition.image + target
 
     def diagnostics(self, condition: Prediction, sharp: Tensor) -> dict[str, Tensor]:
-        """The predictor's colour drift: it has no loss of its own that forbids one."""
+        """The predictor's colour drift, which no loss of its own prevents."""
         return drift(condition.image, sharp)
 
     def call(self, noisy: Tensor, noise_level: Tensor, blurry: Tensor) -> dict[str, Tensor]:

@@ -16,32 +16,32 @@ from deblur_tf.networks.latent_layers import Attention
 
 KERNELS = (keras.layers.Conv2D, keras.layers.Dense)
 KINDS = (*KERNELS, Attention, LatentKernelPredictor)
-# (layer, what it sees, what it gives)
+# (layer, its inputs, its output)
 Visit = Callable[[keras.layers.Layer, tuple[Tensor, ...], Tensor], None]
 
 
 def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int:
     """Operations of one forward pass for one image, 2 per multiply-add.
 
-    Runs the model on shapes alone and notes what each convolution, dense layer, product of
-    attention and element-wise adaptive convolution sees. Pointwise work (activations, sums,
+    Runs the model on shapes alone and records the inputs of each convolution, dense layer,
+    attention product and element-wise adaptive convolution. Pointwise work (activations, sums,
     pooling) is not counted.
 
     Args:
-      model: a built `UNet` or restorer; of the latter, what is done once an
-        image and one denoising step are counted, as in the paper's Table 13.
+      model: a built `UNet` or restorer; for a restorer, the work done once per image and
+        one denoising step are counted, as in the paper's Table 13.
       height, width: size of the image in pixels; multiples of the model's
         `size_multiple`, so that padding costs nothing.
 
     Raises:
-      ValueError: if the size is no such multiple.
+      ValueError: if height or width is not such a multiple.
     """
     total = 0
 
     def add(layer: keras.layers.Layer, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         values = math.prod(output.shape[1:])
-        if isinstance(layer, Attention):  # scores, and what they weigh
+        if isinstance(layer, Attention):  # scores, and the sum that they weight
             context = inputs[-1].shape
             total += 4 * values * math.prod(context[1:-1])
         elif isinstance(layer, LatentKernelPredictor):
@@ -53,10 +53,10 @@ def count_flops(model: keras.Model, height: int = 720, width: int = 1280) -> int
     return total
 
 
-# Bytes that a training step keeps for each number that a convolution or a product of tokens
-# puts out, as XLA plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB a crop).
+# Bytes that a training step keeps per output value of a convolution or an attention product,
+# as XLA plans it for the network of gopro.gin (benchmarks/memory.py: 0.5 GB per crop).
 BYTES_KEPT = 12.0
-# Side of what a layer may work on whatever the crop: statistics of a picture.
+# Largest side of feature maps whose size does not depend on the crop: statistics of a picture.
 LARGEST_MAPS = 128
 
 
@@ -65,8 +65,8 @@ def training_bytes(model: keras.Model, side: int, batch: int, decodes: bool = Fa
 
     Args:
       model: see `count_flops`.
-      side: of a crop.
-      batch: crops that a device works on at a time.
+      side: side of a crop in pixels.
+      batch: crops per step on one device.
       decodes: whether the loss decodes a latent that the model predicts.
     """
     total = 0
@@ -88,14 +88,14 @@ def training_bytes(model: keras.Model, side: int, batch: int, decodes: bool = Fa
 
 
 def most_training_bytes(model: keras.Model, side: int, batch: int) -> float:
-    """No less than `training_bytes`, at once: as if each layer worked at full size.
+    """An upper bound of `training_bytes`, quick to compute: every layer counts at full size.
 
     Arguments: see `training_bytes`.
     """
     layers = model._flatten_layers()
     pixels = max(side, LARGEST_MAPS) ** 2
     channels = sum(x.kernel.shape[-1] for x in layers if isinstance(x, KERNELS))
-    # Tokens attend to each other, or to a text of fewer than there are pixels.
+    # Tokens attend to each other, or to a text with fewer tokens than there are pixels.
     channels += pixels * sum(x.heads for x in layers if isinstance(x, Attention))
     return BYTES_KEPT * channels * pixels * batch
 
@@ -106,10 +106,10 @@ def _visit(
     width: int,
     visit: Visit,
 ) -> None:
-    """Calls `visit` with each layer of `KINDS`, what it sees and gives, on shapes alone."""
+    """Runs the model on shapes alone; calls `visit` for each layer of `KINDS`."""
     multiple = model.size_multiple
     if height % multiple or width % multiple:
-        raise ValueError(f"{height}x{width} is no multiple of {multiple}")
+        raise ValueError(f"{height}x{width} is not a multiple of {multiple}")
     image = keras.KerasTensor((1, height, width, 3), "float32")
     level = keras.KerasTensor((1,), "float32")
     with _observed(model, visit):
@@ -124,7 +124,7 @@ def _visit(
 
 @contextlib.contextmanager
 def _observed(model: keras.Model, visit: Visit) -> Iterator[None]:
-    """Calls `visit` with each layer of `KINDS`, what it sees and gives, within."""
+    """Within the context, calls `visit` whenever a layer of `KINDS` is called."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, KINDS)]
 
     def watched(layer: keras.layers.Layer) -> Callable[..., Tensor]:
@@ -137,7 +137,7 @@ def _observed(model: keras.Model, visit: Visit) -> Iterator[None]:
 
         return call
 
-    # Past Keras' own __setattr__, which locks built layers.
+    # Bypasses Keras' own __setattr__, which locks built layers.
     for layer in layers:
         object.__setattr__(layer, "call", watched(layer))
     try:

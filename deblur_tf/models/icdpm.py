@@ -21,7 +21,7 @@ class Guided(NamedTuple):
 
     Attributes:
       blurry: float32 [B, H, W, 3] in [-1, 1].
-      guidance: what the guidance network knows of it; empty when unguided.
+      guidance: the guidance network's output for `blurry`; empty when unguided.
     """
 
     blurry: Tensor
@@ -46,7 +46,7 @@ class GuidedDiffusion(DiffusionRestorer):
     """
 
     stored_as = {"inputs": "inputs_layer", "output": "output_form"}
-    # Of what `seen` returns.
+    # Channels of what `seen` returns.
     seen_channels = 3
 
     def __init__(
@@ -63,6 +63,12 @@ class GuidedDiffusion(DiffusionRestorer):
             raise ValueError(
                 f"unet.guided_depths {unet.guided_depths} take scales {unet.guided_scales}, but "
                 f"there is guidance for {scales or 'none'}"
+            )
+        sees_guidance = getattr(inputs, "uses_guidance", False)
+        if guidance is not None and not unet.guided_depths and not sees_guidance:
+            raise ValueError(
+                "there is a guidance network, but nothing uses it: give UNet(guided_depths=(1, 2, "
+                "3)) for the paper's model, or guidance=None for the unguided one"
             )
         super().__init__(name=name, **kwargs)
         self.unet = unet
@@ -88,7 +94,7 @@ class GuidedDiffusion(DiffusionRestorer):
 
     @property
     def guidance_channels(self) -> int:
-        """Of what the guidance network sees: 1 for gray."""
+        """Channels of the guidance network's input: 1 for gray."""
         return 1 if self.guidance is None else TARGETS[self.guidance.target]
 
     def build(self, input_shape: Shape = (None, None, None, 3)) -> None:
@@ -102,7 +108,7 @@ class GuidedDiffusion(DiffusionRestorer):
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guided:
-        """The blurry image and its guidance: once per image (eq. 1-2).
+        """The blurry image and its guidance, computed once per image (eq. 1-2).
 
         Arguments: see `Restorer.condition`.
         """
@@ -141,7 +147,7 @@ class GuidedDiffusion(DiffusionRestorer):
         blurry: Tensor,
         guidance_noise: Sequence[Tensor] | None = None,
     ) -> dict[str, Any]:
-        """One training forward.
+        """One forward pass in training.
 
         Returns:
           "noise": float32 [B, H, W, 3], the predicted noise; "gray": the

@@ -1,6 +1,6 @@
 """What the denoiser of icDPM sees beside its latent guidance (Tables 9 b, 11).
 
-The blurry image has three channels, or six where what a deconvolution made of it comes first.
+The blurry image has three channels, or six if its deconvolution is put before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class NoisyAndBlurry(keras.layers.Layer):
     """The noisy and the blurry image, 6 channels: icDPM (sec. 3.1)."""
 
     def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
-        """Tells of the guidance and of the blurry images' channels; returns the result's."""
+        """Called with the guidance and the channels of `blurry`; returns the output's channels."""
         del guidance
         return 3 + channels
 
@@ -34,15 +34,15 @@ class NoisyAndBlurry(keras.layers.Layer):
 
 @configurable
 class NoisyBlurryAndBands(keras.layers.Layer):
-    """Also the frequency bands of the blurry image, at about unit variance; ours.
+    """As `NoisyAndBlurry`, with the blurry image's frequency bands at about unit variance; ours.
 
-    What is to be added to a blurry image is a matter of its fine and middle
-    frequencies, which are weak beside its brightness: weights that must cancel the
-    brightness learn slowly. The bands, see `image_ops.bands`, say nothing new.
+    Deblurring adds fine and middle frequencies to an image. These are weak compared with its
+    brightness, and weights that must first cancel the brightness learn slowly. The bands,
+    see `image_ops.bands`, hold no new information.
 
     Args:
       sizes: sides of the boxes in pixels, odd, increasing.
-      stddev: what the bands are divided by, in the [-1, 1] range.
+      stddev: what the bands are divided by, in units of the [-1, 1] range.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class NoisyBlurryAndBands(keras.layers.Layer):
         self.stddev = stddev
 
     def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
-        """Tells of the guidance and of the blurry images' channels; returns the result's."""
+        """Called with the guidance and the channels of `blurry`; returns the output's channels."""
         del guidance
         return 3 + channels * (1 + len(self.sizes))
 
@@ -74,7 +74,7 @@ class NoisyOnly(keras.layers.Layer):
     """The noisy image alone: "w/o input concatenation" of Table 11."""
 
     def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
-        """Tells of the guidance and of the blurry images' channels; returns the result's."""
+        """Called with the guidance and the channels of `blurry`; returns the output's channels."""
         del guidance, channels
         return 3
 
@@ -86,17 +86,18 @@ class NoisyOnly(keras.layers.Layer):
 
 @configurable
 class NoisyBlurryAndPrediction(keras.layers.Layer):
-    """Also the guidance network's prediction, upscaled: Table 9 (b), 9 channels.
+    """As `NoisyAndBlurry`, with the guidance's upscaled prediction: Table 9 (b), 9 channels.
 
     "we upscale the regression output to the original input size, and
-    concatenate the result". Of several scales the finest is taken; upscaling
+    concatenate the result". With several scales, the finest is used; upscaling
     repeats pixels.
     """
 
     scale = 0
+    uses_guidance = True
 
     def connect(self, guidance: MultiscaleGuidance | None, channels: int = 3) -> int:
-        """Tells of the guidance and of the blurry images' channels; returns the result's."""
+        """Called with the guidance and the channels of `blurry`; returns the output's channels."""
         if guidance is None:
             raise ValueError("NoisyBlurryAndPrediction needs a guidance network")
         self.scale = guidance.scales[0]

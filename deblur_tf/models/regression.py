@@ -1,4 +1,4 @@
-"""A network from image to image, alone: DvSR's predictor (DvSR sec. 6.2, Table 4)."""
+"""DvSR's predictor, a network from image to image, used alone (DvSR sec. 6.2, Table 4)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Predictor = UNet | StructurePredictor | BlindWiener
 
 
 def check_predictor(network: keras.layers.Layer) -> keras.layers.Layer:
-    """Returns a network that can predict an image from an image alone.
+    """Returns the network if it predicts an image from an image alone.
 
     Raises:
-      ValueError: if it needs or gives more: a UNet with noise level or guidance.
+      ValueError: if it needs more inputs: a UNet with noise level or guidance.
     """
     if isinstance(network, UNet) and (network.use_noise_level or network.guided_depths):
         raise ValueError("a predictor needs UNet(use_noise_level=False, guided_depths=())")
@@ -57,7 +57,7 @@ def structure_terms(
 
 @configurable
 class Regression(RegressionRestorer):
-    """A predictor alone, to be trained by L2. Its one sample is its prediction.
+    """A predictor alone, trained by L2. Its only sample is its prediction.
 
     Args:
       predictor: a UNet without noise level, as in the paper, a `StructurePredictor` or a
@@ -81,7 +81,7 @@ class Regression(RegressionRestorer):
         self.predictor.build(input_shape)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Prediction:
-        """The blurry image and the prediction: once per image."""
+        """The blurry image and the prediction, computed once per image."""
         del noise
         return predict(self.predictor, blurry)
 

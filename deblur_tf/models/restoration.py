@@ -32,7 +32,7 @@ def sample_keys(seed: int | Tensor, samples: Sequence[int] | Tensor) -> Tensor:
 
     A key depends on the seed and the number alone, so sample 3 is the same
     picture whether it was drawn alone or in a batch. A tensor of seeds, [B], gives each
-    its own.
+    sample its own seed.
     """
     keys = ops.reshape(noise.make_key(seed), (-1, 2))
     return noise.fold_in(keys, ops.convert_to_tensor(samples, dtype="int32"))
@@ -47,7 +47,7 @@ def guidance_noise(
 ) -> tuple[Tensor, ...]:
     """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, C] each.
 
-    `origin` is the place of the first pixel in a larger image, see `noise.normal`.
+    `origin` is the position of the first pixel in a larger image, see `noise.normal`.
     """
     stream = noise.fold_in(keys, GUIDANCE_STREAM)
     return tuple(
@@ -66,7 +66,7 @@ class Prepared(NamedTuple):
     """A batch of blurry images, ready to be sampled.
 
     Attributes:
-      condition: the model's, of the padded images.
+      condition: the model's condition of the padded images.
       height, width: the size before padding.
     """
 
@@ -80,13 +80,13 @@ class Restoration:
 
     Args:
       model: a built restorer.
-      sampler: how to sample it, if it is to be sampled.
+      sampler: how to sample a diffusion model; None: `DDPM`. A regression model ignores it.
     """
 
     def __init__(self, model: Restorer, sampler: samplers.Sampler | None = None):
         self.model = model
         self.sampler = samplers.DDPM() if sampler is None else sampler
-        self._body = samplers.body_of(self.sampler, self._denoise, self._noise)
+        self._body = samplers.step_function(self.sampler, self._denoise, self._noise)
         self._compiled_condition = compiled(model, self.condition)
         self._compiled_body = compiled(model, self._body)
         self._compiled_image = compiled(model, self.image)
@@ -108,11 +108,11 @@ class Restoration:
         """The restored image of a condition: float32 [B, H, W, 3], padded.
 
         Args:
-          condition: of the model.
+          condition: the model's condition.
           keys: uint32 [B, 2], from `sample_keys`.
-          table: of the sampler, float32 [T, columns].
-          steps: T.
-          body: a step, compiled where the loop is not.
+          table: the sampler's table, float32 [T, columns].
+          steps: T, the number of steps.
+          body: one step of the sampler; a compiled one if the loop itself is not compiled.
           loop: see `samplers.run`.
         """
         if isinstance(self.model, RegressionRestorer):
@@ -140,7 +140,7 @@ class Restoration:
         return noise.normal(stream, height, width, channels)
 
     def prepare(self, blurry: np.ndarray | Tensor, keys: Tensor) -> Prepared:
-        """Pads the images and computes their condition: once per image.
+        """Pads the images and computes their condition; needed only once per image.
 
         Args:
           blurry: float32 [B, H, W, 3] in [-1, 1], any H and W.
@@ -164,8 +164,8 @@ class Restoration:
           prepared: from `prepare`.
           keys: uint32 [B, 2], from `sample_keys`.
           schedule: inference schedule.
-          on_step: called after each step with the number of steps done. Without it all
-            steps are one call of the backend.
+          on_step: called after each step with the number of steps done. Without it, all
+            steps run in one call of the backend.
 
         Returns:
           float32 [B, H, W, 3], not yet clipped to [-1, 1].
@@ -186,5 +186,5 @@ class Restoration:
         return self.finish(image, prepared.condition, prepared.height, prepared.width)
 
     def __call__(self, blurry: np.ndarray | Tensor, keys: Tensor, schedule: Schedule) -> Tensor:
-        """`sample` after `prepare`: float32 [B, H, W, 3] for the same."""
+        """`prepare`, then `sample`: float32 [B, H, W, 3] -> float32 [B, H, W, 3]."""
         return self.sample(self.prepare(blurry, keys), keys, schedule)

@@ -1,9 +1,9 @@
 """The contracts through which trainer, samplers and programs see a model.
 
-A `Restorer` makes, once per image, a *condition*: all that is known of the blurry image,
-itself included. A `DiffusionRestorer` then diffuses a *target* in which the sharp image
-is expressed given the condition: the sharp image itself (icDPM), or what a first
-prediction lacks (DvSR). A `RegressionRestorer` needs no sampling.
+A `Restorer` computes, once per image, a *condition*: all that is derived from the blurry
+image, and the image itself. A `DiffusionRestorer` then diffuses a *target* from which the
+sharp image follows given the condition: the sharp image itself (icDPM), or the residual of a
+first prediction (DvSR). A `RegressionRestorer` needs no sampling.
 
 Sizes are multiples of `size_multiple` here; `deblur_tf.models.restoration` pads.
 """
@@ -30,19 +30,19 @@ class Restorer(keras.Model):
     [-1, 1].
     """
 
-    # k of each scale for which `condition` takes noise, and its channels.
+    # k of each scale for which `condition` takes noise, and the channels of that noise.
     guidance_scales: tuple[int, ...] = ()
     guidance_channels: int = 1
     # k of each scale whose structure the condition predicts, see `regression_terms`.
     structure_scales: tuple[int, ...] = ()
-    # Names of what `diagnostics` returns.
+    # Names of the figures that `diagnostics` returns.
     diagnostic_names: tuple[str, ...] = ()
     # Side in pixels of the largest tiles in which a large image is restored.
     largest_tile: int = 1024
-    # Settings, by their names in its configuration, that weights of another model have a meaning
-    # with: those of `vae` are "vae.scale" and so on.
+    # Settings that must be equal in another model for its weights to be taken over, by their
+    # names in the configuration: for those of `vae`, "vae.scale" and so on.
     settings_of_weights: tuple[str, ...] = ()
-    # Whether what it gives depends on the blurry image at all.
+    # Whether the output depends on the blurry image at all.
     restores: bool = True
     # The schedule that it was trained with, see `SamplingSettings.schedule`.
     schedule_kind: str = LINEAR
@@ -53,18 +53,18 @@ class Restorer(keras.Model):
         raise NotImplementedError
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Any:
-        """All that is known of blurry images: once per image.
+        """All that is derived from blurry images, computed once per image.
 
         Args:
           blurry: float32 [B, H, W, 3] in [-1, 1].
           noise: standard normal [B, H / 2^k, W / 2^k, guidance_channels] for each of
-            `guidance_scales`; None adds none.
+            `guidance_scales`; None: no noise is added.
         """
         raise NotImplementedError
 
     @property
     def networks(self) -> list[Network]:
-        """All networks in it, those within others too."""
+        """All networks in the model, nested ones included."""
         return [layer for layer in self._flatten_layers() if isinstance(layer, Network)]
 
     @property
@@ -73,25 +73,25 @@ class Restorer(keras.Model):
         return max((network.floats_per_pixel for network in self.networks), default=0.0)
 
     def finish(self, image: Tensor, blurry: Tensor) -> Tensor:
-        """The last touch to a restored image: float32 [B, H, W, 3] twice, not padded."""
+        """Final correction of a restored image; both are float32 [B, H, W, 3], not padded."""
         del blurry
         return image
 
     def start(self, new: Sequence[str]) -> None:
-        """Called when weights of another model have been taken over; `new` parts had none."""
+        """Called after weights of another model were taken over; it had none for parts `new`."""
 
     def diagnostics(self, condition: Any, sharp: Tensor) -> dict[str, Tensor]:
-        """Figures to watch in training, [B] each; not part of the loss."""
+        """Figures to monitor during training, [B] each; not part of the loss."""
         del condition, sharp
         return {}
 
     def regression_terms(
         self, condition: Any, sharp: Tensor
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """What the condition predicts, what it should be, and what it was made from.
+        """The condition's predictions, their targets, and the inputs they were made from.
 
         For the multiscale regression loss (eq. 2): three sequences of the same shapes,
-        one entry a scale; empty for a model without such a loss.
+        one entry per scale; empty for a model without such a loss.
         """
         del condition, sharp
         return (), (), ()
@@ -106,10 +106,10 @@ class RegressionRestorer(Restorer):
 
 
 class DiffusionRestorer(Restorer):
-    """A model to be sampled; the defaults are those of a diffusion model of images."""
+    """A model to be sampled; the defaults are for a diffusion model of images."""
 
-    # Names of the images that `condition_of` takes beside the blurry one: a caller who knows them
-    # spares the model what it would find them by.
+    # Names of the images that `condition_of` takes beside the blurry one: a caller who has them
+    # saves the model from computing them.
     known_inputs: tuple[str, ...] = ()
     # What the network's output means.
     output_form: Output = Noise()
@@ -119,11 +119,11 @@ class DiffusionRestorer(Restorer):
         return ops.shape(condition.blurry)
 
     def noisy_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(h, w, C) of what diffuses for an image of a size."""
+        """(h, w, C) of what diffuses, for an image of the given size."""
         return height, width, 3
 
     def known(self, condition: Any) -> Tensor:
-        """What is known of the target before sampling, of its shape."""
+        """What is known of the target before sampling, in the target's shape."""
         return condition.blurry
 
     def raw_output(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Tensor:
@@ -147,7 +147,7 @@ class DiffusionRestorer(Restorer):
         return self.to_target(image, condition)
 
     def to_target(self, sharp: Tensor, condition: Any) -> Tensor:
-        """What diffuses, of a sharp image [B, H, W, 3]."""
+        """The target (what diffuses) for a sharp image [B, H, W, 3]."""
         del condition
         return sharp
 
@@ -163,7 +163,7 @@ class Prediction(NamedTuple):
     Attributes:
       blurry: float32 [B, H, W, 3] in [-1, 1].
       image: float32 [B, H, W, 3], about [-1, 1], not clipped.
-      guidance: the structure that was predicted on the way, empty where there is none.
+      guidance: the structure that was predicted on the way; empty if there is none.
     """
 
     blurry: Tensor
@@ -175,7 +175,7 @@ DRIFT_NAMES = ("drift_red", "drift_green", "drift_blue")
 
 
 def drift(prediction: Tensor, sharp: Tensor) -> dict[str, Tensor]:
-    """Mean of prediction - sharp over each channel, [B]: a colour cast.
+    """Mean of prediction - sharp in each channel, [B]: the colour cast.
 
     In units of the [-1, 1] range; 2 / 255 is one step of an 8-bit image.
     """

@@ -1,9 +1,8 @@
 """A model on disk, apart from its training: configuration and weights.
 
-A model folder holds `model.json` (the Keras configuration, and under "sampling" the
-settings to sample with, under "fidelity" the measured curve) and either
-`weights.npz` (a released model) or `checkpoints/` (a training run, of which
-the averaged weights are used).
+A model folder holds `model.json` (the Keras configuration, with the sampling settings under
+"sampling" and the measured curve under "fidelity") and either `weights.npz` (a released
+model) or `checkpoints/` (a training run, whose averaged weights are used).
 """
 
 from __future__ import annotations
@@ -45,8 +44,11 @@ from deblur_tf.storage.model_folders import CONFIG_FILE, FROZEN_FILE, WEIGHTS_FI
 
 SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY = "sampling", "fidelity", "weights_sha256"
 _BESIDE = (SAMPLING_KEY, CURVE_KEY, CHECKSUM_KEY)
-# Classes of Keras that a configuration may name; all others are registered by this package,
-# or by who imports their own before.
+# Classes that stored models name as earlier versions did.
+RENAMED = {f"{PACKAGE}>Once": "StepIndependentPredictor"}
+
+# Classes of Keras that a configuration may name; all others must be registered, by this package
+# or by classes of your own that are imported first.
 _OF_KERAS = ("DTypePolicy",)
 
 
@@ -55,9 +57,9 @@ class LoadedModel(NamedTuple):
 
     Attributes:
       model: built, with its (averaged) weights.
-      origin: a line that says where the weights are from.
+      origin: one line that says where the weights come from.
       sampling: the settings that suit it best.
-      curve: of perception against distortion, if it was measured.
+      curve: perception against distortion, if it was measured.
     """
 
     model: keras.Model
@@ -67,17 +69,17 @@ class LoadedModel(NamedTuple):
 
 
 def _model_config(model: keras.Model) -> dict[str, Any]:
-    """The model's configuration as JSON gives it back, in float32 whatever its policy.
+    """The model's configuration after a round trip through JSON, in float32 whatever its policy.
 
     A policy belongs to the machine that trains: bfloat16 is slow on many CPUs. A class
-    is found by its registered name, in whatever module it lies.
+    is found by its registered name, whichever module defines it.
     """
     return _portable(json.dumps(keras.saving.serialize_keras_object(model)))
 
 
 def _portable(text: str) -> dict[str, Any]:
     text = re.sub(r'"mixed_(bfloat16|float16)"', '"float32"', text)
-    # What is frozen follows from the class; earlier versions stored it too.
+    # Which parts are frozen follows from the class; earlier versions stored it too.
     text = re.sub(r'"trainable": (true|false),', "", text)
     return json.loads(re.sub(r'"module": "deblur_tf[^"]*"', '"module": "deblur_tf"', text))
 
@@ -91,7 +93,7 @@ def save_model_config(
 ) -> None:
     """Writes the model's configuration, settings and curve to `folder`/model.json.
 
-    `checksum` is that of a weights.npz beside it, SHA-256.
+    `checksum` is the SHA-256 of the weights.npz in the same folder, if there is one.
     """
     beside: dict[str, Any] = {SAMPLING_KEY: dataclasses.asdict(sampling)}
     if curve is not None:
@@ -114,11 +116,11 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
 
 
 def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> None:
-    """Refuses weights that mean something else than the model takes them for.
+    """Refuses weights that were trained under settings that the model does not share.
 
     Args:
-      model: that is to begin with the weights.
-      name_or_dir: where they are, see `load_model`.
+      model: the model that is to start from the weights.
+      name_or_dir: where the weights are, see `load_model`.
 
     Raises:
       ModelError: if there is no such model, or its configuration is damaged.
@@ -144,7 +146,7 @@ def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> N
 
 
 def _setting(config: dict[str, Any], name: str) -> Any:
-    """What a configuration says of "part.setting"; of an object, its class."""
+    """The value of "part.setting" in a configuration; for an object, the name of its class."""
     value: Any = config
     for part in name.split("."):
         value = value["config"][part]
@@ -162,10 +164,10 @@ def save_model(
 
     Args:
       model: built, with the weights to store.
-      folder: made if missing.
+      folder: created if missing.
       sampling: the settings that suit it best.
-      dtype: of the stored weights; float16 halves the file.
-      curve: of perception against distortion, if it was measured.
+      dtype: dtype of the stored weights; float16 halves the file.
+      curve: perception against distortion, if it was measured.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +207,7 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
 
 
 def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
-    """The (averaged) weights of a model by name, and a line on where they are from.
+    """The (averaged) weights of a model by name, and one line that says where they come from.
 
     Arguments and errors are those of `load_model`.
     """
@@ -229,7 +231,7 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
     except CheckpointError as error:
         raise ModelError(str(error)) from error
     except ValueError as error:
-        raise ModelError(f"{source}: holds something else than numbers ({error})") from error
+        raise ModelError(f"{source}: holds something other than numbers ({error})") from error
     return weights, origin
 
 
@@ -237,20 +239,17 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        name = config.get("registered_name", "")
-        if name.startswith(f"{PACKAGE}>") and keras.saving.get_registered_object(name) is None:
-            raise ModelError(
-                f"{path}: the package has no model {name.removeprefix(PACKAGE + '>')}; import the "
-                "module that defines it first (--import of the programs)"
-            ) from error
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a model configuration")
+    for part in _dicts(config):
+        if (new := RENAMED.get(part.get("registered_name", ""))) is not None:
+            part["registered_name"], part["class_name"] = f"{PACKAGE}>{new}", new
     return config
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    """All dictionaries within a value of JSON."""
+    """All dictionaries within a JSON value, nested ones included."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
@@ -260,10 +259,10 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_classes(config: dict[str, Any], path: pathlib.Path) -> None:
-    """A configuration may name what is registered, and nothing that would be imported.
+    """Checks that a configuration names registered classes only, so that it imports nothing.
 
     Raises:
-      ModelError: naming another class.
+      ModelError: naming the first class that is not registered.
     """
     known = keras.saving.get_custom_objects()
     for part in _dicts(config):
@@ -273,15 +272,15 @@ def _check_classes(config: dict[str, Any], path: pathlib.Path) -> None:
         if part.get("registered_name") not in known and not of_keras:
             raise ModelError(
                 f"{path}: names the class {part.get('module')}.{part['class_name']}, which is not "
-                "of this package; import your own before"
+                "part of this package; import classes of your own before loading (--import=MODULE)"
             )
 
 
 def _check_numbers(config: dict[str, Any], weights: Arrays, path: pathlib.Path) -> None:
-    """No network is built that is far larger than the weights that it is to have.
+    """Refuses a configuration whose network would be far larger than its weights.
 
     Raises:
-      ModelError: naming the number.
+      ModelError: naming the number that is too large.
     """
     widest = max((max(w.shape, default=1) for w in weights.values()), default=1)
     limit = max(4 * widest, 1024)

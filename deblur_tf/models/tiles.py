@@ -1,10 +1,10 @@
 """Large images in overlapping tiles that are blended at every step.
 
-A network is asked tile by tile, and what it says of the places where tiles overlap is
-averaged before the sampler goes on, with weights that fall towards the edges of a tile but
-not towards those of the image. So tiles cannot drift apart, and the sampler, which sees
-one large image, is the same as ever. The condition, guidance included, is put together in
-the same way, once per image; noise is a function of the position, see `deblur_tf.numerics.noise`.
+The network is evaluated tile by tile, and its outputs are averaged where tiles overlap before
+the sampler goes on. The weights fall towards the edges of a tile, but not towards the edges of
+the image. So tiles cannot drift apart, and the sampler, which sees one large image, needs no
+change. The condition, guidance included, is assembled in the same way, once per image; noise is
+a function of the position, see `deblur_tf.numerics.noise`.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ from deblur_tf.models.restorer import RegressionRestorer, Restorer
 from deblur_tf.numerics import image_ops, noise
 
 DEFAULT_OVERLAP = 32
-NOISE_STRIP = 1 << 20  # pixels of noise that are drawn at once
+NOISE_STRIP = 1 << 20  # pixels of noise drawn at a time
 
 
 def along(size: int, side: int, overlap: int, multiple: int = 1) -> list[tuple[int, np.ndarray]]:
-    """As few tiles along one axis as possible, and these as small as possible.
+    """Splits one axis into as few tiles as possible, and these as small as possible.
 
     Args:
-      size: of the image, in pixels.
-      side: the largest that a tile may have.
-      overlap: pixels that neighbours share at least, less than `side`.
-      multiple: what all of these are multiples of, and what starts and sides become.
+      size: size of the image along the axis, in pixels.
+      side: largest side of a tile.
+      overlap: smallest number of pixels that neighbours share, less than `side`.
+      multiple: all of the above are multiples of it, and so are starts and sides of tiles.
 
     Returns:
-      (start, float32 [side]) each; over the tiles, the weights of a pixel add up to 1.
+      (start, weights) of each tile, weights being float32 [side]. The weights that a pixel has
+      in all tiles add up to 1.
     """
     count = 1 if size <= side else -(-(size - overlap) // (side - overlap))
     each = -(-(size + (count - 1) * overlap) // count)
@@ -62,7 +63,7 @@ def along(size: int, side: int, overlap: int, multiple: int = 1) -> list[tuple[i
             (starts[i - 1] + side - start if i else 0, weight),
             (start + side - starts[i + 1] if i + 1 < count else 0, weight[::-1]),
         ):
-            # The outermost quarter of what is shared has missed the most, and has no say.
+            # The outermost quarter of the overlap lacks most context, so its weight is zero.
             inner = max(shared - 2 * (shared // 4), 1)
             edge[:shared] *= np.clip((np.arange(shared) + 0.5 - shared // 4) / inner, 0.0, 1.0)
         total[start : start + side] += weight
@@ -76,8 +77,8 @@ class Tile:
     """A part of an image.
 
     Attributes:
-      top, left: of its first pixel.
-      rows, columns: weights, float32 [height] and [width].
+      top, left: position of its first pixel.
+      rows, columns: weights along each axis, float32 [height] and [width].
     """
 
     top: int
@@ -86,7 +87,7 @@ class Tile:
     columns: np.ndarray
 
     def of(self, array: np.ndarray, image_height: int) -> np.ndarray:
-        """This part of an array [B, H / f, W / f, C] that belongs to an image of height H."""
+        """Cuts this tile out of an array [B, H / f, W / f, C] of an image of height H."""
         f = image_height // array.shape[1]
         height, width = len(self.rows) // f, len(self.columns) // f
         top, left = self.top // f, self.left // f
@@ -112,10 +113,10 @@ class Grid:
     """The tiles of one image, all of one size, which is no larger than asked for.
 
     Args:
-      height, width: of the image, multiples of `multiple`.
-      side: of the tiles in pixels, at most.
-      overlap: pixels that neighbours share at least.
-      multiple: what tiles and their places must be multiples of; `side` and `overlap`
+      height, width: size of the image, multiples of `multiple`.
+      side: largest side of the tiles in pixels.
+      overlap: smallest number of pixels that neighbours share.
+      multiple: sizes and positions of tiles are multiples of it; `side` and `overlap`
         are rounded up.
 
     Raises:
@@ -136,14 +137,14 @@ class Grid:
             yield Tile(top, left, rows, columns)
 
     def blend(self, parts: Callable[[Tile], Any]) -> Any:
-        """The nest of images that has the tiles' nests as weighted means.
+        """Assembles whole images as weighted means of what is computed for the tiles.
 
         Args:
-          parts: gives a nest of [B, h / f, w / f, C] for each tile, f being a divisor of
-            `multiple` that may differ from entry to entry.
+          parts: returns, for a tile, a nested structure of arrays [B, h / f, w / f, C], f being
+            a divisor of `multiple` that may differ from array to array.
 
         Returns:
-          The same nest of float32 [B, H / f, W / f, C], NumPy.
+          The same structure of NumPy arrays, float32 [B, H / f, W / f, C].
         """
         whole: list[np.ndarray] = []
         structure = None
@@ -164,14 +165,14 @@ class Grid:
 
 
 class TiledRestoration(Restoration):
-    """A `Restoration` that asks the network for no more than one tile at a time.
+    """A `Restoration` that evaluates the network on one tile at a time.
 
-    What is kept of the whole image are a few float32 arrays of its size, and its condition.
+    For the whole image, only a few float32 arrays of its size and its condition are kept.
 
     Args:
       model, sampler: see `Restoration`.
-      side: of the tiles, in pixels.
-      overlap: pixels that neighbours share at least.
+      side: largest side of the tiles in pixels.
+      overlap: smallest number of pixels that neighbours share.
     """
 
     def __init__(
@@ -239,7 +240,7 @@ class TiledRestoration(Restoration):
 
     def _to_image(self, target: Tensor, condition: Any) -> Tensor:
         grid = self._grid(condition.blurry)
-        if target.shape[1] == grid.height:  # pixels, of which a sum at most is made
+        if target.shape[1] == grid.height:  # an image: `to_image` is at most a sum
             return self.model.to_image(target, condition)
         target = ops.convert_to_numpy(target)
 
@@ -267,7 +268,7 @@ class TiledRestoration(Restoration):
         schedule: Schedule,
         on_step: Callable[[float], object] | None = None,
     ) -> Tensor:
-        """See `Restoration.sample`; `on_step` also gets fractions of a step, after each tile."""
+        """See `Restoration.sample`; `on_step` is also called after each tile, with a fraction."""
         condition, given = prepared.condition, (prepared.condition, keys)
         if isinstance(self.model, RegressionRestorer):
             image = self.model.restore(condition)
@@ -283,7 +284,7 @@ class TiledRestoration(Restoration):
             reached = 0.0
 
             def after_tile(share: float) -> None:
-                nonlocal reached  # a sampler may evaluate twice a step
+                nonlocal reached  # a sampler may evaluate the network twice per step
                 if steps_done + share > reached:
                     reached = steps_done + share
                     if on_step is not None:

@@ -12,14 +12,14 @@ import numpy as np
 from keras import ops
 
 from deblur_tf.base.registry import configurable
-from deblur_tf.base.types import Pair, Shape, Tensor
+from deblur_tf.base.types import ComplexParts, Shape, Tensor
 from deblur_tf.networks import windows
 from deblur_tf.networks.network import Network
 from deblur_tf.networks.statistics import (
     CHANNELS,
-    GRAIN,
+    FFT_MULTIPLE,
+    MAX_LAG,
     ORIENTATIONS,
-    REACH,
     SIDE,
     WINDOW,
     gradient_energy,
@@ -34,10 +34,10 @@ from deblur_tf.numerics import image_ops
 # Pixels by which an image is padded beyond its edges before it is filtered.
 MARGIN = 48
 # Weight of the whole image's statistics relative to a window's own.
-WHOLE = 0.3
+GLOBAL_WEIGHT = 0.3
 
 
-def _waves(count: Tensor, side: int) -> Pair:
+def _waves(count: Tensor, side: int) -> ComplexParts:
     """Cosines and sines of 2 pi f (n - centre): [count, side] each, f = 0, 1 / count, ..."""
     position = ops.cast(ops.arange(side), "float32") - side // 2
     frequency = ops.cast(ops.arange(count), "float32") / ops.cast(count, "float32")
@@ -45,7 +45,7 @@ def _waves(count: Tensor, side: int) -> Pair:
     return ops.cos(angle), ops.sin(angle)
 
 
-def transfer(kernel: Tensor, height: Tensor, width: Tensor) -> Pair:
+def transfer(kernel: Tensor, height: Tensor, width: Tensor) -> ComplexParts:
     """The Fourier transform of a small centred kernel, at an image's frequencies.
 
     Args:
@@ -64,7 +64,7 @@ def transfer(kernel: Tensor, height: Tensor, width: Tensor) -> Pair:
     )
 
 
-def response(kernel: Tensor, log_ratio: Tensor, height: Tensor, width: Tensor) -> Pair:
+def response(kernel: Tensor, log_ratio: Tensor, height: Tensor, width: Tensor) -> ComplexParts:
     """The Wiener filter conj(K) / (|K|^2 + R) at an image's frequencies.
 
     Arguments: see `wiener` and `transfer`.
@@ -89,7 +89,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
       float32 [B, H, W, 3]; the mean of the image is added again.
     """
     height, width = ops.shape(image)[1], ops.shape(image)[2]
-    size = [rounded_up(n + 2 * MARGIN, GRAIN) for n in (height, width)]
+    size = [rounded_up(n + 2 * MARGIN, FFT_MULTIPLE) for n in (height, width)]
     mean = ops.mean(image, axis=(1, 2), keepdims=True)
     padded = image_ops.pad_to_size(image - mean, *size, margin=MARGIN)
 
@@ -145,7 +145,7 @@ class BlindWiener(Network):
             )
         if SIDE % unet.size_multiple:
             raise ValueError(f"BlindWiener: {SIDE} is not a multiple of {unet.size_multiple}")
-        for side, most in ((kernel_size, 2 * REACH - 1), (ratio_size, REACH)):
+        for side, most in ((kernel_size, 2 * MAX_LAG - 1), (ratio_size, MAX_LAG)):
             if side % 2 == 0 or not 1 <= side <= most:
                 raise ValueError(f"BlindWiener: sides must be odd, up to {most}, got {side}")
         if window % 16 or window < WINDOW:
@@ -158,10 +158,10 @@ class BlindWiener(Network):
         self.kernel_size = kernel_size
         self.ratio_size = ratio_size
         self.window = window
-        offset = np.arange(SIDE) - REACH
+        offset = np.arange(SIDE) - MAX_LAG
         radius = np.hypot(*np.meshgrid(offset, offset)).astype("float32")
         self._radius = radius
-        self._place = np.stack([np.exp(-radius / 2), radius / REACH, radius < 1], -1)[None]
+        self._place = np.stack([np.exp(-radius / 2), radius / MAX_LAG, radius < 1], -1)[None]
 
     @property
     def floats_per_pixel(self) -> float:
@@ -174,7 +174,7 @@ class BlindWiener(Network):
         del input_shape
         self.unet.build((None, SIDE, SIDE, 2 * CHANNELS + self._place.shape[-1]))
 
-    def blur(self, maps: Tensor) -> Pair:
+    def blur(self, maps: Tensor) -> ComplexParts:
         """`read`, averaged over all eight orientations: a rotated image has a rotated kernel.
 
         Arguments and result: see `read`.
@@ -189,7 +189,7 @@ class BlindWiener(Network):
 
         return mean(found[0]), mean(found[1])
 
-    def read(self, maps: Tensor) -> Pair:
+    def read(self, maps: Tensor) -> ComplexParts:
         """Estimates the kernel and the noise of an image from its statistics.
 
         Args:
@@ -236,7 +236,7 @@ class BlindWiener(Network):
         grid = ops.shape(cut)[:3]  # images, rows and columns of windows
         parts = ops.reshape(cut, (-1, self.window, self.window, 3))
         maps = ops.reshape(statistics(parts), (*grid, SIDE, SIDE, CHANNELS))
-        maps = _with_the_whole(maps, ops.reshape(gradient_energy(parts), grid))
+        maps = _with_global_statistics(maps, ops.reshape(gradient_energy(parts), grid))
         parts = wiener(parts, *self.blur(ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))))
         result = windows.blend(ops.reshape(parts, (*grid, self.window, self.window, 3)))
         return image_ops.crop(result, height, width)
@@ -246,11 +246,11 @@ def _at_least(size: Tensor | int, least: int) -> Tensor | int:
     return max(size, least) if isinstance(size, int) else ops.maximum(size, least)
 
 
-def _with_the_whole(maps: Tensor, energy: Tensor) -> Tensor:
+def _with_global_statistics(maps: Tensor, energy: Tensor) -> Tensor:
     """Statistics of windows, averaged with the statistics of the whole image.
 
     A window without structure carries no information about its blur, so the whole image's
-    statistics are added with `WHOLE` times the weight of a window of mean energy.
+    statistics are added with `GLOBAL_WEIGHT` times the weight of a window of mean energy.
 
     Args:
       maps: statistics of each window, [B, rows, columns, SIDE, SIDE, C].
@@ -259,10 +259,10 @@ def _with_the_whole(maps: Tensor, energy: Tensor) -> Tensor:
     energy = energy[..., None, None, None] + 1e-12
     mean = ops.mean(energy, axis=(1, 2), keepdims=True)
     whole = ops.mean(energy * maps, axis=(1, 2), keepdims=True)  # times the mean energy
-    return (energy * maps + WHOLE * whole) / (energy + WHOLE * mean)
+    return (energy * maps + GLOBAL_WEIGHT * whole) / (energy + GLOBAL_WEIGHT * mean)
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:
     """The part of [B, SIDE, SIDE] around zero: [B, side, side]."""
-    first = REACH - side // 2
+    first = MAX_LAG - side // 2
     return maps[:, first : first + side, first : first + side]

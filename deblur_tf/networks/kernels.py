@@ -108,7 +108,7 @@ class LatentKernelPredictor(LatentPredictor):
 
 
 @configurable
-class Once(keras.layers.Layer):
+class StepIndependentPredictor(keras.layers.Layer):
     """A predictor that sees the blurry latent alone: no iterative refinement (an ablation).
 
     Its result does not depend on the step, so it is computed once per image.

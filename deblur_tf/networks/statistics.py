@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from deblur_tf.base.types import Pair, Tensor
+from deblur_tf.base.types import ComplexParts, Tensor
 from deblur_tf.numerics import image_ops
 
 # Correlations are taken at distances up to this in rows and columns: kernels of up to
 # 31x31 pixels correlate with themselves that far.
-REACH = 31
-# Side of the maps of statistics: 2 * REACH + 1 plus a row and a column of zeros.
+MAX_LAG = 31
+# Side of the maps of statistics: 2 * MAX_LAG + 1 plus a row and a column of zeros.
 SIDE = 64
 # Number of statistics: 18 correlations and two cepstra. `FLIPPED` and `SWAPPED` say how their
 # order changes when the image is mirrored, or when its rows and columns are swapped.
@@ -28,10 +28,10 @@ SWAPPED = [1, 0, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 15, 14, *range(16, 20)]
 # Side of the windows whose power spectra are averaged.
 WINDOW = 128
 # Sizes of Fourier transforms are multiples of this.
-GRAIN = 32
+FFT_MULTIPLE = 32
 
 
-def _fft_real(images: Tensor) -> Pair:
+def _fft_real(images: Tensor) -> ComplexParts:
     """Fourier transforms of real [B, C, H, W], C even: one complex transform for two maps."""
     first, second = images[:, 0::2], images[:, 1::2]
     real, imaginary = ops.fft2((first, second))
@@ -72,9 +72,9 @@ def _zero_padded(images: Tensor, height: Tensor, width: Tensor) -> Tensor:
 
 
 def _around_zero(images: Tensor) -> Tensor:
-    """Distances -REACH to REACH: periodic [B, C, H, W] -> [B, C, 2 REACH + 1, 2 REACH + 1]."""
-    images = ops.concatenate([images[:, :, -REACH:], images[:, :, : REACH + 1]], axis=2)
-    return ops.concatenate([images[:, :, :, -REACH:], images[:, :, :, : REACH + 1]], axis=3)
+    """Distances -MAX_LAG to MAX_LAG of periodic maps: [B, C, H, W] -> [B, C, n, n], n odd."""
+    images = ops.concatenate([images[:, :, -MAX_LAG:], images[:, :, : MAX_LAG + 1]], axis=2)
+    return ops.concatenate([images[:, :, :, -MAX_LAG:], images[:, :, :, : MAX_LAG + 1]], axis=3)
 
 
 def rounded_up(size: Tensor, multiple: int) -> Tensor:
@@ -116,7 +116,7 @@ def correlations(gray: Tensor) -> Tensor:
     """Correlations of gradients with themselves and with powers of themselves.
 
     For each g of `gradients`, the mean over x of f(g(x)) g(x + d) for distances d of up to
-    `REACH`: f(g) = g, |g| g and g^3 (g clipped to [-5, 5]) for the first four, g and |g| g for
+    `MAX_LAG`: f(g) = g, |g| g and g^3 (g clipped to [-5, 5]) for the first four, g and |g| g for
     the next two, |g| g and g^2 for the Laplacian.
 
     Args:
@@ -142,8 +142,8 @@ def correlations(gray: Tensor) -> Tensor:
     )
     padded = _zero_padded(
         functions,
-        rounded_up(height + REACH + 1, GRAIN),
-        rounded_up(width + REACH + 1, GRAIN),
+        rounded_up(height + MAX_LAG + 1, FFT_MULTIPLE),
+        rounded_up(width + MAX_LAG + 1, FFT_MULTIPLE),
     )
     real, imaginary = _fft_real(padded)
     first = [0, 1, 2, 3, *range(7, 15), 4, 5, 15, 16, 17, 18]
@@ -212,7 +212,7 @@ def statistics(image: Tensor) -> Tensor:
     ]
     gray = (ops.mean(image_ops.pad_to_size(image, *size), axis=-1) + 1.0) / 2.0
     maps = ops.concatenate([correlations(gray), cepstra(gray)], axis=1)
-    maps = ops.pad(maps, [(0, 0), (0, 0), (0, SIDE - 2 * REACH - 1), (0, SIDE - 2 * REACH - 1)])
+    maps = ops.pad(maps, [(0, 0), (0, 0), (0, SIDE - 2 * MAX_LAG - 1), (0, SIDE - 2 * MAX_LAG - 1)])
     return ops.transpose(maps, (0, 2, 3, 1))
 
 
@@ -230,7 +230,7 @@ def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:
     """Turns maps as if computed from an image in another orientation.
 
     Args:
-      maps: [B, SIDE, SIDE, C], centred at row and column `REACH`.
+      maps: [B, SIDE, SIDE, C], centred at row and column `MAX_LAG`.
       orientation: 0 to 7; bit 0 mirrors rows, bit 1 columns, and then bit 2 swaps both.
       statistic: whether the maps are `statistics`, some of which then exchange channels.
     """

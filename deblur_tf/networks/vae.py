@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from deblur_tf.base.registry import configurable
-from deblur_tf.base.types import Pair, Shape, Tensor
+from deblur_tf.base.types import Shape, Tensor
 from deblur_tf.networks.injections import conv
 from deblur_tf.networks.latent_layers import (
     Attention,
@@ -163,7 +163,7 @@ class AutoencoderKL(keras.Model):
         self.post_quant_conv.build(latent)
         self.decoder.build(latent)
 
-    def moments(self, image: Tensor) -> Pair:
+    def moments(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, before scaling.
 
         float32 [B, H, W, 3] in [-1, 1], H and W multiples of `factor`, ->

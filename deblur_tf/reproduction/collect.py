@@ -1,4 +1,4 @@
-"""Our figures for the papers' cells, from the reports of deblur-evaluate."""
+"""Our values for the cells of the papers' tables, from the reports of deblur-evaluate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deblur_tf.reproduction.contents import Cell, Measurement, Row
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class CellValue:
     """What was found for a cell: a value, or why there is none."""
 
     value: float | None = None
@@ -25,8 +25,8 @@ class Results:
     """Reads reports below a folder.
 
     Args:
-      folder: of results.
-      runs: of trained models, for the commands that messages name.
+      folder: folder of results.
+      runs: folder of trained models, for the commands in messages.
     """
 
     def __init__(self, folder: pathlib.Path, runs: str):
@@ -41,12 +41,12 @@ class Results:
             self._reports[results] = json.loads(path.read_text(encoding="utf-8"))
         return self._reports.get(results)
 
-    def of(self, row: Row, cell: Cell) -> Found:
-        """The figure for a cell."""
+    def of(self, row: Row, cell: Cell) -> CellValue:
+        """Our value for a cell, or why there is none."""
         if cell.ours is not None:
-            return Found(cell.ours)
+            return CellValue(cell.ours)
         if cell.measurement is None:
-            return Found(why=cell.why)
+            return CellValue(why=cell.why)
         if cell.metric.startswith("spaces.csv:"):
             return self._of_spaces(cell.metric)
         if cell.metric.startswith("mean of"):
@@ -55,53 +55,53 @@ class Results:
             return self._best(cell, cell.measurement)
         return self._of_report(cell.measurement, cell.metric, cell.kind)
 
-    def _of_report(self, made: Measurement, metric: str, kind: str = "") -> Found:
+    def _of_report(self, made: Measurement, metric: str, kind: str = "") -> CellValue:
         report = self.report(made.results)
         if report is None:
-            return Found(why=self.missing(made))
+            return CellValue(why=self.missing(made))
         means = report["means"]
         kind = kind or ("mean" if "mean" in means else "sample")
         if metric not in means[kind]:
-            return Found(why=f"{metric} was not measured; its weights may be missing")
+            return CellValue(why=f"{metric} was not measured; its weights may be missing")
         value = float(means[kind][metric])
-        return Found(why=f"no picture has {metric}") if math.isnan(value) else Found(value)
+        return CellValue(why=f"no picture has {metric}") if math.isnan(value) else CellValue(value)
 
-    def _best(self, cell: Cell, made: Measurement) -> Found:
+    def _best(self, cell: Cell, made: Measurement) -> CellValue:
         path = self.folder / made.results / "grid.csv"
         if not path.is_file():
-            return Found(why=self.missing(made))
+            return CellValue(why=self.missing(made))
         with open(path, newline="", encoding="utf-8") as file:
             values = [float(r[cell.metric]) for r in csv.DictReader(file) if r.get(cell.metric)]
         values = [v for v in values if math.isfinite(v)]
         if not values:
-            return Found(why=f"{cell.metric} was not measured; its weights may be missing")
-        return Found(max(values) if cell.best == "higher" else min(values))
+            return CellValue(why=f"{cell.metric} was not measured; its weights may be missing")
+        return CellValue(max(values) if cell.best == "higher" else min(values))
 
-    def _of_spaces(self, name: str) -> Found:
+    def _of_spaces(self, name: str) -> CellValue:
         _, space, scale, column = name.split(":")
         path = self.folder / "analyses" / "spaces" / "spaces.csv"
         if not path.is_file():
-            return Found(
+            return CellValue(
                 why="not run: deblur-analyze spaces --first=GOPRO --second=REALBLUR "
                 f"-m {self.runs}/papers/icdpm/table4/ours -o {self.folder}/analyses/spaces"
             )
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if (row["name"], row["scale"]) == (space, scale):
-                    return Found(float(row[column]))
-        return Found(why=f"{path} has no row for it")
+                    return CellValue(float(row[column]))
+        return CellValue(why=f"{path} has no row for it")
 
-    def _mean(self, row: Row, column: str) -> Found:
+    def _mean(self, row: Row, column: str) -> CellValue:
         parts = []
         for made, metrics in plan.mean_parts("ours_sa" if row.name == "Ours-SA" else "ours"):
             found = self._of_report(made, metrics[column])
             if found.value is None:
                 return found
             parts.append(found.value)
-        return Found(math.fsum(parts) / len(parts))
+        return CellValue(math.fsum(parts) / len(parts))
 
     def missing(self, made: Measurement) -> str:
-        """How to get a report that is not there."""
+        """Message with the commands that make a missing report."""
         commands = made.evaluate_command(self.runs, str(self.folder))
         if not (pathlib.Path(self.runs) / made.run / "model.json").is_file():
             commands = f"{made.train_command(self.runs)} && {commands}"

@@ -1,4 +1,4 @@
-"""What a report is made of: tables of rows of cells, figures, and what is measured."""
+"""Parts of a report: tables of rows of cells, figures, and measurements."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Measurement:
     """A model of a gin file, measured by a protocol.
 
     Attributes:
-      gin_file: of the row.
-      protocol: in place of the file's own; "" for that.
-      run_of: the gin file that the model is trained by; "" for its own. Rows that differ
-        in test set and sampling alone share a model.
+      gin_file: gin file of the row.
+      protocol: protocol in place of the gin file's own; "" for the gin file's own.
+      run_of: gin file that the model is trained with; "" for `gin_file`. Rows that differ
+        only in test set and sampling share a model.
     """
 
     gin_file: str
@@ -23,21 +23,21 @@ class Measurement:
 
     @property
     def results(self) -> str:
-        """Folder of the report, below that of all results."""
+        """Folder of the report, relative to the folder of all results."""
         stem = self.gin_file.removesuffix(".gin")
         return f"{stem}@{self.protocol}" if self.protocol else stem
 
     @property
     def run(self) -> str:
-        """Folder of the trained model, below that of all runs."""
+        """Folder of the trained model, relative to the folder of all runs."""
         return (self.run_of or self.gin_file).removesuffix(".gin")
 
     def train_command(self, runs: str) -> str:
-        """Trains the model."""
+        """Command that trains the model."""
         return f"deblur-train --gin_file={self.run}.gin --run_dir={runs}/{self.run}"
 
     def evaluate_command(self, runs: str, results: str) -> str:
-        """Measures it."""
+        """Command that measures the model."""
         protocol = f" --protocol={self.protocol}" if self.protocol else ""
         return (
             f"deblur-evaluate model --gin_file={self.gin_file}{protocol} -m {runs}/{self.run} "
@@ -47,17 +47,17 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One printed figure and where ours is from.
+    """One printed value and where ours comes from.
 
     Attributes:
-      column: of the paper's table.
-      paper: its figure; None where it prints none.
-      measurement: that gives ours; None where there is none, see `why`.
-      metric: of the report.
-      best: "higher" or "lower": the best point of the row's grid.
-      kind: of picture; "" for the mean of samples, or the sample where there is one.
-      ours: a figure that needs no measurement.
-      why: it is not measured.
+      column: column of the paper's table.
+      paper: value that the paper prints; None where it prints none.
+      measurement: measurement that gives our value; None where there is none, see `why`.
+      metric: name of the metric in the report.
+      best: "higher" or "lower": take the best value of that kind in the row's grid; "": none.
+      kind: kind of picture; "" for the mean of samples if there is one, else the sample.
+      ours: our value, if it needs no measurement.
+      why: reason why there is no measurement.
     """
 
     column: str
@@ -90,14 +90,14 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure of a paper and the file that stands beside it.
+    """A figure of a paper and the file of our version of it.
 
     Attributes:
       id: such as "icdpm/fig5".
       caption: what it shows.
-      file: below the folder of results.
-      command: that makes it.
-      measurement: the row that it is of, if it is of one.
+      file: path of our version, relative to the folder of results.
+      command: command that makes it.
+      measurement: measurement of the row that it shows, if it shows a single row.
     """
 
     id: str

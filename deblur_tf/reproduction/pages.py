@@ -38,9 +38,9 @@ class Page:
     """The report.
 
     Args:
-      tables: those to show.
-      results: our figures.
-      note: at the top.
+      tables: the tables to show.
+      results: our values.
+      note: text at the top.
     """
 
     def __init__(self, tables: Sequence[Table], results: Results, note: str = ""):
@@ -49,7 +49,7 @@ class Page:
         self.note = note
 
     def cells(self, table: Table) -> list[tuple[str, list[tuple[str, str, str]]]]:
-        """Of each row its name, and (paper, ours, difference) of each cell."""
+        """For each row its name, and (paper, ours, difference) for each cell."""
         digits = [decimals(table, i) for i in range(len(table.columns))]
         rows = []
         for row in table.rows:
@@ -64,7 +64,7 @@ class Page:
         return rows
 
     def reasons(self, table: Table) -> dict[str, list[str]]:
-        """Why figures are missing, with the rows that lack them."""
+        """Reasons for missing values, each with the rows that lack them."""
         found: dict[str, list[str]] = {}
         for row in table.rows:
             for why in dict.fromkeys(self.results.of(row, cell).why for cell in row.cells):
@@ -73,17 +73,17 @@ class Page:
         return found
 
     def counts(self) -> tuple[int, int]:
-        """Cells with a figure of ours, and all that the papers print."""
+        """Number of cells with a value of ours, and of cells with a printed value."""
         every = [c for table in self.tables for _, cells in self.cells(table) for c in cells]
         return sum(bool(ours) for _, ours, _ in every), sum(bool(paper) for paper, *_ in every)
 
     def gin_files(self, table: Table) -> list[str]:
-        """Of its rows."""
+        """Gin files of the rows of a table."""
         made = [c.measurement for row in table.rows for c in row.cells if c.measurement]
         return list(dict.fromkeys(m.gin_file for m in made))
 
     def sheet(self, table: Table) -> pathlib.Path | None:
-        """The pictures of the first of its rows that was measured."""
+        """Path of the contact sheet of the first row of a table that was measured."""
         for row in table.rows:
             for cell in row.cells:
                 if cell.measurement:
@@ -93,7 +93,7 @@ class Page:
         return None
 
     def markdown(self) -> str:
-        """Of each cell "paper / ours (difference)"."""
+        """The report in Markdown; each cell is "paper / ours (difference)"."""
         lines = ["# The papers' tables", "", self.note, ""]
         for table in self.tables:
             lines += [f"## {table.id}: {table.caption}", ""]
@@ -118,15 +118,15 @@ class Page:
         return "\n".join(lines) + "\n"
 
     def path(self, figure: Figure) -> pathlib.Path:
-        """Of a figure's file."""
+        """Path of a figure's file."""
         return self.results.folder / figure.file
 
     def command(self, figure: Figure) -> str:
-        """That makes a figure."""
+        """Command that makes a figure."""
         return figure.command.format(runs=self.results.runs, results=self.results.folder)
 
     def html(self) -> str:
-        """The same with pictures, in one file."""
+        """The report with its pictures as one HTML file."""
         made, printed = self.counts()
         parts = [
             "<!doctype html><html lang=en><meta charset=utf-8><title>The papers' tables</title>",

@@ -24,7 +24,7 @@ REALBLUR = "realblur_j-v1"
 
 
 def paper_tables() -> Paper:
-    """The printed figures."""
+    """The values that the papers print."""
     text = (resources.files("deblur_tf.reproduction") / "paper_tables.json").read_text("utf-8")
     return json.loads(text)
 
@@ -34,7 +34,7 @@ def _icdpm(name: str, protocol: str = "", run_of: str = "") -> Measurement:
     return Measurement(path, protocol, run_of and f"papers/icdpm/{run_of}.gin")
 
 
-# Tables 4 to 7 are of one network; so are DvSR's two.
+# icDPM's tables 4 to 7 share one network; so do DvSR's two.
 _GUIDED = "table4/ours"
 _DVSR = "papers/dvsr/table1/ours.gin"
 
@@ -43,7 +43,7 @@ def _dvsr(name: str, run_of: str = _DVSR) -> Measurement:
     return Measurement(f"papers/dvsr/{name}.gin", "", run_of)
 
 
-# Rows that are ours, by table and name.
+# Rows that this package can measure, by table and row name.
 ROWS: dict[str, dict[str, Measurement]] = {
     **{
         f"icdpm/{n}": {
@@ -92,7 +92,7 @@ def _drawn(paper: str, figure: str, caption: str, file: str, run: str, source: s
 
 
 def _of_row(paper: str, figure: str, caption: str, file: str, made: Measurement) -> Figure:
-    """A figure that deblur-evaluate leaves behind."""
+    """A figure that deblur-evaluate writes."""
     command = made.evaluate_command("{runs}", "{results}")
     return Figure(f"{paper}/{figure}", caption, f"{made.results}/{file}", command, made)
 
@@ -141,7 +141,7 @@ FIGURES = (
 
 
 def _identity(paper: str, key: str) -> str:
-    """Such as "icdpm/4" of "table4"."""
+    """Id of a table, such as "icdpm/4" for key "table4"."""
     return f"{paper}/{key.removeprefix('table').replace('section', 'sec')}"
 
 
@@ -197,7 +197,7 @@ def _measured(
     if column in ("params_M", "GFLOPs"):
         return _size(f"UNet ch={row['ch']}", column, paper, sizes)
     if column not in metrics:
-        return Cell(column, paper)  # a setting
+        return Cell(column, paper)  # a setting, not a result
     if row["name"] == "Ground Truth":
         made = ROWS[table]["Ours"]
         return (
@@ -258,7 +258,7 @@ def _study(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
     del sizes
     if column == row["name"]:
         return Cell(column, None)
-    return Cell(column, row[column], why="people choose: deblur-study make, serve and score")
+    return Cell(column, row[column], why="needs human raters: deblur-study make, serve and score")
 
 
 def _table_9(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
@@ -292,7 +292,7 @@ def _table_13(row: Mapping[str, Any], column: str, sizes: Any) -> Cell:
 
 
 def figures(chosen: Sequence[Table]) -> list[Figure]:
-    """Those of the papers of which all tables are chosen."""
+    """The figures of the papers whose tables are all chosen."""
     ids = {table.id for table in chosen}
     whole = [
         paper

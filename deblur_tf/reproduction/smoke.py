@@ -1,4 +1,4 @@
-"""The whole chain at a tiny size: data, training, measuring, for every row of the papers."""
+"""The whole chain at a tiny size for every row of the papers: data, training, evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from deblur_tf.training import distribution, run
 
 SIDE = 32  # pixels of a generated picture
 GRID = ((1, 0.9), (2, 0.9))
-# What makes a row tiny; those that a row has no use for are left out.
+# Overrides that make a row tiny; those that a row does not use are left out.
 TINY = (
     *("CH = 4", "GUIDE_CH = 2", "PREDICTOR_CH = 4", "RES_BLOCKS = 1", "MIDDLE_BLOCKS = 1"),
     *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 1", "BODY_DTYPE = 'float32'"),
@@ -69,7 +69,7 @@ def make_data(folder: pathlib.Path, count: int = 6, seed: int = 0) -> pathlib.Pa
 
 
 def shallow(text: str) -> list[str]:
-    """Bindings that leave the networks of a row two depths, and its guidance one scale.
+    """Bindings that reduce the networks of a row to two depths, and its guidance to one scale.
 
     Args:
       text: the bindings of the row, see `bindings.all_bindings`.
@@ -83,7 +83,7 @@ def shallow(text: str) -> list[str]:
 
 
 def _load(gin_file: str, data: pathlib.Path) -> None:
-    """A row at a tiny size."""
+    """Loads the configuration of a row at a tiny size."""
     config.load([gin_file])
     text = bindings.all_bindings()
     have = set(bindings.parsed(text))
@@ -95,11 +95,11 @@ def _load(gin_file: str, data: pathlib.Path) -> None:
 
 
 class Trainings:
-    """Trains a model for each row; rows that are alike at this size share it.
+    """Trains a model for each row; rows with the same model at this size share one.
 
     Args:
-      folder: of runs.
-      data: from `make_data`.
+      folder: folder for the runs.
+      data: folder that `make_data` returned.
     """
 
     def __init__(self, folder: pathlib.Path, data: pathlib.Path):
@@ -135,7 +135,7 @@ class Trainings:
 def measure(
     made: Measurement, deblurrer: Deblurrer, data: pathlib.Path, results: pathlib.Path
 ) -> None:
-    """A row's report, by all metrics that need no weights."""
+    """Writes the report of a row, with all metrics that need no weights."""
     _load(made.gin_file, data)
     protocol = config.build("Protocol")
     needed = [n for n in protocol.metrics if n in ("psnr_aligned", "ssim_aligned")]
@@ -169,7 +169,7 @@ def everything(
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """Trains and measures all rows; returns the folders of runs and results.
 
-    What training prints goes to `log.txt`; what was in the folder goes.
+    What training prints goes to `log.txt`. Earlier contents of the folder are deleted.
     """
     runs, results = folder / "runs", folder / "results"
     shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +189,7 @@ def everything(
 
 
 def draw(train: Trainings, data: pathlib.Path, output: pathlib.Path) -> None:
-    """The papers' pictures of two of the models."""
+    """Draws the papers' figures of two of the models."""
     source = pairs.folder(data / "pairs" / "train")
     some = [source[i] for i in range(3)]
     guided, refine = train("papers/icdpm/table4/ours"), train("papers/dvsr/table1/ours")

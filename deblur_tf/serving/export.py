@@ -42,8 +42,8 @@ def schedule_in_graph(
     Args:
       steps: int32 scalar, at least 1.
       sampling: the model's settings.
-      beta_max: scalar in (0, 1); None or 0 for the one that is fitted to the steps; of
-        SPACED ignored.
+      beta_max: scalar in (0, 1); None or 0: as `but` chooses, the model's own for its own
+        number of steps or else one fitted to the steps. Ignored for SPACED.
       kind: see `SamplingSettings.schedule`.
 
     Returns:
@@ -64,9 +64,9 @@ def schedule_in_graph(
 
 
 def _checked(value: tf.Tensor, *requirements: tuple[tf.Tensor, str]) -> tf.Tensor:
-    """`value`, which exists only if all conditions hold; else an error with their message.
+    """`value` if all conditions hold, else an error with the message of one that fails.
 
-    What is computed from it waits for the checks: a graph runs nothing in order by itself.
+    Operations on the result wait for the checks: a graph has no other order of execution.
     """
     checks = [tf.debugging.Assert(holds, [message]) for holds, message in requirements]
     with tf.control_dependencies(checks):
@@ -96,12 +96,12 @@ def _one_for_all(
 
 
 class ExportedSampler(tf.Module):
-    """Images in, images out.
+    """The sampler with its model: images in, images out.
 
     Args:
       model: as for `Restoration`; its current weights are exported.
       sampling: the settings to sample with unless others are given; their sampler is used.
-      max_pixels: largest picture that is taken, in pixels.
+      max_pixels: largest picture that is accepted, in pixels.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ExportedSampler(tf.Module):
             "n_samples": np.array([sampling.n_samples], np.int32),
         }
         of_setting = [tf.TensorSpec([None], v.dtype, name=n) for n, v in self._own.items()]
-        # Of no fixed shape: the error for a wrong one is ours then.
+        # No fixed shape, so that a wrong one raises the error of this module.
         image = tf.TensorSpec(None, tf.uint8, name="image")  # type: ignore[arg-type]
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
 
@@ -144,10 +144,10 @@ class ExportedSampler(tf.Module):
             self.entries["guidance"] = traced(self.guidance, image)
 
     def _taken(self, image: tf.Tensor) -> tf.Tensor:
-        """uint8 [B, H, W, 3], or one clear error."""
+        """The checked image, uint8 [B, H, W, 3], or one clear error."""
         is_batch = (tf.rank(image) == 4) & (tf.shape(image)[-1] == 3)
         # Anything else becomes one pixel until the check fails. Not ensure_shape: TensorFlow's
-        # graph optimiser (2.21) takes its promise for granted and folds the check away.
+        # graph optimiser (2.21) trusts the shape that it declares and removes the check.
         image = tf.cond(
             is_batch,
             lambda: tf.reshape(image, tf.concat([tf.shape(image)[:3], [3]], axis=0)),
@@ -211,21 +211,21 @@ class ExportedSampler(tf.Module):
         return [tf.constant(value) for value in self._own.values()]
 
     def restore(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """With the model's own settings and seed 0, what `Deblurrer.restore` gives.
+        """Restores with the model's own settings and seed 0, as `Deblurrer.restore` does.
 
         uint8 [B, H, W, 3], any size -> {"restored": uint8 [B, H, W, 3]}.
         """
         return self.restore_with(image, *self._defaults())
 
     def restore_with(self, image: tf.Tensor, *settings: tf.Tensor) -> dict[str, tf.Tensor]:
-        """With settings of one's own.
+        """Restores with the given settings.
 
         Args:
           image: uint8 [B, H, W, 3], any size.
-          settings: seed, int64 [B], or [1] for all: an image's result does not depend on its
-            batch; steps, int32, [B] of equal ones or [1]; beta_max, float32, likewise, 0
-            for the one that is fitted to the steps; n_samples, int32, likewise: samples that
-            are averaged.
+          settings: seed, int64, [B] or [1] for all (the result of an image does not depend on
+            its batch); steps, int32; beta_max, float32, 0: see `schedule_in_graph`; n_samples,
+            int32, samples that are averaged. Of the last three each is [1], or [B] with equal
+            values.
 
         Returns:
           {"restored": uint8 [B, H, W, 3]}.
@@ -255,7 +255,7 @@ class ExportedSampler(tf.Module):
         return {"restored_bytes": restored}
 
     def _decoded(self, data: tf.Tensor) -> tf.Tensor:
-        """uint8 [H, W, 3] of a file, whose size is looked at before it is decoded."""
+        """uint8 [H, W, 3] from a file, whose size is checked before it is decoded."""
         is_png = tf.strings.substr(data, 0, 8) == b"\x89PNG\r\n\x1a\n"
         known = is_png | tf.io.is_jpeg(data)
         data = _checked(data, (known, "image_bytes must be a JPEG or PNG file"))
@@ -311,13 +311,13 @@ def export(
 
     Args:
       model: built, with its weights.
-      folder: of versions, as TensorFlow Serving wants it; the next number is written.
+      folder: folder of numbered versions, as TensorFlow Serving expects; the next is written.
       sampling: see `ExportedSampler`.
-      max_pixels: see `ExportedSampler`; None: `MAX_PIXELS`, or four of the model's largest
-        tiles if that is less, since a SavedModel has no tiles.
+      max_pixels: see `ExportedSampler`; None: `MAX_PIXELS`, or the pixels of four of the
+        model's largest tiles if that is less, since a SavedModel has no tiles.
 
     Returns:
-      The folder of the version, which appears whole or not at all.
+      The folder of the version, which is written completely or not at all.
 
     Raises:
       FileExistsError: if the folder has other files in it.
@@ -330,7 +330,7 @@ def export(
         max_pixels = min(MAX_PIXELS, 4 * model.largest_tile**2)
     module = ExportedSampler(model, sampling, max_pixels)
     try:
-        # Gradients of functions that have their own are not served, and take long to trace.
+        # Custom gradients are not needed for serving, and take long to trace.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(partial), module.entries, options)
         about = {

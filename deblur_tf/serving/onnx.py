@@ -18,24 +18,25 @@ OPSET = 17
 
 
 def export_step(model: Restorer, folder: pathlib.Path) -> pathlib.Path:
-    """Writes `step.onnx`: the limited estimate of the target in a noisy target.
+    """Writes `step.onnx`: estimates the target from a noisy one, limited to its range.
 
     Inputs, float32: noisy [B, H, W, 3], blurry [B, H, W, 3] in [-1, 1], noise_level [B];
-    H and W are multiples of the model's `size_multiple`. Also the model's `known_inputs`,
-    [B, H, W, 3] each: converters know no Fourier transform in two dimensions. Output:
-    target [B, H, W, 3]. The guidance is computed in every step, without noise.
+    H and W are multiples of the model's `size_multiple`. Further inputs are the
+    model's `known_inputs`, [B, H, W, 3] each, because converters do not support
+    two-dimensional Fourier transforms. Output: target [B, H, W, 3]. The guidance is computed
+    in every step, without noise.
 
     Args:
       model: a built diffusion model.
-      folder: of the file; made if missing.
+      folder: folder for the file; made if missing.
 
     Returns:
       The file.
 
     Raises:
       ModuleNotFoundError: if tf2onnx is not installed.
-      UsageError: if the model needs no sampling, or Fourier transforms in it, or diffuses a
-        latent, which takes an encoder and a decoder too.
+      UsageError: if the model does no sampling, needs Fourier transforms in each step, or
+        diffuses a latent, which also needs an encoder and a decoder.
     """
     if not isinstance(model, DiffusionRestorer):
         raise UsageError("--format=onnx: a regression model has no denoising step")

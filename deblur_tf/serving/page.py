@@ -1,4 +1,4 @@
-"""A page to drop a photograph on: before and after, and where the model is guessing."""
+"""A web page that restores a dropped photograph: before and after, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from deblur_tf.inference import triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer, Settings, mean_image
 
 MAX_SAMPLES = 8
-RESULTS_LIVE = 600.0  # seconds, in the folder that Gradio copies them from
+RESULTS_LIVE = 600.0  # seconds that results stay in the folder that Gradio copies from
 CSS = "footer {display: none !important}"
 
 
 class Cancelled(Exception):
-    """The visitor does not want to wait any longer."""
+    """Raised when the visitor cancels."""
 
 
 class Page:
@@ -36,8 +36,8 @@ class Page:
 
     Args:
       deblurrer: the model.
-      name: of the model, for the title.
-      max_pixels: largest photograph that is taken.
+      name: name of the model, for the title.
+      max_pixels: largest photograph that is accepted, in pixels.
     """
 
     def __init__(self, deblurrer: Deblurrer, name: str = "tiny", max_pixels: int = 4_000_000):
@@ -54,10 +54,10 @@ class Page:
         color_guard: bool,
         on_progress: Callable[[float], None],
     ) -> tuple[Any, Any, str, str]:
-        """Before and after, the picture of the spread or None, a file, and a word.
+        """Returns (before, after), the uncertainty map or None, the result's file, and a message.
 
         Raises:
-          DataError, ValueError: if this photograph is not taken; the message says why.
+          DataError, ValueError: if this photograph is refused; the message says why.
         """
         if path is None:
             raise ValueError("drop a photograph first")
@@ -67,7 +67,7 @@ class Page:
         if pixels > self.max_pixels:
             raise ValueError(
                 f"{pixels / 1e6:.1f} megapixels; this page takes {self.max_pixels / 1e6:g}, "
-                "deblur-restore any"
+                "deblur-restore any size"
             )
         photo = read_photo(path, name)
         wanted: Settings = {"n_samples": int(n_samples)}
@@ -93,8 +93,8 @@ class Page:
         if not triage.helped(to_8_bits(photo.pixels), mean_image(samples)):
             result = photo.pixels
             words.append(
-                "Left as it was: the result is no sharper, so its blur is probably not what this "
-                "model knows."
+                "Left as it was: the result is no sharper; this model was probably not trained on "
+                "such blur."
             )
         notes = write_photo(target, result, photo)
         spread = None
@@ -111,7 +111,7 @@ class Page:
         return slider, spread, str(target), "\n\n".join(words)
 
     def _forget(self) -> None:
-        """Removes results that Gradio has copied long ago."""
+        """Removes results that Gradio has long since copied."""
         for folder in pathlib.Path(self._folder.name).iterdir():
             if time.time() - folder.stat().st_mtime > RESULTS_LIVE:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -153,10 +153,10 @@ class Page:
         self.cancel(str(request.session_hash))
 
     def blocks(self) -> gr.Blocks:
-        """The page."""
+        """Builds the page."""
         has_curve = self.deblurrer.curve is not None
         settings = self.deblurrer.sampling.describe(self.deblurrer.model.schedule_kind)
-        hour = (3600, 3600)  # Gradio's copies are looked at, and live, as long
+        hour = (3600, 3600)  # check Gradio's copies every hour; delete those older than one
         with gr.Blocks(title="deblur_tf", analytics_enabled=False, delete_cache=hour) as page:
             gr.Markdown(
                 "# Sharpen a blurred photograph\n"
@@ -167,13 +167,13 @@ class Page:
                 with gr.Column(scale=1):
                     photo = gr.Image(
                         type="filepath",
-                        image_mode=None,  # the file as it is: nobody else decodes it
+                        image_mode=None,  # the unchanged file: Gradio must not decode it
                         label="Photograph",
                         sources=["upload"],
                         height=260,
                     )
                     fidelity = gr.Slider(
-                        0, 1, 1, step=0.05, label="Fidelity: 0 draws more, 1 is near the truth",
+                        0, 1, 1, step=0.05, label="Fidelity: 0 looks best, 1 is nearest the truth",
                         visible=has_curve,
                     )  # fmt: skip
                     samples = gr.Slider(1, MAX_SAMPLES, 1, step=1, label="Samples to average")
@@ -208,10 +208,10 @@ class Page:
         """Serves the page; returns its address.
 
         Args:
-          host: 127.0.0.1 for this machine alone.
-          port: 0 for any that is free.
-          queue: how many may wait.
-          block: until Ctrl-C.
+          host: address to listen at; 127.0.0.1 for this machine alone.
+          port: port to listen at; 0 for any that is free.
+          queue: number of photographs that may wait.
+          block: whether to return only after Ctrl-C.
         """
         page = self.blocks()
         page.queue(max_size=queue)

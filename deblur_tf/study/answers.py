@@ -24,7 +24,7 @@ class Answers:
     """The answers of a study.
 
     Args:
-      folder: of the study.
+      folder: folder of the study.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):

@@ -28,8 +28,9 @@ class Comparison:
     Attributes:
       id: number in the study, from 0.
       image: name of the whole picture.
-      left, right: methods.
-      left_file, right_file: crops below `pictures/`; their names tell nothing.
+      left, right: names of the methods.
+      left_file, right_file: files of the crops in `pictures/`, whose names do not reveal the
+        methods.
     """
 
     id: int
@@ -61,15 +62,15 @@ def make(
     a cell of the table has 750 answers, as in icDPM's Table 8.
 
     Args:
-      folders: of restored pictures, by method; they are matched by name.
-      output: folder of the study, new.
-      images: how many; of what all methods have.
-      crop: side in pixels; smaller pictures are shown whole.
-      seed: of images, places and sides.
+      folders: folders of restored pictures by method; pictures are matched by name.
+      output: new folder for the study.
+      images: number of images, chosen from those that all methods have.
+      crop: side of the crops in pixels; smaller pictures are shown whole.
+      seed: random seed of images, crops and sides.
 
     Raises:
-      UsageError: for fewer than two methods, or a study that is there already.
-      DataError: if methods share too few pictures, or sizes differ.
+      UsageError: for fewer than two methods, or if `output` has a study already.
+      DataError: if the methods share too few pictures, or sizes differ.
     """
     output = pathlib.Path(output)
     if len(folders) < 2:

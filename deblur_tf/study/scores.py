@@ -14,15 +14,15 @@ from deblur_tf.base.errors import DataError
 from deblur_tf.study.answers import Answers
 from deblur_tf.study.design import Study
 
-Z95 = 1.959963984540054  # of a standard normal
+Z95 = 1.959963984540054  # 97.5 % quantile of a standard normal
 
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """Answers as arrays of one length: number of rater, image, winner and loser.
+    """Answers as arrays of equal length: indices of rater, image, winner and loser.
 
     Attributes:
-      methods: names of methods by number.
+      methods: names of the methods by index.
     """
 
     methods: tuple[str, ...]
@@ -55,10 +55,10 @@ def ratings(study: Study, answers: Answers) -> Ratings:
 
 
 def read_csv(path: str | os.PathLike[str]) -> Ratings:
-    """Answers of a study elsewhere: a CSV file with columns rater, image, winner, loser.
+    """Reads the answers of another study from a CSV file: rater, image, winner, loser.
 
     Raises:
-      DataError: naming the line, if a column is missing or empty.
+      DataError: if a column is missing or empty; the message names the line.
     """
     rows = []
     try:
@@ -88,7 +88,7 @@ def _numbered(rows: Sequence[tuple[str, ...]], methods: tuple[str, ...]) -> Rati
 
 
 def wilson(wins: float, total: float, z: float = Z95) -> tuple[float, float]:
-    """Wilson's interval of a share; (0, 1) of nothing."""
+    """Wilson's interval of the share wins / total; (0, 1) if `total` is 0."""
     if not total:
         return 0.0, 1.0
     share = wins / total
@@ -99,7 +99,10 @@ def wilson(wins: float, total: float, z: float = Z95) -> tuple[float, float]:
 
 
 def connected(wins: np.ndarray) -> bool:
-    """Whether each method beats each other, directly or through others: else no strengths."""
+    """Whether each method beats each other one, directly or through others.
+
+    If not, strengths do not exist.
+    """
     reach = (wins > 0) | np.eye(len(wins), dtype=bool)
     for _ in range(len(wins)):
         reach = reach @ reach
@@ -112,7 +115,7 @@ def bradley_terry(wins: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:
     Maximum likelihood by Hunter's (2004) MM updates.
 
     Raises:
-      DataError: if methods fall into parts of which one never lost to the other.
+      DataError: if the methods fall into two groups of which one never lost to the other.
     """
     if not connected(wins):
         raise DataError("a method never won or never lost: strengths need more answers")

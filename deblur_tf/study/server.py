@@ -22,10 +22,10 @@ class Refused(Exception):
 
 
 class Visits:
-    """What a rater sees next.
+    """Chooses what each rater sees next, and stores the answers.
 
     Args:
-      folder: of the study.
+      folder: folder of the study.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -34,10 +34,10 @@ class Visits:
         self.files = {f for c in self.study.comparisons for f in (c.left_file, c.right_file)}
 
     def next(self, rater: str, again: int | None = None) -> dict[str, Any]:
-        """The next comparison without an answer, or `again`, as the page wants it.
+        """The next comparison without an answer, or number `again`, as data for the page.
 
         Raises:
-          Refused: if there is no such comparison, or no name.
+          Refused: if there is no such comparison, or the name is missing or too long.
         """
         self._checked(rater)
         order = design.order(self.study, rater)
@@ -59,14 +59,14 @@ class Visits:
         """Keeps an answer; returns what comes next.
 
         Raises:
-          Refused: for anything but a name, a comparison and a winner.
+          Refused: if the body is not a valid name, comparison and winner.
         """
         if not isinstance(body, dict):
             raise Refused("not an answer")
         comparison, winner = body.get("comparison"), body.get("winner")
         rater = self._checked(body.get("rater"))
         if winner not in ("left", "right"):
-            raise Refused("the winner is left or right")
+            raise Refused("the winner must be left or right")
         if type(comparison) is not int or not 0 <= comparison < len(self.study.comparisons):
             raise Refused(f"no comparison {comparison}")
         self.answers.give(rater, comparison, winner)
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 30  # seconds that a request may take to arrive
 
     def _is_foreign(self) -> bool:
-        """Whether another site's name leads here: its pages must not read or answer."""
+        """Refuses requests by another host name (DNS rebinding); returns whether it did."""
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         local = self.server.server_address[0] == "127.0.0.1"
         if local and host not in ("127.0.0.1", "localhost"):
@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         def answer() -> dict[str, Any]:
             if self.path != "/answer":
                 raise Refused("nothing there")
-            # Not a form of another site: those cannot send this type without asking.
+            # Other sites' forms cannot send this type without a CORS preflight request.
             if self.headers.get_content_type() != "application/json":
                 raise Refused("JSON is needed")
             length = self.headers.get("Content-Length", "")
@@ -150,15 +150,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Says nothing of single requests."""
+        """Does not log single requests."""
 
 
 class Server(ThreadingHTTPServer):
     """Serves a study.
 
     Args:
-      folder: of the study.
-      host, port: where to listen; port 0 takes a free one.
+      folder: folder of the study.
+      host, port: address and port to listen at; port 0 takes a free one.
 
     Raises:
       UsageError: if there is no study.

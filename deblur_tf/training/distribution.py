@@ -17,7 +17,7 @@ from deblur_tf.base.errors import DeviceError, WorkerError
 
 STRATEGIES = ("auto", "tpu", "mirrored", "multiworker", "one")
 
-# What TensorFlow needs to be told before it is imported to find a TPU.
+# Environment variables by which TensorFlow finds a TPU; must be set before it is imported.
 TPU_ENVIRONMENT = {
     "PJRT_DEVICE": "TPU",
     "NEXT_PLUGGABLE_DEVICE_USE_C_API": "true",
@@ -35,7 +35,7 @@ class Placement:
 
     Attributes:
       strategy: a tf.distribute strategy; None on JAX.
-      reason: why this one, in a few words.
+      reason: why this strategy was chosen, in a few words.
       workers: processes that train together.
       chief: whether this process writes checkpoints and reports.
     """
@@ -47,7 +47,7 @@ class Placement:
 
     @property
     def strategy_name(self) -> str:
-        """As TensorFlow's users know it."""
+        """Name of the strategy's class in TensorFlow's documentation."""
         # MultiWorkerMirroredStrategy gives its class another name.
         return "MultiWorkerMirroredStrategy" if self.workers > 1 else type(self.strategy).__name__
 
@@ -80,10 +80,10 @@ def prepare(name: str = "auto") -> None:
 
 
 def cluster_of(text: str) -> tuple[int, bool]:
-    """Number of training processes and whether this one is chief, of TF_CONFIG.
+    """Number of training processes, and whether this one is the chief, from TF_CONFIG.
 
     Raises:
-      DeviceError: saying what is wrong with it.
+      DeviceError: saying what is wrong with TF_CONFIG.
     """
     try:
         config = json.loads(text)
@@ -103,14 +103,14 @@ def cluster_of(text: str) -> tuple[int, bool]:
 def choose(name: str = "auto") -> Placement:
     """The devices to train on.
 
-    "auto" takes a TPU where there is one, else the processes of TF_CONFIG, else
+    "auto" takes a TPU if there is one, else the processes of TF_CONFIG, else
     all GPUs, else one device. Call it before anything else uses TensorFlow.
 
     Args:
       name: one of `STRATEGIES`.
 
     Raises:
-      DeviceError: if what was asked for by name is not there.
+      DeviceError: if the devices requested by name are not available.
     """
     import keras
 
@@ -119,7 +119,7 @@ def choose(name: str = "auto") -> Placement:
     if keras.backend.backend() != "tensorflow":
         if name not in ("auto", "one"):
             raise DeviceError(f"--strategy={name} needs KERAS_BACKEND=tensorflow")
-        return Placement(reason="all that training on JAX uses")
+        return Placement(reason="training on JAX uses only one")
     if name == "tpu" or (name == "auto" and tpu_attached()):
         try:
             return _tpu("asked for" if name == "tpu" else "a TPU is attached")
@@ -140,13 +140,13 @@ def choose(name: str = "auto") -> Placement:
 def device(kind: str = "auto") -> str:
     """Name of the device that computes, e.g. "NVIDIA H200 (gpu)".
 
-    With "auto" a GPU that is attached and not used is told of.
+    With "auto", warns if a GPU is attached but not used.
 
     Args:
-      kind: "cpu", "gpu" or "tpu" if it must be one of these.
+      kind: "cpu", "gpu" or "tpu" if the device must be one of these, else "auto".
 
     Raises:
-      DeviceError: if it is another one.
+      DeviceError: if the device is of another kind.
     """
     import keras
 
@@ -162,7 +162,7 @@ def device(kind: str = "auto") -> str:
 
 
 def host_memory() -> int | None:
-    """Bytes of memory where the CPU is what computes; None on an accelerator."""
+    """Bytes of memory of this machine if the CPU computes; None on an accelerator."""
     import keras
 
     found, _ = _jax_device() if keras.backend.backend() == "jax" else _tensorflow_device()
@@ -174,7 +174,7 @@ def _jax_device() -> tuple[str, str]:
 
     try:
         first = jax.devices()[0]
-    except RuntimeError as error:  # JAX_PLATFORMS asks for what is not there
+    except RuntimeError as error:  # JAX_PLATFORMS names a platform that is not available
         raise DeviceError(f"JAX finds no device: {str(error).splitlines()[0]}") from error
     kind = {"cuda": "gpu", "rocm": "gpu"}.get(first.platform, str(first.platform))
     return kind, first.device_kind
@@ -198,7 +198,7 @@ def _tpu(reason: str) -> Placement:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
             tpu=os.environ.get("TPU_NAME", "local")
         )
-        if resolver.master():  # a TPU elsewhere
+        if resolver.master():  # a TPU of another host
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
@@ -235,10 +235,10 @@ def _local(name: str) -> Placement:
 
 @contextlib.contextmanager
 def worker_errors(placement: Placement) -> Iterator[None]:
-    """Within, an error of communication says that another process stopped.
+    """Within the context, reports a communication error as another process that stopped.
 
     Raises:
-      WorkerError: with what to do.
+      WorkerError: saying how to continue.
     """
     if placement.workers == 1:
         yield

@@ -10,7 +10,7 @@ from deblur_tf.storage.arrays import named_variables
 
 
 def ema_decay(step: Tensor, decay: float) -> Tensor:
-    """min(decay, (1 + step) / (10 + step)): early weights are soon forgotten."""
+    """min(decay, (1 + step) / (10 + step)): early weights soon lose their influence."""
     step = ops.cast(step, "float32")
     return ops.minimum(decay, (1.0 + step) / (10.0 + step))
 
@@ -21,13 +21,13 @@ def ema_update(average: Tensor, value: Tensor, decay: Tensor) -> Tensor:
 
 
 class EMA:
-    """Averages of a model's trainable variables, named as they are.
+    """Averages of a model's trainable variables, under the same names.
 
-    The training weights are never touched; for evaluation, copy the averages
+    The training weights are never changed; for evaluation, copy the averages
     into a second model.
 
     Attributes:
-      variables: by name, the averages; they start as the weights.
+      variables: the averages by name; their initial values are the weights.
     """
 
     def __init__(self, model: keras.Model, decay: float = 0.9999):

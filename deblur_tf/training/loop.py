@@ -1,4 +1,4 @@
-"""The training loop: resume, step, watch, report, checkpoint, stop cleanly."""
+"""The training loop: resumes, steps, validates, reports, saves checkpoints, stops cleanly."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.report import Report, SilentReport
 from deblur_tf.training.steppers import Stepper
 
-# Given the averaged weights by name: figures, and a picture uint8 [H, W, 3].
+# Maps the averaged weights by name to figures and a picture, uint8 [H, W, 3].
 Validate = Callable[[Arrays], tuple[dict[str, float], np.ndarray]]
 
-# The validation figure that the best checkpoint is chosen by.
+# The validation figure by which the best checkpoint is chosen.
 SCORE = "psnr_restored"
 
 
 class StopRequest:
-    """Remembers the first SIGTERM or SIGINT instead of dying within a step.
+    """Remembers the first SIGTERM or SIGINT, so that the process does not end within a step.
 
     Args:
-      seconds: after these it behaves as if it got a SIGTERM; None: never.
+      seconds: time after which it behaves as on a SIGTERM; None: never.
     """
 
     def __init__(self, seconds: float | None = None):
@@ -52,7 +52,7 @@ class StopRequest:
     def watch(self) -> Iterator[StopRequest]:
         def remember(number: int, frame: Any) -> None:
             del frame
-            if self._number:  # asked twice: obey at once
+            if self._number:  # the second signal: stop at once
                 raise KeyboardInterrupt
             self._number = number
             name = signal.Signals(number).name
@@ -70,8 +70,8 @@ class StopRequest:
 class _Window:
     """Metrics since the last progress line; checks each loss, one step late.
 
-    Reading a loss waits for its step. Doing so after the next step has been
-    sent off keeps an accelerator busy.
+    Reading a loss waits for its step to finish. Reading it only after the next step has
+    been dispatched keeps an accelerator busy.
     """
 
     def __init__(self) -> None:
@@ -122,21 +122,21 @@ def train(
 ) -> int:
     """Trains until `recipe.total_steps`, from the newest checkpoint if any.
 
-    A run can be killed at any moment; the same call continues it, and its
-    result is that of an uninterrupted run, bit for bit. On SIGTERM or Ctrl-C
-    the current step is finished and saved. Where several processes train, only
-    the chief writes, and a signal to one of them stops all.
+    A run can be killed at any moment; the same call continues it, and the
+    result equals that of an uninterrupted run, bit for bit. On SIGTERM or Ctrl-C
+    the current step is finished and saved. If several processes train, only
+    the chief writes files, and a signal to one of them stops all.
 
     Args:
       recipe: what to train.
       stepper: does the optimizer steps.
       pairs: gives the training pairs.
-      run_dir: gets `checkpoints/`, `samples/`, `metrics.jsonl` and TensorBoard
-        events. All processes of a run must see the same one.
+      run_dir: folder for `checkpoints/`, `samples/`, `metrics.jsonl` and TensorBoard
+        events. All processes of a run must share it.
       validate: called with the averaged weights every `validate_every` steps.
         The state with the highest `SCORE` is kept as `checkpoints/best.npz`.
       stop_after: seconds after which to save and stop as on SIGTERM.
-      resume: "newest" checkpoint, or the newest "whole" one.
+      resume: "newest": from the newest checkpoint; "whole": from the newest readable one.
 
     Returns:
       0 when the run is complete, otherwise the number of the signal that
@@ -146,7 +146,7 @@ def train(
       NonFiniteError: at the first loss that is NaN or infinite.
       CheckpointError: if the newest checkpoint cannot be read or does not fit.
       SaveError: if a checkpoint cannot be written.
-      DataError: if a training pair cannot be made; what was learned is saved.
+      DataError: if a training pair cannot be made; the current state is saved first.
     """
     checkpoints = Checkpoints(run_dir, recipe.keep_checkpoints)
     step = _resume(stepper, checkpoints, resume == "whole")
@@ -179,8 +179,8 @@ def train(
                     rate = {"learning_rate": stepper.learning_rate()}
                     report.progress(step, window.means() | rate)
                 if last:
-                    save()  # nothing that comes after may cost what was learned
-                # Else before the checkpoint: a run that is killed in between does both again.
+                    save()  # now, so that no later failure can lose the weights
+                # Before other checkpoints: a run that is killed in between repeats both.
                 if validate and stepper.chief and (step % recipe.validate_every == 0 or last):
                     window.settle()
                     figures, picture = validate(stepper.averages())
@@ -193,12 +193,12 @@ def train(
             save()  # the batch could not be made: the weights are those of the step before
             raise
         save()
-    # Where another process got the signal, this one knows no number.
+    # If another process got the signal, this one does not know its number.
     return (stop.signal or int(signal.SIGTERM)) if stopped else 0
 
 
 def _resume(stepper: Stepper, checkpoints: Checkpoints, whole: bool) -> int:
-    """Restores the newest checkpoint, if any; returns the step to go on from."""
+    """Restores the newest checkpoint, if any; returns the step from which to continue."""
     step = 0
     if (found := checkpoints.load(whole)) is not None:
         path, state = found

@@ -13,7 +13,7 @@ from deblur_tf.base.registry import configurable, resumable
 
 @keras.saving.register_keras_serializable(package="deblur_tf")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up to `peak`, then constant, or a cosine down to zero.
+    """Linear warm-up to `peak`, then constant or a cosine decay to zero.
 
     Args:
       peak: the highest learning rate.
@@ -28,7 +28,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         if not isinstance(peak, (int, float)) or not 0.0 < peak < 1e3:
             raise ValueError(f"the learning rate must be a positive number, got {peak!r}")
         if not isinstance(warmup_steps, int) or warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be a whole number from 0 on, got {warmup_steps!r}")
+            raise ValueError(f"warmup_steps must be a whole number >= 0, got {warmup_steps!r}")
         if decay_steps is not None and decay_steps <= warmup_steps:
             raise ValueError(
                 f"decay_steps ({decay_steps}) must exceed warmup_steps ({warmup_steps})"
@@ -55,13 +55,13 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _Fused:
-    """Adam's update as one operation a variable on TensorFlow, in place of 25.
+    """Adam's update as one operation per variable on TensorFlow, instead of 25.
 
-    The equations are Keras' (`keras.optimizers.Adam.update_step`). What is gained is the time
-    that a step is traced in (docs/results.md, "Speed").
+    The equations are Keras' (`keras.optimizers.Adam.update_step`). It saves time when a step is
+    traced (docs/results.md, "Speed").
     """
 
-    # Of Keras' optimizer, into which this is mixed.
+    # Attributes of Keras' optimizer, into which this class is mixed.
     _get_variable_index: Any
     _momentums: Any
     _velocities: Any
@@ -71,10 +71,10 @@ class _Fused:
     epsilon: float
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Moves one variable, as Keras calls it.
+        """Updates one variable; called by Keras.
 
         Args:
-          gradient: of the variable's shape.
+          gradient: gradient in the variable's shape.
           variable: the tf.Variable that Keras' variable wraps.
           learning_rate: scalar.
         """
@@ -140,7 +140,7 @@ def adamw(
 ) -> keras.optimizers.Optimizer:
     """AdamW as DvSR trains (app. E): learning rate 1e-4, weight decay 1e-4.
 
-    Keras' AdamW takes learning_rate * weight_decay * w off each weight w.
+    Keras' AdamW subtracts learning_rate * weight_decay * w from each weight w.
     """
     _check_betas(beta_1, beta_2)
     return _AdamW(

@@ -26,27 +26,27 @@ class Recipe:
     Attributes:
       model: builds the model; the run's seed is set before it is called.
       pairs: builds what makes the training pairs; called when training starts.
-      validation_pairs: the same for the validation grid, of images that training does
+      validation_pairs: builds the pairs of the validation grid, from images that training does
         not see; None: `pairs`, at numbers that training does not reach.
       optimizer: builds the optimizer.
       objective: the loss and its randomness.
       batch_size: global batch size; 256 in the papers.
-      accumulate: parts in which each device does its share of a batch, one
-        after the other, with the same result in less memory.
+      accumulate: number of parts into which each device splits its share of a batch; they
+        are computed one after the other, with the same result in less memory.
       total_steps: length of the run.
-      ema_decay: of the weight average used for evaluation; 0.9999 in DvSR.
+      ema_decay: decay of the weight average used for evaluation; 0.9999 in DvSR.
       clip_norm: bound of the norm of the whole batch's gradient; the papers have none.
-      seed: of the initial weights.
+      seed: seed of the initial weights.
       log_every: steps between progress lines.
-      sampling: the settings to sample the model with, by which the validation grid is
-        restored, one sample a picture; they are kept with the model.
-      validate_every: steps between validation pictures.
+      sampling: settings with which the model is sampled; the validation grid is restored
+        with them, one sample per picture, and they are saved with the model.
+      validate_every: steps between validations.
       validation_images: pictures on the validation grid.
       checkpoint_every: steps between checkpoints.
-      keep_checkpoints: how many of the newest to keep, beside the best.
-      steps_per_call: optimizer steps that JAX does in one call, without the host in
-        between; divides the four intervals above and `total_steps`.
-      jit_compile: compile the step with XLA (TensorFlow only; JAX always does).
+      keep_checkpoints: how many of the newest checkpoints to keep, beside the best one.
+      steps_per_call: optimizer steps in one call of JAX, without the host in between; must
+        divide `total_steps`, `log_every`, `validate_every` and `checkpoint_every`.
+      jit_compile: whether to compile the step with XLA (TensorFlow only; JAX always does).
     """
 
     model: Callable[[], Any]
@@ -83,7 +83,7 @@ class Recipe:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive or None, got {self.clip_norm!r}")
         for name in ("total_steps", "log_every", "validate_every", "checkpoint_every"):

@@ -1,4 +1,4 @@
-"""What a run tells: progress lines, a metrics file, TensorBoard events."""
+"""Output of a training run: progress lines, a metrics file, TensorBoard events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
 
 
 class SilentReport:
-    """Reports nothing: for the processes of a run that are not its chief."""
+    """Reports nothing; for all processes of a run but the chief."""
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
         """See `Report`."""
@@ -41,14 +41,14 @@ class SilentReport:
 class Report:
     """Writes progress to the terminal, `metrics.jsonl` and TensorBoard files.
 
-    A record that cannot be written, for instance on a full disk, is a warning:
-    checkpoints are what a run must not lose.
+    A record that cannot be written, for instance on a full disk, gives a warning only:
+    a run can do without records, but not without checkpoints.
 
     Args:
       run_dir: the run directory.
       total_steps: for the estimate of the time left.
-      first_step: steps that were done before this process; records of later
-        ones, by a process that was killed, are dropped.
+      first_step: number of steps done before this process started; records of later steps, from
+        a process that was killed, are dropped.
     """
 
     def __init__(self, run_dir: str | os.PathLike[str], total_steps: int, first_step: int):
@@ -67,7 +67,7 @@ class Report:
         now = time.monotonic()
         then, before = self._last
         rate = (step - before) / max(now - then, 1e-9)
-        # The first interval contains compilation: replaced, not averaged.
+        # The rate of the first interval includes compilation: it is replaced, not averaged.
         self._rate = rate if self._intervals < 2 else (self._rate + rate) / 2
         self._intervals += 1
         self._last = (now, step)

@@ -1,4 +1,4 @@
-"""Wires a training: the one function behind the program, experiments and tests."""
+"""Sets up and starts a training run, for the program, experiments and tests."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ CONFIG_FILE = "config.gin"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A training, ready to start.
+    """A training run, ready to start.
 
     Attributes:
       recipe: what is trained.
       stepper: does the optimizer steps.
-      pairs: what it learns from.
-      held_out: what it is validated on.
+      pairs: training pairs.
+      held_out: validation pairs.
       folder: the run directory.
       placement: the devices.
     """
@@ -64,10 +64,10 @@ class Run:
 
 
 def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement) -> Run:
-    """Builds model, optimizer and pairs, and checks them against each other.
+    """Builds model, optimizer and pairs, and checks that they fit together.
 
     Raises:
-      ConfigError: for settings that do not go together.
+      ConfigError: if settings do not fit together.
       DataError: if there are no pairs.
     """
     with bindings.construction_errors():
@@ -82,7 +82,8 @@ def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement
             )
         if recipe.batch_size % pairs.batch_multiple:
             raise ValueError(
-                f"batch_size {recipe.batch_size} must be a multiple of {pairs.batch_multiple} here"
+                f"batch_size {recipe.batch_size} must be a multiple of {pairs.batch_multiple} for "
+                "these pairs"
             )
         _check_memory(stepper.model, pairs.crop_size, recipe, placement)
         held_out = recipe.validation_pairs() if recipe.validation_pairs else pairs
@@ -90,19 +91,19 @@ def prepare(recipe: Recipe, folder: str | os.PathLike[str], placement: Placement
 
 
 def _check_memory(model: keras.Model, crop: int, recipe: Recipe, placement: Placement) -> None:
-    """Refuses a step that this machine cannot hold, rather than be killed in it."""
+    """Refuses a step that needs more memory than this machine has, before it is killed."""
     here = host_memory()
     batch = recipe.batch_size // recipe.accumulate
     if here is None or placement.workers > 1:
         return
     if most_training_bytes(model, crop, batch) < 0.9 * here:
-        return  # no need to look closer, which takes seconds
+        return  # no need for the closer estimate, which takes seconds
     needed = training_bytes(model, crop, batch, recipe.objective.decodes(model))
     if needed > 0.9 * here:
         raise ValueError(
             f"a step on {recipe.batch_size} crops of {crop}x{crop} needs about "
             f"{needed / 2**30:.0f} GiB, and this machine has {here / 2**30:.0f} GiB: take smaller "
-            "crops, a smaller batch, or --accumulate, which does a batch in parts"
+            "crops, a smaller batch, or --accumulate, which computes a batch in parts"
         )
 
 
@@ -113,15 +114,15 @@ def train(
     init_from: str | os.PathLike[str] | None = None,
     resume: str = "newest",
 ) -> int:
-    """Trains, or goes on with what the run directory holds.
+    """Trains, or continues the run in the run directory.
 
     Args:
       run: from `prepare`.
       device_kind: see `distribution.device`.
       stop_after: seconds after which to save and stop.
-      init_from: a model, run or checkpoint whose averaged weights a new run begins
-        with; of a run that has begun it is ignored.
-      resume: "newest", or "whole": pass over checkpoints that cannot be read.
+      init_from: a model, run or checkpoint with whose averaged weights a new run starts;
+        ignored if the run has already started.
+      resume: "newest", or "whole": skip checkpoints that cannot be read.
 
     Returns:
       See `loop.train`.
@@ -148,10 +149,10 @@ def train(
 
 
 def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
-    """Gives a new run the weights that it begins with.
+    """Gives a new run its initial weights.
 
     Raises:
-      UsageError: if they are for other settings, or parts that are not trained get none.
+      UsageError: if the weights are for other settings, or there are none for frozen parts.
     """
     new = {name.split("/")[0] for name in named_variables(stepper.model)}
     if init_from is not None:
@@ -162,8 +163,8 @@ def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
     lost = sorted({name.split("/")[0] for name in frozen_variables(stepper.model)} & set(new))
     if lost:
         raise UsageError(
-            f"this training leaves {', '.join(lost)} as given, and nothing gives weights: begin "
-            "with a model that has learned them (--init_from, see docs/deblurdiff.md)"
+            f"this training leaves {', '.join(lost)} as given, but no weights are given: start "
+            "from a model with trained weights (--init_from, see docs/deblurdiff.md)"
         )
 
 
@@ -187,14 +188,14 @@ def _refuse_other_run(run: Run) -> None:
         raise UsageError(
             f"{run.folder} holds a run with other settings ({'; '.join(changed[:4])}"
             f"{'; ...' if len(changed) > 4 else ''}); choose another --run_dir, with "
-            f"--init_from={run.folder} to begin with its weights"
+            f"--init_from={run.folder} to start from its weights"
         )
 
 
 def _may_change(name: str, used: Mapping[str, str]) -> bool:
     """Whether a run may be continued with another value of a parameter or macro.
 
-    A macro may change if all parameters that are bound to it may.
+    A macro may change if all parameters that are bound to it may change.
     """
     if "." in name:
         return may_change_on_resume(name)

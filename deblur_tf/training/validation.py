@@ -11,20 +11,20 @@ from deblur_tf.numerics import image_ops
 from deblur_tf.storage.arrays import Arrays, assign_named, frozen_variables, named_variables
 from deblur_tf.training.recipe import Recipe
 
-# Pairs with numbers that training does not reach.
+# Number of the first validation pair; training does not reach such numbers.
 FIRST_PAIR = 2**62
 
 
 class Validation:
     """Restores a few fixed pairs with the averaged weights.
 
-    A second model holds the averages; training weights stay as is.
+    A second model holds the averages; the training weights are not changed.
 
     Args:
       recipe: gives the model and the settings.
-      source: gives the pairs, from number `FIRST_PAIR` on: with the source of
-        the training, crops and blur that training does not see.
-      frozen: weights that training leaves as they are, see `Stepper.frozen`.
+      source: gives the pairs, from number `FIRST_PAIR` on. If it is the source of the
+        training pairs, these are crops and blur that training does not see.
+      frozen: weights that training does not change, see `Stepper.frozen`.
     """
 
     def __init__(self, recipe: Recipe, source: PairSource, frozen: Arrays | None = None):
@@ -38,10 +38,10 @@ class Validation:
         self.schedule = recipe.sampling.schedule(self.model.schedule_kind)
 
     def __call__(self, weights: Arrays) -> tuple[dict[str, float], np.ndarray]:
-        """Mean PSNR in dB of input and output, and a picture of all pairs.
+        """Mean PSNR in dB of blurry and restored images, and a picture of all pairs.
 
-        The input's is left out where it is the sharp picture, and both where the model does
-        not see the input.
+        The PSNR of the blurry images is left out if they equal the sharp ones; both figures are
+        left out if the model does not restore (`Restorer.restores`).
         The picture is uint8 [images * H, 3 * W, 3]: blurry, restored, sharp.
         """
         named = named_variables(self.model, trainable_only=True)

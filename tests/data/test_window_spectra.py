@@ -7,7 +7,7 @@ from keras import ops
 from deblur_tf.data.window_spectra import WindowSpectra, turned_spectra
 from deblur_tf.models.regression import Regression
 from deblur_tf.networks.predictor import StructurePredictor
-from deblur_tf.networks.statistics import REACH
+from deblur_tf.networks.statistics import MAX_LAG
 from deblur_tf.training.objectives.deconvolution import WindowObjective, window_error
 from tests.support.helpers import natural, random_filter
 from tests.support.models import blind_wiener
@@ -101,4 +101,4 @@ def test_an_example_is_a_function_of_its_number():
         for a, b, (shape, dtype) in zip(source(index), again(index), source.spec, strict=True):
             np.testing.assert_array_equal(a, b)
             assert (a.shape, a.dtype) == (shape, dtype)
-    assert source(5)[0][REACH, REACH, 0] == pytest.approx(1.0, abs=2e-3)
+    assert source(5)[0][MAX_LAG, MAX_LAG, 0] == pytest.approx(1.0, abs=2e-3)

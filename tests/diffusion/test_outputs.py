@@ -32,7 +32,7 @@ def test_the_wanted_output_stands_for_the_truth(name):
     target, noise, known, noisy, *_ = case()
     form = FORMS[name]
     t, n, k, x = single(target, noise, known, noisy)
-    found = form.estimate(form.wanted(t, n, LEVELS, k), x, LEVELS, k)
+    found = form.estimate(form.training_target(t, n, LEVELS, k), x, LEVELS, k)
     np.testing.assert_allclose(found.noise, noise, atol=2e-6)
     # Only the papers' form divides by the level.
     tolerance = 1e-6 / LEVELS[:, None, None, None] if name == "noise" else 2e-6
@@ -50,7 +50,7 @@ def test_an_error_in_velocity_is_that_in_noise_over_the_level():
     t, n, k, x = single(target, noise, known, noisy)
     result = images(9, *target.shape)
     in_noise = np.array(Velocity().estimate(result, x, LEVELS, k).noise) - noise
-    in_velocity = result - np.array(Velocity().wanted(t, n, LEVELS, k))
+    in_velocity = result - np.array(Velocity().training_target(t, n, LEVELS, k))
     np.testing.assert_allclose(in_noise, level * in_velocity, atol=1e-6)
 
 
@@ -75,7 +75,7 @@ def test_residual_follows_its_formulas(stddev):
     wanted = (target - known - level * stddev**2 / variance * obs) * variance**0.5
     wanted /= stddev * sigma
     # Even at l = 1e-3 no digits are lost; a difference of noises would keep three.
-    np.testing.assert_allclose(form.wanted(t, n, LEVELS, k), wanted, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(form.training_target(t, n, LEVELS, k), wanted, rtol=2e-4, atol=2e-5)
 
 
 def test_residual_has_unit_variance_on_its_assumptions():
@@ -83,7 +83,7 @@ def test_residual_has_unit_variance_on_its_assumptions():
     level = np.linspace(0.01, 0.99, 8).astype("float32")
     noise = rng.standard_normal((8, 64, 64, 3)).astype("float32")
     target = 0.15 * rng.standard_normal((8, 64, 64, 3)).astype("float32")
-    wanted = np.array(Residual(0.15).wanted(target, noise, level, 0 * target))
+    wanted = np.array(Residual(0.15).training_target(target, noise, level, 0 * target))
     np.testing.assert_allclose(wanted.std(axis=(1, 2, 3)), 1.0, atol=0.03)
 
 

@@ -86,7 +86,7 @@ def test_steps_are_those_of_diffusers(name):
     """Both limit nothing here; diffusers computes its levels in float32."""
     sampler = SAMPLERS["ddim, eta 0.5" if name == "ddim_eta" else name]
     schedule, seen = Schedule(linear_betas(8, 1e-6, 0.6)), []
-    body = samplers.body_of(sampler, ideal_denoise(), lambda t, given: wave(int(t)))
+    body = samplers.step_function(sampler, ideal_denoise(), lambda t, given: wave(int(t)))
 
     def watched(*args):
         carry = body(*args)
@@ -166,8 +166,8 @@ def constant(t):
 def test_levels_that_float32_cannot_hold_are_told_as_the_lowest():
     schedule = inference_schedule(300, 0.9)
     assert schedule.noise_levels[-1] < np.finfo(np.float32).tiny
-    assert schedule.blind_steps == 192
-    assert inference_schedule(300).blind_steps == 0
+    assert schedule.pure_noise_steps == 192
+    assert inference_schedule(300).pure_noise_steps == 0
     for sampler in SAMPLERS.values():
         table = sampler.table(schedule)
         assert np.isfinite(table).all()

@@ -10,7 +10,7 @@ import pytest
 
 from deblur_tf import config
 from deblur_tf.base import bindings
-from deblur_tf.base.backend import without_values
+from deblur_tf.base.backend import shapes_only
 from deblur_tf.base.errors import ConfigError
 from deblur_tf.bin import configs
 from deblur_tf.diffusion.outputs import Noise
@@ -51,7 +51,7 @@ def test_parts_of_different_folders_bind_different_things():
 @functools.cache
 def parameters(model_config):
     # Counting needs no values, for which the largest networks lack memory here.
-    with without_values():
+    with shapes_only():
         model = keras.saving.deserialize_keras_object(json.loads(model_config))
         if not model.built:
             model.build()

@@ -9,12 +9,12 @@ from deblur_tf.data import blur
 from deblur_tf.networks import statistics, windows
 from deblur_tf.networks.blind_wiener import (
     BlindWiener,
-    _with_the_whole,
+    _with_global_statistics,
     response,
     transfer,
     wiener,
 )
-from deblur_tf.networks.statistics import CHANNELS, REACH, SIDE, WINDOW
+from deblur_tf.networks.statistics import CHANNELS, MAX_LAG, SIDE, WINDOW
 from deblur_tf.networks.unet import UNet
 from deblur_tf.training.objectives.diffusion import Objective
 from tests.support.helpers import images, natural, random_filter, randomize
@@ -73,7 +73,7 @@ def test_correlations_are_sums_over_pairs_of_pixels():
             here = a[max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)]
             there = b[max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
             want = (here * there).sum() / (height * width)
-            assert maps[1, channel, REACH + dy, REACH + dx] == pytest.approx(want, abs=2e-5)
+            assert maps[1, channel, MAX_LAG + dy, MAX_LAG + dx] == pytest.approx(want, abs=2e-5)
 
 
 def test_cepstra_are_those_of_hann_windows():
@@ -88,7 +88,7 @@ def test_cepstra_are_those_of_hann_windows():
     want = [np.log(np.mean(powers, 0) + 1e-6), np.mean(np.log(np.array(powers) + 1e-6), 0)]
     got = np.array(statistics.cepstra(gray))[0]
     for a, b in zip(got, want, strict=True):
-        full = np.roll(np.fft.ifft2(b).real, (REACH, REACH), (0, 1))[:63, :63]
+        full = np.roll(np.fft.ifft2(b).real, (MAX_LAG, MAX_LAG), (0, 1))[:63, :63]
         np.testing.assert_allclose(a, full, atol=2e-4)
 
 
@@ -149,7 +149,7 @@ def test_the_kernel_shows_in_the_correlations():
     frequency = np.arange(64) / 64
     derivative = 2 * np.sin(2 * np.pi * frequency)[None]
     want = np.fft.ifft2(abs(transform * derivative) ** 2).real
-    want = np.roll(want, (REACH, REACH), (0, 1))[:63, :63] / want[0, 0]
+    want = np.roll(want, (MAX_LAG, MAX_LAG), (0, 1))[:63, :63] / want[0, 0]
     assert np.corrcoef(maps.ravel(), want.ravel())[0, 1] > 0.97
 
 
@@ -287,7 +287,7 @@ def test_a_window_counts_by_its_distance_from_the_edges():
 
 def test_each_window_has_the_blur_of_its_place(monkeypatch):
     """Where one window alone holds a pixel, it is as if there were no others."""
-    monkeypatch.setattr("deblur_tf.networks.blind_wiener.WHOLE", 0.0)
+    monkeypatch.setattr("deblur_tf.networks.blind_wiener.GLOBAL_WEIGHT", 0.0)
     by_place, at_once = windowed_and_whole()
     image = natural(1, 128, 300)[None]
     found = np.array(by_place(image))
@@ -301,7 +301,7 @@ def test_each_window_has_the_blur_of_its_place(monkeypatch):
 def test_a_window_without_structure_takes_the_blur_of_the_whole():
     maps = images(1, 1, 1, 2, SIDE, SIDE, CHANNELS)
     energy = np.array([[[4.0, 0.0]]], "float32")
-    found = np.array(_with_the_whole(maps, energy))
+    found = np.array(_with_global_statistics(maps, energy))
     np.testing.assert_allclose(found[0, 0, 1], maps[0, 0, 0], atol=1e-5)
     # The whole is all of the first window: nothing changes it.
     np.testing.assert_allclose(found[0, 0, 0], maps[0, 0, 0], atol=1e-5)

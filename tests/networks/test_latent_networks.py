@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblur_tf.base.backend import without_values
+from deblur_tf.base.backend import shapes_only
 from deblur_tf.base.errors import UsageError
 from deblur_tf.conversion import keys
 from deblur_tf.conversion.text import empty_context
@@ -84,7 +84,7 @@ def full(network, channels):
 
 
 def test_full_sizes_and_names_are_those_of_others():
-    with without_values():
+    with shapes_only():
         unet, vae = full(LatentUNet(name="unet"), 4), full(AutoencoderKL(), 3)
         control = full(ControlBranch(), 12)
         predictor = LatentKernelPredictor(LatentUNet(out_channels=100, base_channels=128))

@@ -24,7 +24,7 @@ def ideal_denoise(mean=MEAN):
 
 
 def sample(sampler, schedule, denoise, noise, loop=samplers.python_loop):
-    body = samplers.body_of(sampler, denoise, lambda t, given: noise(t))
+    body = samplers.step_function(sampler, denoise, lambda t, given: noise(t))
     table = ops.convert_to_tensor(sampler.table(schedule))
 
     def whole(start, table):

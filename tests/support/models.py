@@ -69,7 +69,11 @@ def deconvolved_model(**settings):
 def latent_parts(kind="kernels", window=None):
     """The parts of `latent_model`, the smallest that have every kind of layer."""
     from deblur_tf.networks.control import ControlBranch
-    from deblur_tf.networks.kernels import LatentKernelPredictor, LatentPredictor, Once
+    from deblur_tf.networks.kernels import (
+        LatentKernelPredictor,
+        LatentPredictor,
+        StepIndependentPredictor,
+    )
     from deblur_tf.networks.latent_unet import LatentUNet
     from deblur_tf.networks.vae import AutoencoderKL
 
@@ -83,7 +87,7 @@ def latent_parts(kind="kernels", window=None):
     predictors = {
         "kernels": lambda: LatentKernelPredictor(unet(100), name="predictor"),
         "direct": lambda: LatentPredictor(unet(4), name="predictor"),
-        "once": lambda: Once(LatentKernelPredictor(unet(100))),
+        "once": lambda: StepIndependentPredictor(LatentKernelPredictor(unet(100))),
         "control": lambda: None,
     }
     vae = AutoencoderKL((8, 8), 1, groups=4)

@@ -1,4 +1,4 @@
-"""The one form in which training gets its batches, on every backend."""
+"""The common form of training batches on all backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Batch(NamedTuple):
 
     Attributes:
       blurry, sharp: uint8 [B, crop, crop, 3] in [0, 255].
-      item: int32 [B], each pair's row in the global batch.
+      item: int32 [B], row of each pair in the global batch.
     """
 
     blurry: Any

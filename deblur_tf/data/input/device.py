@@ -1,9 +1,9 @@
-"""Training pairs made where the model runs, in `keras.ops` alone.
+"""Training pairs made on the device that runs the model, in `keras.ops` alone.
 
-The images lie on the device as arrays, and a batch follows from its numbers: with JAX
-this happens inside the compiled steps, with TensorFlow in tf.data's graph, and no host
-process decodes, blurs or copies anything. What is made equals `data.pairs` in
-distribution; `data.blur` has the same formulas in NumPy, to which tests hold these.
+The images are arrays on the device, and a batch is computed from the numbers of its pairs:
+with JAX inside the compiled steps, with TensorFlow in tf.data's graph. No host process
+decodes, blurs or copies anything. The pairs have the same distribution as those of
+`data.pairs`; tests compare the formulas with the same ones in NumPy, in `data.blur`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EXTENT, _GRAIN, _STDDEV, _SOURCE = range(9, 13)
 
 
 class _DevicePairs(DevicePairSource):
-    """Single pairs by number, for validation, which asks for few."""
+    """Adds single pairs by number, for validation, which needs only a few."""
 
     _held: dict[str, np.ndarray] | None = None
 
@@ -61,14 +61,14 @@ class DevicePairs(_DevicePairs, SyntheticPairs):
     """
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         return f"{super().describe()}, made on the device"
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """See `stack`; photos smaller than a crop and its margin are reflected.
+        """See `stack`; photos smaller than a crop with its margin are extended by reflection.
 
         Raises:
-          DataError: if a photo cannot be read, or all are too large together.
+          DataError: if a photo cannot be read, or all photos together are too large.
         """
         side = self.crop_size + 2 * MARGIN
         images = [self.photos[i] for i in range(len(self.photos))]
@@ -111,15 +111,15 @@ class DeviceFolderPairs(_DevicePairs):
         self.seed = seed
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         return f"{len(self.files)} pairs of {self.root}, cropped on the device"
 
     def arrays(self) -> dict[str, np.ndarray]:
         """See `stack`; blurry and sharp image side by side in six channels.
 
         Raises:
-          DataError: if a pair cannot be read or is smaller than a crop, or all are too
-            large together.
+          DataError: if a pair cannot be read or is smaller than a crop, or all pairs
+            together are too large.
         """
         images = []
         for files in self.files:
@@ -140,12 +140,13 @@ class DeviceFolderPairs(_DevicePairs):
 
 @configurable
 class DeviceMix(_DevicePairs):
-    """Pairs of one source, and of another in a share of all numbers.
+    """Pairs of one source, mixed with a share of pairs of another.
 
     Args:
-      first, second: build the sources, of one crop size.
-      share: of `second`, from 0 to 1. Few genuine pairs of one scene want a small one.
-      seed: decides which number is whose.
+      first, second: build the sources, which must have the same crop size.
+      share: share of pairs of `second`, from 0 to 1; keep it small for a few genuine pairs of
+        one scene.
+      seed: decides which source makes which pair.
     """
 
     def __init__(
@@ -166,12 +167,12 @@ class DeviceMix(_DevicePairs):
         self.seed = seed
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         first, second = (source.describe() for source in self.sources)
         return f"{first}, and {100 * self.share:g} % of {second}"
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those of both sources."""
+        """The arrays of both sources."""
         return {
             f"{i}/{name}": array
             for i, source in enumerate(self.sources)
@@ -179,7 +180,7 @@ class DeviceMix(_DevicePairs):
         }
 
     def make(self, arrays: DeviceArrays, numbers: Tensor, stream: int = 0) -> Pairs:
-        """See `DevicePairSource.make`; both are made, and one of them is taken."""
+        """See `DevicePairSource.make`; both sources make each pair, and one of the two is used."""
         made = [
             source.make({n[2:]: a for n, a in arrays.items() if n[0] == str(i)}, numbers, stream)
             for i, source in enumerate(self.sources)
@@ -190,7 +191,7 @@ class DeviceMix(_DevicePairs):
 
 
 def stack(images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Images of any size in one array.
+    """Puts images of any size into one array.
 
     Args:
       images: uint8 [H, W, C] each.
@@ -221,8 +222,8 @@ def random_windows(arrays: DeviceArrays, keys: Tensor, side: int) -> Tensor:
 
     Args:
       arrays: from `stack`.
-      keys: uint32 [B, 2], one a pair.
-      side: in pixels, at most the size of the smallest image.
+      keys: uint32 [B, 2], one per pair.
+      side: side of the windows in pixels, at most the size of the smallest image.
 
     Returns:
       uint8 [B, side, side, C].
@@ -238,7 +239,7 @@ def random_windows(arrays: DeviceArrays, keys: Tensor, side: int) -> Tensor:
     def bit(n: int) -> Tensor:
         return ops.equal((code // 2**n) % 2, 1)
 
-    # The orientation is one of reading: rows and columns swapped, each maybe backwards.
+    # The orientation is applied while reading: rows and columns swapped, each maybe reversed.
     index = np.arange(side, dtype=np.int32)
     i, j = index[None, :, None], index[None, None, :]
     i = ops.where(bit(1), side - 1 - i, i)
@@ -263,7 +264,7 @@ def random_kernels(keys: Tensor, max_extent: float, mildness: float = 1.0) -> Te
 
 
 def trajectories(waves: Tensor, exponent: Tensor, squash: Tensor, angle: Tensor) -> Tensor:
-    """`blur.trajectory` of each: [B, 2 (re, im), N, 2 (x, y)], [B] -> [B, points, 2]."""
+    """`blur.trajectory` for a batch: [B, 2 (re, im), N, 2 (x, y)], [B] -> [B, points, 2]."""
     count = waves.shape[2]
     logarithms = np.log(np.arange(1, count + 1)).astype(np.float32)
     amplitude = ops.exp(-exponent[:, None] * logarithms)
@@ -278,9 +279,9 @@ def trajectories(waves: Tensor, exponent: Tensor, squash: Tensor, angle: Tensor)
 
 
 def rasterize(path: Tensor) -> Tensor:
-    """`blur.rasterize` of each: [B, points, 2] in pixels -> [B, 31, 31].
+    """`blur.rasterize` for a batch: [B, points, 2] in pixels -> [B, 31, 31].
 
-    Bilinear splatting is a product of hat functions: one matrix product a kernel.
+    Bilinear splatting is a product of hat functions: one matrix product per kernel.
     """
     radius = (blur.MAX_SUPPORT - 1) / 2
     low, high = ops.min(path, axis=1), ops.max(path, axis=1)
@@ -293,9 +294,9 @@ def rasterize(path: Tensor) -> Tensor:
 
 
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-    """`blur.convolve` of each: [B, H, W, 3], [B, k, k] -> [B, H - k + 1, W - k + 1, 3].
+    """`blur.convolve` for a batch: [B, H, W, 3], [B, k, k] -> [B, H - k + 1, W - k + 1, 3].
 
-    By Fourier transforms, two channels in one of complex numbers.
+    Uses complex Fourier transforms, two real channels in each.
     """
     height, width, support = image.shape[1], image.shape[2], kernel.shape[1]
     size = [fft.next_fast_len(n, real=True) for n in (height, width)]
@@ -316,7 +317,7 @@ def convolve(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _keys(seed: int, stream: int, numbers: Tensor) -> Tensor:
-    """uint32 [B, 2], one key a pair."""
+    """One key per pair, uint32 [B, 2]."""
     return noise.fold_in(noise.fold_in(noise.make_key(seed), stream)[None], numbers)
 
 
@@ -325,13 +326,13 @@ def _uniform(keys: Tensor, stream: int) -> Tensor:
 
 
 def _below(fraction: Tensor, count: Any) -> Tensor:
-    """A whole number in [0, count) of a draw from U(0, 1), int32."""
+    """Maps a draw from U(0, 1) to a whole number in [0, count), int32."""
     scaled = ops.cast(fraction * ops.cast(count, "float32"), "int32")
     return ops.minimum(scaled, ops.cast(count, "int32") - 1)
 
 
 def _extend(image: np.ndarray, side: int) -> np.ndarray:
-    """Reflects an image that is smaller than `side`, as `augment.random_crop`."""
+    """Extends an image smaller than `side` by reflection, as `augment.random_crop` does."""
     short = [max(side - n, 0) for n in image.shape[:2]]
     if not any(short):
         return image

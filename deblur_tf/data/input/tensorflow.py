@@ -1,4 +1,4 @@
-"""tf.data input: the one place that fixes dtype, range and shape of batches."""
+"""Input by tf.data: the only place that fixes dtype, range and shape of batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deblur_tf.data.pair_source import DevicePairSource, PairSource
 def distributed(
     strategy: tf.distribute.Strategy, pairs: PairSource, batch_size: int, first_step: int
 ) -> Iterator[Any]:
-    """`pair_dataset`, each replica's share of the global batch where it is wanted.
+    """`pair_dataset`, with each replica's share of the global batch on that replica.
 
     Raises:
       DataError: if a pair cannot be made.
@@ -57,19 +57,19 @@ def pair_dataset(
     """Endless batches of pairs from a training step on.
 
     Global batch b holds pairs b * batch_size ... (b + 1) * batch_size - 1, so
-    that a restart at a step continues exactly, and each host makes its rows of
-    it without knowing of the others.
+    that a restart at a step continues exactly, and each host makes its own rows
+    independently of the others.
 
     Args:
-      make_pair: gives the pairs by number; a `device.DevicePairSource` makes whole
-        batches of them in the graph.
+      make_pair: returns a pair by number; a `device.DevicePairSource` makes whole
+        batches in the graph.
       batch_size: global batch size.
       first_step: number of the first batch.
       rows: the rows of each global batch to make; None: all.
       part_size: size of the batches made, a divisor of the number of rows;
         None: all rows at once.
-      failures: gets the error of a pair that could not be made, which tf.data
-        passes on as text only.
+      failures: list that receives the error of a pair that could not be made, since
+        tf.data passes it on as text only.
 
     Returns:
       Dataset of `Batch`, of `part_size` pairs each.
@@ -105,7 +105,7 @@ Make = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def _on_host(make_pair: PairSource, count: int, failures: list[DataError] | None) -> Make:
-    """Pairs by number, each in a call of NumPy code."""
+    """Pairs by number, each made by a call of NumPy code."""
     dtypes = [dtype for _, dtype in make_pair.spec]
 
     def make(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

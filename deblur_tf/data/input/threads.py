@@ -51,7 +51,7 @@ def stacked(
     steps: Callable[[int], int],
     workers: int = 2,
 ) -> Iterator[Batch]:
-    """Batches of several steps each, [steps, B, ...]; `steps(step)` says of how many."""
+    """Batches stacked for several steps, [steps, B, ...]; from `step` on, for `steps(step)`."""
     step = first_step
     with contextlib.closing(batches(make_pair, batch_size, first_step, workers)) as single:
         while True:

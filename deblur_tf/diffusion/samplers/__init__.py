@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.diffusion.samplers.base import Sampler, body_of, graph_loop, python_loop, run
+from deblur_tf.diffusion.samplers.base import Sampler, graph_loop, python_loop, run, step_function
 from deblur_tf.diffusion.samplers.ddpm import DDPM
 from deblur_tf.diffusion.samplers.heun import Heun
 from deblur_tf.diffusion.samplers.multistep import DDIM, DPMpp2M, DPMpp2MSDE
@@ -26,7 +26,7 @@ __all__ = [
     "DPMpp2MSDE",
     "Heun",
     "Sampler",
-    "body_of",
+    "step_function",
     "graph_loop",
     "named",
     "python_loop",

@@ -72,7 +72,7 @@ def add_noise(mean: Tensor, stddev: Tensor, noise: Draw) -> Tensor:
     return cond(stddev > 0.0, lambda: mean + stddev * noise(), lambda: mean)
 
 
-def body_of(
+def step_function(
     sampler: Sampler,
     denoise: Callable[[Tensor, Tensor, Any], Estimate],
     noise: Callable[[Tensor, Any], Tensor],
@@ -110,7 +110,7 @@ def run(
 
     Args:
       sampler: the sampler.
-      body: its `body_of`, compiled or not.
+      body: its `step_function`, compiled or not.
       x: x_T, float32 [B, H, W, C].
       table: the sampler's `table`, float32 [T, columns].
       steps: T; a tensor inside a graph.

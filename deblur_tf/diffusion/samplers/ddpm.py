@@ -32,7 +32,7 @@ class DDPM:
         """
         xp = schedule.xp
         columns = [
-            schedule.seen_levels,
+            schedule.clipped_levels,
             schedule.posterior_mean_sharp,
             schedule.posterior_mean_noisy,
             xp.sqrt(schedule.posterior_variance),

@@ -28,7 +28,7 @@ def level_pairs(schedule: Schedule) -> tuple[Any, Any, Any, Any]:
 
     Levels are at least `MIN_NOISE_LEVEL`; l' = 1 and sigma' = 0 at t = 1.
     """
-    xp, level = schedule.xp, schedule.seen_levels
+    xp, level = schedule.xp, schedule.clipped_levels
     following = xp.concatenate([xp.ones_like(level[:1]), level[:-1]])
     return level, xp.sqrt(1.0 - level**2), following, xp.sqrt(1.0 - following**2)
 

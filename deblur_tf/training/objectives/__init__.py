@@ -1,1 +1,1 @@
-"""What is minimised, one module a family of models."""
+"""Training objectives, one module per family of models."""

@@ -1,7 +1,7 @@
 """Training with adversarial alignment of two domains (app. B, a negative result).
 
-Batches alternate between the domains: rows 0, 2, 4, ... are pairs of the first;
-rows 1, 3, 5, ... are of the second, and only their blurry images are used.
+Batches alternate between the domains: rows 0, 2, 4, ... are pairs of the first domain;
+rows 1, 3, 5, ... are pairs of the second, of which only the blurry images are used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from deblur_tf.training.objectives.diffusion import Objective
 
 @configurable
 class AlternatingPairs(PairSource):
-    """Even numbers from one source of pairs, odd ones from another.
+    """Pairs with even numbers from one source, with odd numbers from another.
 
     Args:
-      first: builds the source of the pairs to learn from.
+      first: builds the source of the domain on which the model is trained.
       second: builds the source of the other domain.
     """
 
-    # A batch must hold as many of each, and rows must keep their domain.
+    # A batch must hold equally many pairs of each, and a row must always have the same domain.
     batch_multiple = 2
     reads = "data set"
 
@@ -41,7 +41,7 @@ class AlternatingPairs(PairSource):
         self.crop_size = self.sources[0].crop_size
 
     def describe(self) -> str:
-        """One phrase for the first line of a run."""
+        """A phrase for the first line that a run prints."""
         return " against ".join(source.describe() for source in self.sources)
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +52,12 @@ class AlternatingPairs(PairSource):
 @configurable
 @dataclasses.dataclass(frozen=True)
 class AlignedObjective(TrainingObjective):
-    """The usual loss on the first domain, plus the discriminators' on both.
+    """The usual loss on the first domain, plus the loss of the discriminators on both.
 
     Attributes:
       objective: the usual loss.
-      weight: of the discriminators' mean cross-entropy, whose gradient reaches
-        the guidance network reversed.
+      weight: weight of the discriminators' mean cross-entropy, whose gradient to
+        the guidance network is reversed.
     """
 
     objective: Objective = Objective()
@@ -68,7 +68,7 @@ class AlignedObjective(TrainingObjective):
     ) -> dict[str, Tensor]:
         """As `Objective`, for a model with `domain_logits`: float32 [B] each."""
         domain = ops.cast(items % 2, "float32")
-        # Twice the weight on half of the examples.
+        # Half of the examples count for the usual loss, with twice the weight.
         first = 2.0 * (1.0 - domain)
         condition, draws = self.objective.condition(model, blurry, step, items)
         usual = self.objective.loss(model, condition, draws, sharp, step)

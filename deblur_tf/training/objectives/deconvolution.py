@@ -1,8 +1,8 @@
 """Learning blind deconvolution from statistics, with the error of its filter in closed form.
 
-A filter W on a blurry window leaves the error W Y - X at each frequency, with Y and X the Fourier
+A filter W of a blurry window leaves the error W Y - X at each frequency, with Y and X the Fourier
 transforms of the blurry and of the sharp window. So neither filter nor loss needs a picture: an
-example is maps of 64x64 and two small spectra, whatever made the picture blurry.
+example consists of 64x64 maps and two small spectra, for any kind of blur.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from deblur_tf.data.window_spectra import WINDOW
 from deblur_tf.networks.blind_wiener import BlindWiener, response
 from deblur_tf.training.objectives.base import TrainingObjective
 
-# Added to errors before their logarithm: an image that is sharp already counts little.
+# Added to errors before the logarithm, so that an image that is already sharp counts little.
 FLOOR = 1e-5
 
 
 def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Tensor, Tensor]:
-    """Square error of `blind_wiener.wiener` in windows, and of the blurry windows themselves.
+    """Squared error of windows after `blind_wiener.wiener`, and of the blurry windows themselves.
 
     Args:
       kernel, log_ratio: see `blind_wiener.wiener`.
       spectra: see `WindowSpectra`, float32.
 
     Returns:
-      Mean over the tapered window, for images in [0, 1]: float32 [B] each.
+      Means over the tapered window, for images in [0, 1]: float32 [B] each.
     """
     real, imaginary = response(kernel, log_ratio, WINDOW, WINDOW)
     real, imaginary = real[..., : WINDOW // 2 + 1], imaginary[..., : WINDOW // 2 + 1]
     blurry_real, blurry_imaginary, sharp_real, sharp_imaginary = ops.unstack(spectra, axis=-1)
-    # All but the first and the last column stand for their mirrored ones too.
+    # All columns but the first and the last also represent their mirrored columns.
     weight = np.full(WINDOW // 2 + 1, 2.0, np.float32)
     weight[[0, -1]] = 1.0
 
@@ -55,15 +55,15 @@ def window_error(kernel: Tensor, log_ratio: Tensor, spectra: Tensor) -> tuple[Te
 @configurable
 @dataclasses.dataclass(frozen=True)
 class WindowObjective(TrainingObjective):
-    """The logarithm of what the filters of a model's deconvolution leave of the error.
+    """Logarithm of the share of the error that remains after a model's deconvolution.
 
-    Images count alike whatever their error, see `losses.log_mse`.
+    All images count alike, whatever their error; see `losses.log_mse`.
     """
 
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """Of examples of `WindowSpectra`: "loss" and "gain", the error's fall in dB: [B] each."""
+        """ "loss", and "gain" (decrease of the error in dB), for `WindowSpectra`: [B] each."""
         del step, items  # nothing is drawn
         predictor = model.predictor
         reader = predictor if isinstance(predictor, BlindWiener) else predictor.deconvolution

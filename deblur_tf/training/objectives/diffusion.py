@@ -52,7 +52,7 @@ def batch_loss(
 
     Args:
       model: a `DiffusionRestorer`.
-      condition: the model's, of the blurry images.
+      condition: the model's condition of the blurry images.
       sharp: float32 [B, H, W, 3] in [-1, 1].
       draws: the noise of this step.
       step: number of optimizer steps done.
@@ -60,15 +60,15 @@ def batch_loss(
       regression_weight, distance: see `Objective`.
 
     Returns:
-      "loss", "denoising", if guided "regression" and "regression_of_input", which is
-      what it would be if the guidance returned what it sees, and the model's
-      diagnostics: float32 [B] each.
+      "loss" and "denoising"; if guided, "regression" and "regression_of_input", the
+      regression loss if the guidance returned its input; and the model's diagnostics:
+      float32 [B] each.
     """
     target = model.to_target(sharp, condition)
     noisy = process.q_sample(target, draws.noise, draws.noise_level)
     result = model.raw_output(noisy, draws.noise_level, condition)
     known = model.known(condition)
-    wanted = model.output_form.wanted(target, draws.noise, draws.noise_level, known)
+    wanted = model.output_form.training_target(target, draws.noise, draws.noise_level, known)
 
     denoising = distance(result, wanted)
     figures = model.diagnostics(condition, sharp)
@@ -94,13 +94,13 @@ class Objective(TrainingObjective):
 
     Attributes:
       train_steps, train_beta_max: the training schedule, linear (DvSR app. D).
-      warm_start_steps: steps over which the denoising loss is faded in; it
+      warm_start_steps: steps over which the denoising loss is faded in; training
         starts with the regression loss alone. No effect when unguided.
-      regression_weight: of the multiscale regression; 0 for the ablation
+      regression_weight: weight of the multiscale regression loss; 0 for the ablation
         without it (sec. 4.6).
-      distance: the denoising loss, of the network's output and of what it should have
-        been; the papers' is the L1.
-      seed: of all draws.
+      distance: the denoising loss, a function of the network's output and its target; the L1
+        in the papers.
+      seed: seed of all draws.
     """
 
     train_steps: int = 2000
@@ -118,19 +118,19 @@ class Objective(TrainingObjective):
             )
         if self.warm_start_steps and not self.regression_weight:
             raise ValueError(
-                "warm_start_steps fades the denoising loss in after the regression loss, of which "
-                "there is none with regression_weight = 0: set warm_start_steps to 0"
+                "warm_start_steps fades in the denoising loss after the regression loss, but with "
+                "regression_weight = 0 there is none: set warm_start_steps to 0"
             )
 
     def draw(self, model: Any, shape: Any, step: Tensor, items: Tensor) -> Draws:
         """Random numbers of one step, keyed by (seed, step, item).
 
         Args:
-          model: gives `guidance_scales`.
+          model: defines `guidance_scales`.
           shape: (B, H, W, 3).
           step: integer scalar.
-          items: integer [B], each example's number in the global batch: how
-            the batch is split over replicas changes nothing.
+          items: integer [B], number of each example in the global batch, so that the
+            result does not depend on how the batch is split over replicas.
         """
         keys = noise.fold_in(noise.make_key(self.seed), step)
         keys = noise.fold_in(keys[None], items)
@@ -164,7 +164,7 @@ class Objective(TrainingObjective):
     def loss(
         self, model: Any, condition: Any, draws: Draws, sharp: Tensor, step: Tensor
     ) -> dict[str, Tensor]:
-        """`batch_loss` of what `condition` returned and sharp images, uint8 [B, H, W, 3]."""
+        """`batch_loss` from the results of `condition` and sharp images, uint8 [B, H, W, 3]."""
         return batch_loss(
             model,
             condition,
@@ -183,9 +183,9 @@ class PredictionObjective(TrainingObjective):
     """The loss of a first prediction alone; by default the papers' L2 (DvSR sec. 6.2, Table 4).
 
     Attributes:
-      distance: of the prediction from the sharp image.
-      regression_weight: of the multiscale regression (icDPM eq. 2), for a predictor that
-        predicts structure.
+      distance: loss of the prediction against the sharp image.
+      regression_weight: weight of the multiscale regression loss (icDPM eq. 2), for a predictor
+        that predicts structure.
     """
 
     distance: Distance = losses.mse
@@ -194,7 +194,7 @@ class PredictionObjective(TrainingObjective):
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """Of uint8 images [B, H, W, 3]: "loss", its parts and diagnostics, [B] each."""
+        """Loss, its terms and diagnostics for uint8 images [B, H, W, 3]: [B] each."""
         del step, items  # nothing is drawn
         if self.regression_weight and not model.structure_scales:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What DeblurDiff and the two networks before it learn by (Kong et al., 2025, sec. 3)."""
+"""Objectives of DeblurDiff and of its autoencoder and prior (Kong et al., 2025, sec. 3)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _keys(seed: int, step: Tensor, items: Tensor) -> Tensor:
 @configurable
 @dataclasses.dataclass(frozen=True)
 class AutoencoderObjective(TrainingObjective):
-    """L1 of the round trip of sharp images, and the KL divergence of latents from N(0, I).
+    """L1 error of reconstructed sharp images, and the KL divergence of latents from N(0, I).
 
     Attributes:
-      kl_weight: of the divergence, per value of the latent.
-      seed: of the draws from the posterior.
+      kl_weight: weight of the divergence, which is a mean over the values of the latent.
+      seed: seed of the draws from the posterior.
     """
 
     kl_weight: float = 1e-6
@@ -39,10 +39,10 @@ class AutoencoderObjective(TrainingObjective):
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """Of an `Autoencoder` and uint8 images [B, H, W, 3]: [B] each.
+        """The terms for an `Autoencoder` and uint8 images [B, H, W, 3]: [B] each.
 
         "latent_square" is the mean square of unscaled latents, drawn from the posterior: the
-        scale of the autoencoder should be one over its root.
+        scale of the autoencoder should be the reciprocal of its square root.
         """
         del blurry
         sharp = image_ops.to_model_range(sharp)
@@ -65,12 +65,13 @@ class AutoencoderObjective(TrainingObjective):
 class LatentObjective(TrainingObjective):
     """|eps^ - eps|^2 + |z^s - z_0|^2 + |D(z^s) - x|^2, each a mean.
 
-    Of a model without z^s the first alone. Timesteps are whole numbers, uniform from 0 to 999.
+    A model without z^s has the first term alone. Timesteps are whole numbers, uniform from 0 to
+    999.
 
     Attributes:
-      latent_weight, pixel_weight: of the second and the third; the released code has no
-        third: 0 leaves it, and the decoder, out.
-      seed: of all draws.
+      latent_weight, pixel_weight: weights of the second and the third term. The released code
+        lacks the third term; a weight of 0 omits it, and the decoding.
+      seed: seed of all draws.
     """
 
     latent_weight: float = 1.0
@@ -89,7 +90,7 @@ class LatentObjective(TrainingObjective):
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:
-        """Of a `LatentDiffusion` and uint8 images [B, H, W, 3]: [B] each."""
+        """The terms for a `LatentDiffusion` and uint8 images [B, H, W, 3]: [B] each."""
         sharp = image_ops.to_model_range(sharp)
         condition = model.condition(image_ops.to_model_range(blurry))
         target = model.to_target(sharp, condition)
@@ -104,7 +105,7 @@ class LatentObjective(TrainingObjective):
 
         noisy = process.q_sample(target, drawn, level)
         result, structure = model.estimates(noisy, level, condition)
-        wanted = model.output_form.wanted(target, drawn, level, model.known(condition))
+        wanted = model.output_form.training_target(target, drawn, level, model.known(condition))
         figures = {"denoising": mse(result, wanted)}
         loss = figures["denoising"]
         if structure is not None:

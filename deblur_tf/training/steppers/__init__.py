@@ -1,8 +1,8 @@
 """Optimizer steps, on TensorFlow (tf.distribute) or on JAX.
 
-Both steppers own model, optimizer and EMA, and look alike to the loop: call
-them with a batch and the step number, read `state()`, `restore()` it. The loss
-they minimise is the same backend-neutral function.
+Both steppers own model, optimizer and EMA, and have the same interface: the loop calls
+them with a batch and the step number, saves `state()` and restores it by `restore()`. Both
+minimise the same backend-neutral loss.
 """
 
 from __future__ import annotations

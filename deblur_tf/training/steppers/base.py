@@ -1,4 +1,4 @@
-"""What the training loop needs of a backend, and what both backends share."""
+"""What the training loop needs from a backend, and what both backends share."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Metrics = dict[str, Any]
 
 
 class Stepper:
-    """Model, optimizer and averages of a training; a backend does the steps.
+    """Model, optimizer and averages of a training run; subclasses do the optimizer steps.
 
     Attributes:
       workers: processes that train together.
-      chief: whether this one writes checkpoints and reports.
+      chief: whether this process writes checkpoints and reports.
     """
 
     def __init__(self, recipe: Recipe, placement: Placement):
@@ -54,14 +54,14 @@ class Stepper:
         raise NotImplementedError
 
     def __call__(self, batch: Any, step: int) -> Metrics:
-        """Does the optimizer steps from `step` on (from 0).
+        """Does `steps(step)` optimizer steps, the first of which is number `step`, from 0.
 
-        Returns metrics, lazily: a scalar each, or [steps].
+        Returns metrics that may still be computed: each is a scalar, or [steps].
         """
         raise NotImplementedError
 
     def sum_over_workers(self, value: float) -> float:
-        """The sum of a number over all processes; each of them must ask."""
+        """The sum of a number over all processes; each of them must call this."""
         raise NotImplementedError
 
     def steps(self, step: int) -> int:
@@ -70,7 +70,7 @@ class Stepper:
         return self.steps_per_call - step % self.steps_per_call
 
     def clipped(self, gradients: Sequence[Any]) -> list[Any]:
-        """Gradients of the whole batch, scaled down where their norm is too large."""
+        """Gradients of the whole batch, scaled down if their norm is too large."""
         return clip_by_global_norm(gradients, self.clip_norm)
 
     def _named(self) -> dict[str, dict[str, keras.Variable]]:
@@ -82,7 +82,7 @@ class Stepper:
         }
 
     def state(self, step: int) -> Arrays:
-        """All that a restart needs, after `step` steps, but for what is frozen."""
+        """All that a restart after `step` steps needs, except for frozen weights."""
         arrays = {
             f"{group}/{name}": value
             for group, variables in self._named().items()
@@ -97,12 +97,12 @@ class Stepper:
         return int(state["step"])
 
     def start_from(self, weights: Arrays, source: str) -> list[str]:
-        """Takes weights of another model of this kind, for model and average.
+        """Takes over weights of another model of this kind, for the model and the averages.
 
-        Returns the names of the parts that it did not have; see `Restorer.start`.
+        Returns the names of the parts for which it had no weights; see `Restorer.start`.
 
         Raises:
-          CheckpointError: if some do not fit.
+          CheckpointError: if some weights do not fit.
         """
         named = named_variables(self.model)
         assign_named({n: v for n, v in named.items() if n in weights}, weights, source)
@@ -113,7 +113,7 @@ class Stepper:
         return new
 
     def frozen(self) -> Arrays:
-        """The weights that training leaves as they are, by name."""
+        """The weights that training does not change, by name."""
         return values_of(frozen_variables(self.model))
 
     def freeze(self, weights: Arrays, source: str) -> None:
@@ -125,12 +125,12 @@ class Stepper:
         return values_of(self.ema.variables)
 
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """The learning rate of the next step."""
         return float(self.optimizer.learning_rate)
 
 
 def clip_by_global_norm(gradients: Sequence[Any], norm: float | None) -> list[Any]:
-    """g * min(1, norm / |g|), with |g| over all arrays together; None: g."""
+    """g * min(1, norm / |g|), |g| being the norm over all arrays; if `norm` is None, g."""
     if norm is None:
         return list(gradients)
     gradients = [keras.ops.convert_to_tensor(g) for g in gradients]
@@ -140,10 +140,10 @@ def clip_by_global_norm(gradients: Sequence[Any], norm: float | None) -> list[An
 
 
 def check_split(batch_size: int, replicas: int, accumulate: int) -> None:
-    """Refuses a global batch that cannot be shared out evenly.
+    """Refuses a global batch that cannot be split evenly.
 
     Raises:
-      ValueError: naming the nearest batch size that can.
+      ValueError: naming the nearest batch size that can be split.
     """
     parts = replicas * accumulate
     if batch_size % parts:

@@ -22,9 +22,9 @@ from deblur_tf.training.steppers.base import Metrics, Stepper
 class JaxStepper(Stepper):
     """Training on one JAX device, for machines without TensorFlow.
 
-    The state lies on the device between calls; Keras' variables are filled where they
+    The state stays on the device between calls; Keras' variables are updated only when they
     are read: for checkpoints, averages and the learning rate. `steps_per_call` steps
-    are one compiled program, in which pairs of a `device.DevicePairSource` are made too.
+    are one compiled program, which also makes the pairs of a `device.DevicePairSource`.
     """
 
     def __init__(self, recipe: Recipe, loader_threads: int = 2):
@@ -51,11 +51,11 @@ class JaxStepper(Stepper):
         )
 
     def _read(self) -> list[list[Any]]:
-        # Copies: what is donated to a step must not be a variable's own value.
+        # Copies, since a step consumes the donated arrays, which variables must keep.
         return [[keras.ops.copy(v.value) for v in group] for group in self._groups()]
 
     def _frozen(self) -> list[Any]:
-        """Values of the weights that stay: given to each call, they are not compiled in."""
+        """Values of the frozen weights; arguments of each call, since they are not compiled in."""
         return [v.value for v in self.model.non_trainable_variables]
 
     def _fill(self) -> None:
@@ -87,7 +87,7 @@ class JaxStepper(Stepper):
         return super().averages()
 
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """The learning rate of the next step."""
         iterations = self.optimizer.iterations
         for variable, value in zip(self.optimizer.variables, self._values[1], strict=True):
             if variable is iterations:
@@ -95,7 +95,7 @@ class JaxStepper(Stepper):
         return super().learning_rate()
 
     def batches(self, pairs: PairSource, first_step: int) -> Iterator[Batch | None]:
-        """Stacked batches for each call; of pairs made on the device, none."""
+        """Stacked batches for each call; None for each if pairs are made on the device."""
         import jax
 
         self._source = pairs if isinstance(pairs, DevicePairSource) else None
@@ -106,13 +106,13 @@ class JaxStepper(Stepper):
         return threads.stacked(pairs, self.batch_size, first_step, self.steps, self.loader_threads)
 
     def sum_over_workers(self, value: float) -> float:
-        """There is one process."""
+        """The value itself, since there is only one process."""
         return value
 
     def loss(self, weights: Any, frozen: Any, batch: Batch, step: Any) -> tuple[Any, Metrics]:
-        """Loss of a part of the batch and its terms: a pure function of the weights.
+        """The loss of a part of the batch, and its terms: a pure function of the weights.
 
-        Sums over the examples divided by the global batch size.
+        Each is a sum over the examples, divided by the global batch size.
         """
         variables = self.model.trainable_variables + self.model.non_trainable_variables
         mapping = list(zip(variables, [*weights, *frozen], strict=True))
@@ -171,7 +171,7 @@ class JaxStepper(Stepper):
         return jax.lax.scan(one, values, (steps, batches))
 
     def lower(self, batch: Batch) -> Any:
-        """The call for step 0, as JAX stages it before compiling."""
+        """The call for step 0 as lowered by JAX, before it is compiled."""
         return self._jitted.lower(
             self._values, self._frozen(), self._arrays, batch, np.int32(0), self.steps(0)
         )

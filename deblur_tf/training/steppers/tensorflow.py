@@ -19,7 +19,7 @@ class TensorFlowStepper(Stepper):
 
     The batch is split over replicas, and a replica's share into `accumulate`
     parts. A part's loss is the sum over its examples divided by the global
-    batch; gradients add up over parts here and over replicas in the optimizer.
+    batch size; gradients are summed over parts here and over replicas in the optimizer.
     """
 
     def __init__(self, recipe: Recipe, placement: Placement | None = None):
@@ -45,8 +45,8 @@ class TensorFlowStepper(Stepper):
     def _replica_step(self, batch: Batch, step: Any) -> Metrics:
         gradients, parts = self._gradients(batch, step)
         if self.clip_norm is not None:
-            # The norm is that of the whole batch, so the sum over replicas comes first;
-            # the optimizer sums once more.
+            # The norm is the norm of the whole batch's gradient, so gradients are summed over
+            # replicas first. The optimizer sums once more, hence the division by `count`.
             replicas = self._tf.distribute.get_replica_context()
             gradients = replicas.all_reduce(self._tf.distribute.ReduceOp.SUM, gradients)
             count = replicas.num_replicas_in_sync
@@ -56,7 +56,7 @@ class TensorFlowStepper(Stepper):
         return parts
 
     def _gradients(self, batch: Batch, step: Any) -> tuple[list[Any], Metrics]:
-        """Of a replica's share of the batch, in `accumulate` parts."""
+        """Gradients and loss terms of a replica's share of the batch, in `accumulate` parts."""
         tf = self._tf
         if self.accumulate == 1:
             return self._gradients_at_once(batch, step)
@@ -98,7 +98,7 @@ class TensorFlowStepper(Stepper):
             }
         weights = self.model.trainable_variables
         gradients = tape.gradient(parts["loss"], weights)
-        # Parts that this loss does not reach stay as they are.
+        # Weights that do not affect this loss get zero gradients.
         reached = zip(gradients, weights, strict=True)
         return [tf.zeros(w.shape, w.dtype) if g is None else g for g, w in reached], parts
 
@@ -110,11 +110,11 @@ class TensorFlowStepper(Stepper):
         return self.strategy.reduce(self._tf.distribute.ReduceOp.SUM, value, axis=None)
 
     def _sum(self, value: Any) -> Any:
-        """Over all replicas, each of which has its process's value."""
+        """The sum over all replicas, each of which holds the value of its process."""
         return self._reduce(self.strategy.run(self._tf.identity, args=(value,)))
 
     def sum_over_workers(self, value: float) -> float:
-        """The sum of a number over all processes; each of them must ask."""
+        """The sum of a number over all processes; each of them must call this."""
         if self.workers == 1:
             return value
         local_replicas = self.strategy.num_replicas_in_sync // self.workers
