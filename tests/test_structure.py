@@ -2,19 +2,20 @@
 
 import ast
 import importlib
-import pathlib
 
 import keras
 import pytest
 
 from deblur_tf import config
 from deblur_tf.models.deblurdiff import Autoencoder
-from tests.models import test_alignment, test_dvsr
-from tests.networks import test_injections, test_layers
+from deblur_tf.networks import injections
+from tests.support import ROOT as CHECKOUT
+from tests.support.conditional_models import MODELS, aligned
 from tests.support.latent_models import prior as latent_prior
+from tests.support.layer_cases import CASES
 from tests.support.models import latent_model, latent_parts
 
-ROOT = pathlib.Path(__file__).parent.parent / "deblur_tf"
+ROOT = CHECKOUT / "deblur_tf"
 
 # A module imports only from floors below its own. Within a floor, from any.
 FLOORS = [
@@ -97,11 +98,11 @@ def registered():
 
 def covered():
     """Classes that the conformance tests of layers and models make."""
-    made = [make() for make, *_ in test_layers.CASES.values()]
-    made += [make() for make in test_dvsr.MODELS.values()]
-    made += [test_alignment.aligned(), latent_prior(), Autoencoder(latent_parts()[0])]
+    made = [make() for make, *_ in CASES.values()]
+    made += [make() for make in MODELS.values()]
+    made += [aligned(), latent_prior(), Autoencoder(latent_parts()[0])]
     made += [latent_model(kind) for kind in ("kernels", "direct", "once", "control")]
-    made += [test_injections.injections.make(n, 4, "float32") for n in ("add", "concat", "adagn")]
+    made += [injections.make(n, 4, "float32") for n in ("add", "concat", "adagn")]
     parts = set()
     for layer in made:
         parts |= {type(x) for x in layer._flatten_layers()}
@@ -118,6 +119,23 @@ def test_every_registered_layer_and_model_is_in_a_conformance_test():
 def test_a_configuration_has_every_argument(name):
     """A default that changes later must not change a stored model."""
     cls = registered()[f"deblur_tf>{name}"]
-    made = {type(x): x for m in test_dvsr.MODELS.values() for x in m()._flatten_layers()}
+    made = {type(x): x for m in MODELS.values() for x in m()._flatten_layers()}
     arguments = set(cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount])
     assert arguments <= set(made[cls].get_config())
+
+
+TESTS = sorted((CHECKOUT / "tests").rglob("*.py"))
+
+
+def test_tests_lie_in_the_rooms_that_they_test():
+    """A folder of tests for each room, and no test module that imports another."""
+    rooms = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").is_file()}
+    there = {p.parent.name for p in TESTS if p.name.startswith("test_")}
+    # What reads another's files has its test there; `base` is under all of them.
+    assert there - {"tests", "datasets", "gin_configs"} <= rooms
+    assert rooms - there <= {"base"}
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                names = [node.module.split(".")[-1], *(alias.name for alias in node.names)]
+                assert not [n for n in names if n.startswith("test_")], path

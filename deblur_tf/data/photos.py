@@ -12,9 +12,8 @@ from PIL import Image
 from deblur_tf.base.errors import DataError
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.parts import Part, spread
+from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, is_photo
 from deblur_tf.image_files.reading import open_image, read_rgb
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 # Sharp colour photographs that come with the scikit-image package.
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -34,12 +33,12 @@ def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     paths = sorted(
         p
         for p in root.rglob("*")
-        if p.suffix.lower() in EXTENSIONS
+        if is_photo(p)
         and not any(part.startswith((".", "__MACOSX")) for part in p.relative_to(root).parts)
         and p.is_file()
     )
     if not paths:
-        raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in this folder")
+        raise DataError(f"{root}: no images ({', '.join(PHOTO_EXTENSIONS)}) in this folder")
     return paths
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from keras import ops
 
 from deblur_tf.base.types import Tensor
-from deblur_tf.diffusion.schedules import Schedule
 
 
 def per_pixel(noise_level: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,15 +31,6 @@ def predict_sharp(noisy: Tensor, noise: Tensor, noise_level: Tensor) -> Tensor:
     return (noisy - sigma * noise) / signal
 
 
-def predict_noise(noisy: Tensor, sharp: Tensor, noise_level: Tensor) -> Tensor:
-    """noise = (x_t - sqrt(ab) x_0) / sqrt(1 - ab): eq. 2 solved for the noise.
-
-    Needs noise_level < 1.
-    """
-    signal, sigma = per_pixel(noise_level)
-    return (noisy - signal * sharp) / sigma
-
-
 def sample_noise_level(schedule_levels: Tensor, choice: Tensor, fraction: Tensor) -> Tensor:
     """Continuous noise level from a piecewise uniform density (DvSR app. D).
 
@@ -59,23 +49,3 @@ def sample_noise_level(schedule_levels: Tensor, choice: Tensor, fraction: Tensor
     upper = ops.take(schedule_levels, i)
     lower = ops.take(schedule_levels, i + 1)
     return lower + fraction * (upper - lower)
-
-
-def posterior(noisy: Tensor, sharp: Tensor, schedule: Schedule, step: int) -> tuple[Tensor, float]:
-    """Mean and variance of x_{t-1} given x_t and x_0 (DvSR app. D).
-
-    Args:
-      noisy: x_t.
-      sharp: x_0, of the same shape.
-      schedule: the schedule that made x_t.
-      step: t in 1 ... T.
-
-    Returns:
-      Mean, of the shape of `noisy`, and scalar variance.
-    """
-    t = step - 1
-    mean = (
-        float(schedule.posterior_mean_sharp[t]) * sharp
-        + float(schedule.posterior_mean_noisy[t]) * noisy
-    )
-    return mean, float(schedule.posterior_variance[t])

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import math
 import pathlib
-import platform
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import keras
 import numpy as np
 
-import deblur_tf
 from deblur_tf.base.errors import DataError
 from deblur_tf.base.files import replacing
+from deblur_tf.base.versions import versions
 from deblur_tf.evaluation.pairs import Pair, PairSet
 from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
 from deblur_tf.evaluation.subjects import Images, Subject
 from deblur_tf.metrics.base import Features, Metric, PerImage, SetMetric
+
+_PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "keras", "tensorflow", "jax")
 
 SHARP = "sharp"
 
@@ -279,18 +278,11 @@ def summarise(
             "means": means,
             "pictures_without": without,
             "metrics": {m.name: {"label": m.label, **m.about} for m in metrics},
-            "versions": versions(),
+            "versions": versions(_PACKAGES),
             "failed": list(failed),
         }
         report.finish(text, about, subject.columns, failed)
     return outcome
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that figures depend on."""
-    names = ("numpy", "scipy", "skimage", "PIL", "keras", keras.backend.backend())
-    found = {name: importlib.import_module(name).__version__ for name in names}
-    return {"deblur_tf": deblur_tf.__version__, "python": platform.python_version(), **found}
 
 
 def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:

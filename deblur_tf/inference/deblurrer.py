@@ -208,7 +208,7 @@ class Deblurrer:
         [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] except for what the
         colour guard adds. If memory runs out, smaller tiles are tried.
         """
-        images = pictures.to_model_range(batch)
+        images = pictures.pixels_to_model_range(batch)
         tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
         while True:
             try:
@@ -314,7 +314,7 @@ class Deblurrer:
         Unless `always`, a picture whose mean is no sharper is returned unchanged.
         """
         restored = self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
-        for i, image in enumerate(pictures.to_model_range(batch)):
+        for i, image in enumerate(pictures.pixels_to_model_range(batch)):
             if not always and not triage.helped(
                 mean_image(image[None]), mean_image(restored[i : i + 1])
             ):
@@ -367,6 +367,6 @@ class Deblurrer:
 def mean_image(samples: np.ndarray, dtype: Any = np.uint8) -> np.ndarray:
     """The float mean of samples, rounded once (sample averaging, DvSR sec. 4.1).
 
-    float32 [N, H, W, 3] in [-1, 1] -> [H, W, 3] of `dtype`, see `pictures.from_model_range`.
+    float32 [N, H, W, 3] in [-1, 1] -> [H, W, 3] of `dtype`, see `pictures.model_range_to_pixels`.
     """
-    return pictures.from_model_range(samples.mean(axis=0), dtype)
+    return pictures.model_range_to_pixels(samples.mean(axis=0), dtype)

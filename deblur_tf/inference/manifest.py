@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import deblur_tf
 from deblur_tf.base.errors import UsageError
 from deblur_tf.base.files import write_text
+from deblur_tf.base.versions import versions
 
 MANIFEST_FILE, JOURNAL_FILE = "manifest.json", "manifest.journal"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of this package, Python and the packages that results depend on."""
-    found = {"deblur_tf": deblur_tf.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @contextlib.contextmanager
@@ -138,7 +123,7 @@ class Manifest:
     ) -> None:
         """Records a picture that is finished."""
         names = [self._name(path) for path in outputs]
-        entry = {"made_of": made_of, **about, "outputs": names, "versions": versions()}
+        entry = {"made_of": made_of, **about, "outputs": names, "versions": versions(_PACKAGES)}
         self._write(target, entry)
 
     def _write(self, target: pathlib.Path, entry: dict[str, Any]) -> None:

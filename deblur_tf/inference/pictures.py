@@ -14,7 +14,7 @@ from deblur_tf.image_files.reading import Photo, read_photo, to_8_bits, to_srgb
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
-def to_model_range(pixels: np.ndarray) -> np.ndarray:
+def pixels_to_model_range(pixels: np.ndarray) -> np.ndarray:
     """uint8, uint16 or float in [0, 1] -> float32 in [-1, 1], of any shape [..., 3].
 
     Raises:
@@ -35,7 +35,7 @@ def to_model_range(pixels: np.ndarray) -> np.ndarray:
     return 2.0 * pixels.astype(np.float32) - np.float32(1.0)
 
 
-def from_model_range(image: np.ndarray, dtype: Any) -> np.ndarray:
+def model_range_to_pixels(image: np.ndarray, dtype: Any) -> np.ndarray:
     """float32 in [-1, 1] -> `dtype`: integers are rounded to nearest, floats are in [0, 1]."""
     largest = np.float32(_LARGEST.get(np.dtype(dtype), 1.0))
     scaled = np.clip((image.astype(np.float32) + np.float32(1.0)) * (largest / 2), 0.0, largest)
@@ -60,7 +60,7 @@ class Taken:
 
     def give_back(self, restored: np.ndarray) -> Any:
         """The restored pixels, float32 [B, H, W, 3] in [-1, 1], in the form of the input."""
-        pixels = from_model_range(restored, self.pixels.dtype)
+        pixels = model_range_to_pixels(restored, self.pixels.dtype)
         if self.photo is not None:
             return _pil_of_file(pixels[0], self.photo)
         if self.image is not None:

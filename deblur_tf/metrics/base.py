@@ -6,11 +6,9 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-
-Better = Literal["higher", "lower"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +20,6 @@ class PerImage:
       label: heading of its column in tables, with the unit.
       digits: digits after the decimal point in tables.
       measure: (picture, sharp) -> value, uint8 [H, W, 3] each.
-      better: whether higher or lower values are better.
       min_side: smallest side of a picture that it can measure, in pixels.
       reference: whether it compares with the sharp picture; a metric that does not is
         also measured on the sharp pictures.
@@ -33,7 +30,6 @@ class PerImage:
     label: str
     digits: int
     measure: Callable[[np.ndarray, np.ndarray], float]
-    better: Better = "higher"
     min_side: int = 1
     reference: bool = True
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -74,7 +70,6 @@ class SetMetric:
     features: Features
     distance: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], float]
     patch: tuple[int, int] = (1, 1)
-    better: Better = "lower"
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

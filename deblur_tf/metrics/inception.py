@@ -20,7 +20,6 @@ from deblur_tf.base.types import Tensor
 from deblur_tf.storage.arrays import Arrays
 
 SIDE = 299  # pixels
-DIM = 2048
 EPSILON = 1e-3  # of the batch normalisations
 
 Conv = Callable[..., Tensor]

@@ -120,7 +120,6 @@ def lpips(net: Net = "alex", weights: str | os.PathLike[str] | None = None) -> P
         LABELS[net],
         4,
         functools.partial(_measure, arrays=arrays, net=net),
-        better="lower",
         min_side=MIN_SIDE[net],
         about={"file": path.name, "sha256": sha256(path)},
     )

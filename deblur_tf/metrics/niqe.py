@@ -206,7 +206,6 @@ def niqe(weights: str | os.PathLike[str] | None = None, color: Color = "gray") -
         "NIQE",
         3,
         lambda image, sharp: distance(image, pristine, color),
-        better="lower",
         min_side=BLOCK,
         reference=False,
         about={"file": path.name, "sha256": sha256(path), "color": color},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -92,35 +92,29 @@ class UNet(keras.Model, Network):
         common = {"use_embedding": use_noise_level, "dtype": self.dtype_policy}
         self.embedding = NoiseLevelEmbedding(4 * base_channels) if use_noise_level else None
         self.conv_in = conv(base_channels, 3, "conv_in", dtype=self.dtype_policy)
-        self.encoder = []
-        self.downs = []
+
+        def block(name: str, width: int, resample: str | None = None) -> ResidualBlock:
+            return ResidualBlock(width, resample, name=name, **common)
+
+        def guided_block(name: str, width: int) -> GuidedResidualBlock:
+            return GuidedResidualBlock(width, injection, name=name, **common)
+
+        # Blocks in the order in which they run. Each of the encoder is followed by a skip; of the
+        # decoder, those that do not double the resolution take one.
+        self.encoder: list[ResidualBlock] = []
         for depth, width in enumerate(widths):
-            guided = depth in self.guided_depths
-            block = GuidedResidualBlock if guided else ResidualBlock
-            extra = {"injection": injection} if guided else {}
-            self.encoder.append(
-                [
-                    block(width, name=f"encoder_{depth}_{i}", **extra, **common)
-                    for i in range(num_res_blocks)
-                ]
-            )
+            make = guided_block if depth in self.guided_depths else block
+            self.encoder += [make(f"encoder_{depth}_{i}", width) for i in range(num_res_blocks)]
             if depth < last:
-                self.downs.append(ResidualBlock(width, "down", name=f"down_{depth}", **common))
-        self.middle = [
-            ResidualBlock(widths[-1], name=f"middle_{i}", **common)
-            for i in range(num_middle_blocks)
-        ]
-        self.decoder = []
-        self.ups = []
+                self.encoder.append(block(f"down_{depth}", width, "down"))
+        self.middle = [block(f"middle_{i}", widths[-1]) for i in range(num_middle_blocks)]
+        decoder: list[ResidualBlock] = []
         for depth, width in enumerate(widths):
-            self.decoder.append(
-                [
-                    ResidualBlock(width, name=f"decoder_{depth}_{i}", **common)
-                    for i in range(num_res_blocks + 1)
-                ]
-            )
+            blocks = [block(f"decoder_{depth}_{i}", width) for i in range(num_res_blocks + 1)]
             if depth > 0:
-                self.ups.append(ResidualBlock(width, "up", name=f"up_{depth}", **common))
+                blocks.append(block(f"up_{depth}", width, "up"))
+            decoder = blocks + decoder  # from the lowest resolution up
+        self.decoder = decoder
         self.conv_out = conv(
             patch * patch * out_channels,
             3,
@@ -166,7 +160,6 @@ class UNet(keras.Model, Network):
           ValueError: if there is not one guidance feature for each of `guided_depths`.
         """
         del noise_level_shape
-        depths = len(self.channel_multipliers)
         if len(guidance_shape) != len(self.guided_depths):
             raise ValueError(
                 f"UNet(guided_depths={self.guided_depths}) needs {len(self.guided_depths)} "
@@ -188,25 +181,19 @@ class UNet(keras.Model, Network):
 
         channels = self.base_channels
         skips = [channels]
-        for depth, blocks in enumerate(self.encoder):
-            for block in blocks:
-                shapes: dict[str, Any] = {"embedding_shape": embedding_shape}
-                if isinstance(block, GuidedResidualBlock):
-                    shapes["guidance_shape"] = guidance_shape[self.guided_depths.index(depth)]
-                block.build(at(channels), **shapes)
-                channels = block.filters
-                skips.append(channels)
-            if depth < depths - 1:
-                self.downs[depth].build(at(channels), embedding_shape)
-                skips.append(channels)
+        for block, feature in self._with_guidance(guidance_shape):
+            shapes: dict[str, Any] = {"embedding_shape": embedding_shape}
+            if feature is not None:
+                shapes["guidance_shape"] = feature
+            block.build(at(channels), **shapes)
+            channels = block.filters
+            skips.append(channels)
         for block in self.middle:
             block.build(at(channels), embedding_shape)
-        for depth in reversed(range(depths)):
-            for block in self.decoder[depth]:
-                block.build(at(channels + skips.pop()), embedding_shape)
-                channels = block.filters
-            if depth > 0:
-                self.ups[depth - 1].build(at(channels), embedding_shape)
+        for block in self.decoder:
+            more = skips.pop() if block.resample is None else 0
+            block.build(at(channels + more), embedding_shape)
+            channels = block.filters
         self.conv_out.build(at(channels))
 
     def call(
@@ -226,31 +213,35 @@ class UNet(keras.Model, Network):
           float32 [B, H, W, out_channels].
         """
         embedding = None if self.embedding is None else self.embedding(noise_level)
-        guidance_at = dict(zip(self.guided_depths, guidance, strict=True))
 
         h = self.conv_in(image_ops.space_to_depth(inputs, self.patch))
         skips = [h]
-        for depth, blocks in enumerate(self.encoder):
-            for block in blocks:
-                if depth in guidance_at:
-                    h = block(h, guidance_at[depth], embedding=embedding)
-                else:
-                    h = block(h, embedding=embedding)
-                skips.append(h)
-            if depth < len(self.downs):
-                h = self.downs[depth](h, embedding=embedding)
-                skips.append(h)
+        for block, feature in self._with_guidance(guidance):
+            h = block(h, *(() if feature is None else (feature,)), embedding=embedding)
+            skips.append(h)
 
         for block in self.middle:
             h = block(h, embedding=embedding)
 
-        for depth in reversed(range(len(self.decoder))):
-            for block in self.decoder[depth]:
-                h = block(ops.concatenate([h, skips.pop()], -1), embedding=embedding)
-            if depth > 0:
-                h = self.ups[depth - 1](h, embedding=embedding)
+        for block in self.decoder:
+            if block.resample is None:
+                h = ops.concatenate([h, skips.pop()], -1)
+            h = block(h, embedding=embedding)
 
         return image_ops.depth_to_space(self.conv_out(ops.silu(h)), self.patch)
+
+    def _with_guidance(self, features: Sequence[Any]) -> Iterator[tuple[ResidualBlock, Any]]:
+        """Blocks of the encoder in order, each with the guidance feature that it takes, or None.
+
+        Args:
+          features: one for each of `guided_depths`; or what belongs to them, such as shapes.
+        """
+        left = dict(zip(self.guided_depths, features, strict=True))
+        depth = 0
+        for block in self.encoder:
+            guided = isinstance(block, GuidedResidualBlock)
+            yield block, left[depth] if guided else None
+            depth += block.resample == "down"
 
     def get_build_config(self) -> dict[str, Any] | None:
         return self._build_config

@@ -17,7 +17,7 @@ from deblur_tf.data.pair_source import PairSource
 from deblur_tf.storage.arrays import Arrays
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.report import Report, SilentReport
+from deblur_tf.training.run_log import RunLog, SilentLog
 from deblur_tf.training.steppers import Stepper
 
 # Maps the averaged weights by name to figures and a picture, uint8 [H, W, 3].
@@ -154,7 +154,7 @@ def train(
         print(f"nothing to do: {step} of {recipe.total_steps} steps are done")
         return 0
 
-    report = Report(run_dir, recipe.total_steps, step) if stepper.chief else SilentReport()
+    report = RunLog(run_dir, recipe.total_steps, step) if stepper.chief else SilentLog()
     window = _Window()
     batches = stepper.batches(pairs, step)
     saved = step

@@ -132,14 +132,14 @@ def train(
     """
     name = device(device_kind)
     checkpoints = Checkpoints(run.folder, run.recipe.keep_checkpoints)
-    _refuse_other_run(run)
+    _refuse_other_run(run, checkpoints)
     if checkpoints.latest() is None:
         _begin(run.stepper, init_from)
     elif frozen_variables(run.stepper.model):
         run.stepper.freeze(read_npz(run.folder / FROZEN_FILE), str(run.folder / FROZEN_FILE))
     validation: Callable[[Arrays], Any] | None = None
     if run.stepper.chief:
-        _write_settings(run)
+        _write_settings(run, begins=checkpoints.latest() is None)
         validation = Validation(run.recipe, run.held_out, run.stepper.frozen())
         print(run.describe(name), flush=True)
     with worker_errors(run.placement):
@@ -168,14 +168,14 @@ def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
         )
 
 
-def _refuse_other_run(run: Run) -> None:
+def _refuse_other_run(run: Run, checkpoints: Checkpoints) -> None:
     if not saved.same_model_config(run.stepper.model, run.folder):
         raise UsageError(
             f"{run.folder} holds a run of another model; choose another --run_dir, or the "
             f"settings in {run.folder / CONFIG_FILE}"
         )
     path = run.folder / CONFIG_FILE
-    if Checkpoints(run.folder).latest() is None or not path.exists():
+    if checkpoints.latest() is None or not path.exists():
         return
     before = bindings.parsed(path.read_text(encoding="utf-8"))
     now = bindings.parsed(bindings.operative())
@@ -203,13 +203,13 @@ def _may_change(name: str, used: Mapping[str, str]) -> bool:
     return all(_may_change(other, used) for other in bound)
 
 
-def _write_settings(run: Run) -> None:
+def _write_settings(run: Run, begins: bool) -> None:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         saved.save_model_config(run.stepper.model, run.folder, run.recipe.sampling)
         write_text(run.folder / CONFIG_FILE, bindings.operative())
         frozen = run.stepper.frozen()
-        if frozen and Checkpoints(run.folder).latest() is None:
+        if frozen and begins:
             write_npz(run.folder / FROZEN_FILE, frozen)
     except OSError as error:
         raise SaveError(

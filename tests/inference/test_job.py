@@ -220,7 +220,7 @@ def test_a_photograph_that_came_out_no_sharper_is_left_as_it_was(
     Image.fromarray(np.uint8(coarse)).save(folder / "in" / "soft.png")
     blurrier = np.uint8(ndimage.gaussian_filter(coarse, (6, 6, 0)))
     monkeypatch.setattr(
-        Deblurrer, "_sampled", lambda *_: pictures.to_model_range(blurrier[None])[None]
+        Deblurrer, "_sampled", lambda *_: pictures.pixels_to_model_range(blurrier[None])[None]
     )
     job, errors, new, _ = restore(deblurrer, folder, SamplingSettings(steps=1), always=always)
     assert errors == []

@@ -58,7 +58,7 @@ def test_cmyk_in_memory_is_as_cmyk_in_a_file(tmp_path):
     image.save(tmp_path / "a.tif", icc_profile=image.info["icc_profile"])
     taken = pictures.take(image)
     np.testing.assert_array_equal(taken.pixels[0], read_photo(tmp_path / "a.tif").pixels)
-    result = taken.give_back(pictures.to_model_range(taken.pixels))
+    result = taken.give_back(pictures.pixels_to_model_range(taken.pixels))
     assert result.mode == "RGB"
     assert "icc_profile" not in result.info  # of four colours, or damaged
     assert "icc_profile" in image.info

@@ -11,7 +11,7 @@ from deblur_tf.base.errors import DataError, SaveError
 from deblur_tf.storage.arrays import read_npz
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
-from deblur_tf.training.report import Report
+from deblur_tf.training.run_log import RunLog
 from deblur_tf.training.steppers import make_stepper
 from tests.support.programs import run
 from tests.support.training_case import SMALL, recipe
@@ -112,7 +112,7 @@ def test_the_best_checkpoint_is_kept_and_found_again(tmp_path):
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(tmp_path, capsys):
-    report = Report(tmp_path, 10, 0)
+    report = RunLog(tmp_path, 10, 0)
     (tmp_path / "metrics.jsonl").mkdir()
     report.progress(1, {"loss": 1.0})
     report.close()
@@ -122,12 +122,12 @@ def test_a_record_that_cannot_be_written_is_a_warning(tmp_path, capsys):
 
 
 def test_records_of_steps_that_are_done_again_are_dropped(tmp_path):
-    report = Report(tmp_path, 10, 0)
+    report = RunLog(tmp_path, 10, 0)
     for step in (2, 4, 6):
         report.progress(step, {"loss": float(step)})
     report.close()
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 7, "lo')  # a kill in the middle of a line
-    Report(tmp_path, 10, 4).close()
+    RunLog(tmp_path, 10, 4).close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ['{"step": 2', '{"step": 4']

@@ -25,20 +25,20 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
 
 
-class SilentReport:
+class SilentLog:
     """Reports nothing; for all processes of a run but the chief."""
 
     def progress(self, step: int, metrics: Mapping[str, float]) -> None:
-        """See `Report`."""
+        """See `RunLog`."""
 
     def validation(self, step: int, metrics: Mapping[str, float], grid: np.ndarray) -> None:
-        """See `Report`."""
+        """See `RunLog`."""
 
     def close(self) -> None:
-        """See `Report`."""
+        """See `RunLog`."""
 
 
-class Report:
+class RunLog:
     """Writes progress to the terminal, `metrics.jsonl` and TensorBoard files.
 
     A record that cannot be written, for instance on a full disk, gives a warning only:
