@@ -14,7 +14,8 @@ from deblur_tf import config
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
-    *(ROOT / "README.md", ROOT / "gin_configs" / "README.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "gin_configs" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "datasets").glob("*/README.md")),
     *sorted((ROOT / "deblur_tf" / "pretrained").glob("*/README.md")),
@@ -47,6 +48,8 @@ def flags_of(path):
             names |= {k.value.value for k in node.keywords if k.arg == "short_name"}
             if "bool" in node.func.attr:
                 names.add("no" + node.args[0].value)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "declare_key_flag":
+            names.add(node.args[0].value)
     return names
 
 
@@ -126,7 +129,7 @@ def test_trainings_of_the_pages_can_be_configured():
     """Every combination of gin files and settings that a page shows."""
     for _, line in commands():
         words = shlex.split(line)
-        if words[0] == "deblur-train" and "my_model" not in line:
+        if words[0] == "deblur-train" and "--gin_file=my_" not in line:
             files = [w.partition("=")[2] for w in words if w.startswith("--gin_file=")]
             settings = [w.partition("=")[2] for w in words if w.startswith("--gin_param=")]
             if not files[0].startswith("data/"):
