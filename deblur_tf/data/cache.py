@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-Arrays = TypeVar("Arrays", np.ndarray, tuple[np.ndarray, ...])
+Entry = TypeVar("Entry", np.ndarray, tuple[np.ndarray, ...])
 
 
-class ImageCache(Generic[Arrays]):
+class ImageCache(Generic[Entry]):
     """The most recently used results of `load`, up to a number of bytes.
 
     A thread that requests what another thread is loading waits for it. A failure is
@@ -24,10 +24,10 @@ class ImageCache(Generic[Arrays]):
       max_bytes: size above which the least recently used results are dropped.
     """
 
-    def __init__(self, load: Callable[[int], Arrays], max_bytes: int):
+    def __init__(self, load: Callable[[int], Entry], max_bytes: int):
         self._load = load
         self._max_bytes = self._free = max_bytes
-        self._entries: collections.OrderedDict[int, concurrent.futures.Future[Arrays]]
+        self._entries: collections.OrderedDict[int, concurrent.futures.Future[Entry]]
         self._entries = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -35,7 +35,7 @@ class ImageCache(Generic[Arrays]):
         """A cache that is pickled, e.g. for another process, starts empty there."""
         return ImageCache, (self._load, self._max_bytes)
 
-    def __getitem__(self, key: int) -> Arrays:
+    def __getitem__(self, key: int) -> Entry:
         with self._lock:
             entry = self._entries.get(key)
             mine = entry is None

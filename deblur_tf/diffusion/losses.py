@@ -54,7 +54,7 @@ def _error(result: Tensor, wanted: Tensor) -> Tensor:
 
 
 def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """MSE of the predicted sharp structure, mean over scales (sec. 3.3, eq. 2).
+    """MSE of the predicted sharp structure, mean over scales (icDPM sec. 3.3, eq. 2).
 
     Args:
       predictions: [B, H / 2^k, W / 2^k, C] for each scale.
@@ -79,7 +79,7 @@ def multiscale_regression(predictions: Sequence[Tensor], targets: Sequence[Tenso
 
 
 def warm_start_weight(step: Tensor, warm_start_steps: int) -> Tensor:
-    """Weight of the denoising loss: rises from 0 to 1 over the first steps (sec. 4.2).
+    """Weight of the denoising loss: rises from 0 to 1 over the first steps (icDPM sec. 4.2).
 
     float32 scalar; 1 throughout when `warm_start_steps` is 0.
     """

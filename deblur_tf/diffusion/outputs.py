@@ -73,7 +73,7 @@ class _Form:
 @configurable
 @dataclasses.dataclass(frozen=True)
 class Noise(_Form):
-    """The output is the noise, as in the papers (eq. 3; DvSR eq. 5)."""
+    """The output is the noise, as in the papers (icDPM eq. 3; DvSR eq. 5)."""
 
     def estimate(
         self, result: Tensor, noisy: Tensor, noise_level: Tensor, known: Tensor

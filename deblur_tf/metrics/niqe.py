@@ -75,7 +75,7 @@ def half(image: np.ndarray) -> np.ndarray:
 
 
 def normalised(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(I - mu) / (sigma + 1) and sigma, local moments under a 7x7 Gaussian (eq. 1 to 3).
+    """(I - mu) / (sigma + 1) and sigma, local moments under a 7x7 Gaussian (NIQE eq. 1 to 3).
 
     Rounding errors in flat areas are set to zero: otherwise the fits below would model this
     noise.

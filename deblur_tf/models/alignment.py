@@ -1,4 +1,4 @@
-"""Adversarial alignment of guidance features between two domains (app. B).
+"""Adversarial alignment of guidance features between two domains (icDPM app. B).
 
 The paper reports it as a negative result: it did not help, and may hurt. Kept to
 reproduce that; nothing else depends on it.

@@ -29,7 +29,7 @@ from deblur_tf.networks.unet import UNet
 
 @configurable
 class DvSR(DiffusionRestorer):
-    """Initial predictor g and a denoiser of the residual sharp - g(blurry) (eq. 6).
+    """Initial predictor g and a denoiser of the residual sharp - g(blurry) (DvSR eq. 6).
 
     There is no loss on g itself: it learns through the residual alone. Most of the work of a
     restoration is done by g, once per image; the denoiser may be small.

@@ -1,4 +1,4 @@
-"""icDPM: the image-conditioned diffusion model, guided or not (sec. 3.1-3.2)."""
+"""icDPM: the image-conditioned diffusion model, guided or not (icDPM sec. 3.1-3.2)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class GuidedDiffusion(DiffusionRestorer):
         self.unet.build((None, None, None, channels), guidance_shape=features)
 
     def condition(self, blurry: Tensor, noise: Sequence[Tensor] | None = None) -> Guided:
-        """The blurry image and its guidance, computed once per image (eq. 1-2).
+        """The blurry image and its guidance, computed once per image (icDPM eq. 1-2).
 
         Arguments: see `Restorer.condition`.
         """
@@ -119,7 +119,7 @@ class GuidedDiffusion(DiffusionRestorer):
     def regression_terms(
         self, condition: Guided, sharp: Tensor
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """See `DiffusionRestorer.regression_terms` (eq. 2)."""
+        """See `DiffusionRestorer.regression_terms` (icDPM eq. 2)."""
         if self.guidance is None:
             return (), (), ()
         guidance = condition.guidance

@@ -45,7 +45,7 @@ def guidance_noise(
     width: Tensor,
     origin: tuple[Tensor, Tensor] = (0, 0),
 ) -> tuple[Tensor, ...]:
-    """Standard normal noise for phi_k (eq. 1): [B, H / 2^k, W / 2^k, C] each.
+    """Standard normal noise for phi_k (icDPM eq. 1): [B, H / 2^k, W / 2^k, C] each.
 
     `origin` is the position of the first pixel in a larger image, see `noise.normal`.
     """

@@ -90,7 +90,7 @@ class Restorer(keras.Model):
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
         """The condition's predictions, their targets, and the inputs they were made from.
 
-        For the multiscale regression loss (eq. 2): three sequences of the same shapes,
+        For the multiscale regression loss (icDPM eq. 2): three sequences of the same shapes,
         one entry per scale; empty for a model without such a loss.
         """
         del condition, sharp
@@ -137,7 +137,7 @@ class DiffusionRestorer(Restorer):
         raise NotImplementedError
 
     def denoise(self, noisy: Tensor, noise_level: Tensor, condition: Any) -> Estimate:
-        """The target and the noise in a noisy target (eq. 3); see `raw_output`."""
+        """The target and the noise in a noisy target (icDPM eq. 3); see `raw_output`."""
         result = self.raw_output(noisy, noise_level, condition)
         return self.output_form.estimate(result, noisy, noise_level, self.known(condition))
 

@@ -32,9 +32,9 @@ class Guidance(NamedTuple):
     Attributes:
       features: float [B, H / 2^k, W / 2^k, base_channels].
       predictions: float32 [B, H / 2^k, W / 2^k, 1], the sharp gray image in
-        [-1, 1] as predicted by R (eq. 2); 3 channels where its target is RGB.
+        [-1, 1] as predicted by R (icDPM eq. 2); 3 channels where its target is RGB.
       inputs: inputs of the networks, with the shapes of `predictions`: the structure
-        of the blurry image, with noise (eq. 1).
+        of the blurry image, with noise (icDPM eq. 1).
     """
 
     features: tuple[Tensor, ...]
@@ -45,12 +45,12 @@ class Guidance(NamedTuple):
 def structure(image: Tensor, scale: int, target: str = "gray") -> Tensor:
     """The part of phi_k without noise: gray, then area mean over 2^k x 2^k.
 
-    Also gives the target of the regression (eq. 2) from the sharp image.
+    Also gives the target of the regression (icDPM eq. 2) from the sharp image.
 
     Args:
       image: [B, H, W, 3] in [-1, 1], H and W multiples of 2^scale.
       scale: k, 1 or more.
-      target: "gray", or "rgb" to keep colour (Table 9 b-d).
+      target: "gray", or "rgb" to keep colour (icDPM Table 9 b-d).
 
     Returns:
       [B, H / 2^k, W / 2^k, 1], or 3 channels with colour.
@@ -179,7 +179,7 @@ class MultiscaleGuidance(keras.layers.Layer):
     Args:
       base_channels: g of each network.
       scales: values of k, each for 1/2^k of the size, fine to coarse; (1, 2, 3) in the paper.
-      target: "gray" as in the paper, or "rgb" (Table 9 b-d).
+      target: "gray" as in the paper, or "rgb" (icDPM Table 9 b-d).
       channel_multipliers, num_res_blocks, num_middle_blocks, bands: see
         `GuidanceNetwork`.
       noise_stddev: see `GuidanceTransform`.
@@ -238,7 +238,7 @@ class MultiscaleGuidance(keras.layers.Layer):
         return 2 ** self.scales[-1]
 
     def targets(self, sharp: Tensor) -> tuple[Tensor, ...]:
-        """The structure of the sharp image that each scale is to predict (eq. 2)."""
+        """The structure of the sharp image that each scale is to predict (icDPM eq. 2)."""
         return tuple(structure(sharp, k, self.target) for k in self.scales)
 
     def build(self, input_shape: Shape) -> None:

@@ -1,4 +1,4 @@
-"""Ways in which a guidance feature enters a feature map (Table 10).
+"""Ways in which a guidance feature enters a feature map (icDPM Table 10).
 
 Each is a layer `inject(features, guidance)` that keeps the shape of `features`.
 The paper chose addition: it costs least, and the guidance cannot be ignored.
@@ -34,7 +34,7 @@ class _Injection(keras.layers.Layer):
 
 @configurable
 class Add(_Injection):
-    """features + conv1x1(guidance), "as an extra bias" (sec. 3.2)."""
+    """features + conv1x1(guidance), "as an extra bias" (icDPM sec. 3.2)."""
 
     def __init__(self, filters: int, **kwargs: Any):
         super().__init__(filters, **kwargs)

@@ -156,7 +156,7 @@ class ResidualBlock(keras.layers.Layer):
 
 @configurable
 class GuidedResidualBlock(ResidualBlock):
-    """Residual block into which a guidance feature enters (sec. 3.2).
+    """Residual block into which a guidance feature enters (icDPM sec. 3.2).
 
     "adding the extracted representation to the feature map at the respective
     scale ... as an extra bias": the feature enters after the first conv,

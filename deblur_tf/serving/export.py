@@ -271,7 +271,7 @@ class ExportedSampler(tf.Module):
         return tf.ensure_shape(image, [None, None, 3])
 
     def guidance(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The sharp structure that guidance predicts (eq. 2), without noise.
+        """The sharp structure that guidance predicts (icDPM eq. 2), without noise.
 
         uint8 [B, H, W, 3] -> {"scale_k": float32 [B, H / 2^k, W / 2^k, 1]} in [-1, 1],
         sizes rounded up.

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule (sec. 4.2; DvSR app. E)."""
+"""Optimiser and learning-rate schedule (icDPM sec. 4.2; DvSR app. E)."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def adam(
     beta_1: float = 0.5,
     beta_2: float = 0.999,
 ) -> keras.optimizers.Optimizer:
-    """Adam (0.5, 0.999) with linear warm-up (sec. 4.2)."""
+    """Adam (0.5, 0.999) with linear warm-up (icDPM sec. 4.2)."""
     _check_betas(beta_1, beta_2)
     return _Adam(
         WarmUp(learning_rate, warmup_steps, decay_steps),
@@ -138,7 +138,7 @@ def adamw(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
 ) -> keras.optimizers.Optimizer:
-    """AdamW as DvSR trains (app. E): learning rate 1e-4, weight decay 1e-4.
+    """AdamW as in DvSR (app. E): learning rate 1e-4, weight decay 1e-4.
 
     Keras' AdamW subtracts learning_rate * weight_decay * w from each weight w.
     """

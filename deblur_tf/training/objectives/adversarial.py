@@ -1,4 +1,4 @@
-"""Training with adversarial alignment of two domains (app. B, a negative result).
+"""Training with adversarial alignment of two domains (icDPM app. B, a negative result).
 
 Batches alternate between the domains: rows 0, 2, 4, ... are pairs of the first domain;
 rows 1, 3, 5, ... are pairs of the second, of which only the blurry images are used.

@@ -1,4 +1,4 @@
-"""The loss of one batch: the same function on every backend (sec. 3.3)."""
+"""The loss of one batch: the same function on every backend (icDPM sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def batch_loss(
     regression_weight: float = 1.0,
     distance: Distance = losses.denoising_l1,
 ) -> dict[str, Tensor]:
-    """Multiscale regression plus warm-started denoising loss (sec. 3.3, 4.2).
+    """Multiscale regression plus warm-started denoising loss (icDPM sec. 3.3, 4.2).
 
     Args:
       model: a `DiffusionRestorer`.
@@ -97,7 +97,7 @@ class Objective(TrainingObjective):
       warm_start_steps: steps over which the denoising loss is faded in; training
         starts with the regression loss alone. No effect when unguided.
       regression_weight: weight of the multiscale regression loss; 0 for the ablation
-        without it (sec. 4.6).
+        without it (icDPM sec. 4.6).
       distance: the denoising loss, a function of the network's output and its target; the L1
         in the papers.
       seed: seed of all draws.
