@@ -35,6 +35,7 @@ from typing import Any
 from absl import flags
 
 from deblur_tf.bin import common
+from deblur_tf.bin.measuring import ChosenMetrics, read_shard, row_of
 
 _PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
 _BLUR = flags.DEFINE_enum(
@@ -46,6 +47,10 @@ _BLUR = flags.DEFINE_enum(
     "pixels over the whole picture, with noise of standard deviation 1 (of 255).",
 )
 _PAIRS = flags.DEFINE_string("pairs", None, "model: folder of blurry/sharp pairs.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "model: prepared data set, e.g. folder/mine; in place of the protocol's own."
+)
+_SPLIT = flags.DEFINE_string("split", None, "model: its split. Default: the protocol's, or test.")
 _RESTORED = flags.DEFINE_string("restored", None, "folders: the restored pictures to measure.")
 _SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures.")
 _BLURRY = flags.DEFINE_string("blurry", None, "folders: the blurry ones, to be measured too.")
@@ -114,13 +119,7 @@ flags.declare_key_flag("import")
 
 
 def _shard() -> tuple[int, int]:
-    try:
-        index, count = map(int, _SHARD.value.split("/"))
-    except ValueError:
-        index, count = 0, 0
-    if not 1 <= index <= count:
-        raise common.UsageError(f"--shard={_SHARD.value}: give a part such as 2/8")
-    return index, count
+    return read_shard(_SHARD.value)
 
 
 def _protocol() -> Any:
@@ -146,9 +145,13 @@ def _points(protocol: Any, recommended: Any) -> list[Any]:
         return [p.but(None, None, _N_SAMPLES.value, _SAMPLER.value, _ETA.value) for p in points]
     points = list(protocol.points()) if _GIN_FILE.value else [recommended]
     if _STEPS.value is not None or _BETA_MAX.value is not None:
-        points = points[:1]  # not the grid
-    given = (_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value, _SAMPLER.value, _ETA.value)
-    return [point.but(*given) for point in points]
+        points = [protocol.fixed()] if _GIN_FILE.value else points[:1]  # not the grid
+    return [_changed(point) for point in points]
+
+
+def _changed(point: Any) -> Any:
+    """A point with what flags change of it."""
+    return point.but(_STEPS.value, _BETA_MAX.value, _N_SAMPLES.value, _SAMPLER.value, _ETA.value)
 
 
 def _pairs(protocol: Any) -> Any:
@@ -157,33 +160,19 @@ def _pairs(protocol: Any) -> Any:
 
     if _PHOTOS.value or _PAIRS.value:
         return pairs.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value, _BLUR.value)
-    return pairs.prepared(protocol.dataset, _DATA_DIR.value, protocol.split, _CROP.value)
+    dataset, split = _DATASET.value or protocol.dataset, _SPLIT.value or protocol.split
+    return pairs.prepared(dataset, _DATA_DIR.value, split, _CROP.value)
 
 
-class _Metrics:
-    """The requested metrics that can be measured; reports the others at once."""
-
-    def __init__(self, protocol: Any):
-        from deblur_tf import metrics
-
-        self.missing: dict[str, str] = {}
-        names = _METRICS.value or protocol.metrics
-        self.found = metrics.choose(names, _WEIGHTS.value, self._tell)
-        if not self.found:
-            raise common.UsageError("none of the metrics can be measured")
-        self.settings = {m.name: dict(m.about) for m in self.found}
-
-    def _tell(self, name: str, why: str) -> None:
-        same = next((other for other, reason in self.missing.items() if reason == why), None)
-        print(f"not measured: {name}: {f'as {same}' if same else why}", file=sys.stderr, flush=True)
-        self.missing[name] = why
+def _metrics(protocol: Any) -> ChosenMetrics:
+    return ChosenMetrics(_METRICS.value or protocol.metrics, _WEIGHTS.value)
 
 
 def _run(
     folder: pathlib.Path,
     settings: dict[str, Any],
     notes: dict[str, Any],
-    chosen: _Metrics,
+    chosen: ChosenMetrics,
     **arguments: Any,
 ) -> Any:
     """An evaluation with a progress bar; None if it was done before."""
@@ -219,8 +208,10 @@ def _run(
 
 def _model() -> Iterator[Any]:
     """Yields the outcome of each point, and last the metrics."""
-    if not (_PHOTOS.value or _PAIRS.value or _GIN_FILE.value or _PROTOCOL.value):
-        raise common.UsageError("give one of --photos or --pairs, --protocol or --gin_file")
+    if not any(flag.value for flag in (_PHOTOS, _PAIRS, _DATASET, _GIN_FILE, _PROTOCOL)):
+        raise common.UsageError(
+            "give one of --photos or --pairs, --protocol, --gin_file or --dataset"
+        )
     if _PHOTOS.value and _PAIRS.value:
         raise common.UsageError("give one of --photos and --pairs, not both")
     from deblur_tf import metrics
@@ -235,40 +226,74 @@ def _model() -> Iterator[Any]:
     model_folders.find(_MODEL.value)
     common.make_folder(common.value_of(_OUTPUT))
     protocol = _protocol()
-    chosen = _Metrics(protocol)
+    chosen = _metrics(protocol)
     pairs = _pairs(protocol)
-    from deblur_tf.evaluation import grid, subjects
     from deblur_tf.inference.deblurrer import Deblurrer
 
     common.import_modules()
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
+    yield from _measured(deblurrer, protocol, chosen, pairs)
+    yield chosen
+
+
+def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) -> Iterator[Any]:
+    """Yields the outcome of each point; of a row that chooses, of grid and chosen point."""
+    from deblur_tf.evaluation import grid, subjects
+
     size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
     points = _points(protocol, deblurrer.sampling)
-    for point in points:
-        folder = pathlib.Path(common.value_of(_OUTPUT))
-        if len(points) > 1:
-            folder /= grid.folder_name(point)
+    root = pathlib.Path(common.value_of(_OUTPUT))
+    row = row_of(deblurrer.model, _GIN_FILE.value, _PROTOCOL.value or "", _GIN_PARAM.value)
+
+    def measure(point: Any, folder: pathlib.Path, metrics: Any, more: dict[str, Any]) -> Any:
         sampling = dataclasses.asdict(point)
         settings = {
             "weights": deblurrer.fingerprint(),
             "protocol": protocol.name,
+            "row": row,
             "pairs": pairs.digest or pairs.title,
             "size": size,
             "limit": _LIMIT.value,
             "seed": _SEED.value,
+            "noise": "by seed and name",
             "sampling": sampling,
-            "metrics": chosen.settings,
+            "metrics": metrics.settings,
         }
         subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
-        notes = {"model": deblurrer.origin}
-        outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, size=size)
+        notes = {"model": deblurrer.origin, **more}
+        outcome = _run(folder, settings, notes, metrics, subject=subject, pairs=pairs, size=size)
         if outcome:
             print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
+        return outcome
+
+    chosen_by: dict[str, Any] = {}
+    if protocol.choose and len(points) > 1:
+        if _shard() != (1, 1):
+            raise common.UsageError(
+                "--shard: this row chooses a point of its grid, for which all pictures are needed; "
+                "measure the points with --points, or give --steps and --beta_max"
+            )
+        first = chosen.only(protocol.choose)
+        if first is None:
+            points = [_changed(protocol.fixed())]
+            chosen_by = {"choice": f"fixed: {protocol.choose} cannot be measured"}
+        else:
+            for point in points:
+                outcome = measure(point, root / "grid" / grid.folder_name(point), first, {})
+                if outcome:
+                    yield outcome
+            print(grid.summarise(root / "grid", points), flush=True)
+            best = grid.chosen(root / "grid", points, protocol.choose_kind, protocol.choose)
+            chosen_by = {"choice": f"best {protocol.choose} of {len(points)} points of the grid"}
+            points = [best]
+        print(f"chosen: {points[0].describe(deblurrer.model.schedule_kind)}", flush=True)
+    for point in points:
+        folder = root / grid.folder_name(point) if len(points) > 1 else root
+        if outcome := measure(point, folder, chosen, chosen_by):
             yield outcome
     if len(points) > 1 and _shard() == (1, 1):
-        print(grid.summarise(pathlib.Path(common.value_of(_OUTPUT)), points), flush=True)
-    yield chosen
+        print(grid.summarise(root, points), flush=True)
 
 
 def _folders() -> Iterator[Any]:
@@ -276,13 +301,13 @@ def _folders() -> Iterator[Any]:
         if not flag.value:
             raise common.UsageError(f"--{name} is missing")
     protocol = _protocol()
-    chosen = _Metrics(protocol)
+    chosen = _metrics(protocol)
     from deblur_tf.evaluation import results, subjects
 
     pairs = results.folders(
         common.value_of(_RESTORED), common.value_of(_SHARP), _BLURRY.value, _SUBSET.value
     )
-    common.make_folder(common.value_of(_OUTPUT))
+    common.make_folder(output := common.value_of(_OUTPUT))
     settings = {
         "pictures": pairs.digest,
         "protocol": protocol.name,
@@ -290,8 +315,7 @@ def _folders() -> Iterator[Any]:
         "metrics": chosen.settings,
     }
     subject = subjects.ExistingPictures(bool(_BLURRY.value))
-    jobs = _JOBS.value or min(8, len(os.sched_getaffinity(0)))
-    folder = pathlib.Path(common.value_of(_OUTPUT))
+    jobs, folder = _JOBS.value or min(8, len(os.sched_getaffinity(0))), pathlib.Path(output)
     notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
     outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, jobs=jobs)
     if outcome:
@@ -303,7 +327,7 @@ def _folders() -> Iterator[Any]:
 def _merge(shards: Sequence[str]) -> Iterator[Any]:
     if not shards:
         raise common.UsageError("name the folders of the shards")
-    chosen = _Metrics(_protocol_of(shards))
+    chosen = _metrics(_protocol_of(shards))
     common.make_folder(common.value_of(_OUTPUT))
     from deblur_tf.evaluation import merging
 
@@ -322,7 +346,19 @@ def _protocol_of(shards: Sequence[str]) -> Any:
 
 _FLAGS = {
     "model": (
-        *("photos", "blur", "pairs", "data_dir", "model", "save", "crop", "points", "steps"),
+        *(
+            "photos",
+            "blur",
+            "pairs",
+            "data_dir",
+            "dataset",
+            "split",
+            "model",
+            "save",
+            "crop",
+            "points",
+            "steps",
+        ),
         *("beta_max", "seed", "sampler", "eta", "n_samples", "shard", "limit"),
     ),
     "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),

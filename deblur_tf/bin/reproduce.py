@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         with tqdm(total=len(rows), unit="row", disable=None) as bar:
             folder, results = smoke.everything(output / "smoke", rows, lambda _: bar.update())
         runs, note = str(folder), smoke.NOTE
-    page = Page(chosen, Results(results, runs), note)
+    page = Page(chosen, Results(results, runs, _SMOKE.value), note)
     write_text(output / "report.md", page.markdown())
     write_text(output / "report.html", page.html())
     made, printed = page.counts()

@@ -50,10 +50,17 @@ def open_prepared(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
     versions = [p for p in folder.glob("*") if _VERSION.fullmatch(p.name)]
     if not versions:
         known = prepared_sets(root)
+        name = dataset.split("/")[0]
+        if others := [other for other in known if other.split("/")[0] == name]:
+            raise DataError(
+                f"{name} is prepared in {root}, but not as {dataset!r}: there is "
+                f"{', '.join(others)}. Prepare it with --config={dataset.partition('/')[2]}, or "
+                f"name the one that is there (--dataset={others[0]}; in gin files DATASET)"
+            )
         raise DataError(
             f"no prepared data set {dataset!r} in {root} (there: {', '.join(known) or 'none'}); "
-            f"make it with: deblur-data prepare {dataset.split('/')[0]} --data_dir={root} "
-            "--manual_dir=..."
+            f"make it with: deblur-data prepare {name} --config={dataset.partition('/')[2]} "
+            f"--data_dir={root} --manual_dir=..."
         )
     tfds = _tfds()
     newest = max(versions, key=lambda p: tuple(map(int, p.name.split("."))))

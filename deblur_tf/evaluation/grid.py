@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from deblur_tf.base.errors import UsageError
 from deblur_tf.base.files import replacing, write_csv
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.sampling import SamplingSettings
@@ -57,12 +58,26 @@ def best(found: Sequence[dict[str, Any]], kind: str, metric: str, sign: int) -> 
     return max(rows_of, key=lambda r: (sign * r[metric], -r["steps"]), default=None)
 
 
+def chosen(
+    folder: pathlib.Path, points: Sequence[SamplingSettings], kind: str, metric: str
+) -> SamplingSettings:
+    """The measured point with the best figure of a metric, see `best`.
+
+    Raises:
+      UsageError: if no point has that figure.
+    """
+    row = best(rows(folder, points), kind, metric, -1 if metric in PERCEPTION else 1)
+    if row is None:
+        raise UsageError(f"{folder}: no point of the grid has {metric} of a {kind}")
+    return next(p for p in points if (p.steps, p.beta_max) == (row["steps"], row["beta_max"]))
+
+
 def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
     """Writes grid.csv and grid.png from the points' reports; returns the best as text.
 
-    "Ours" is the point with the best LPIPS of one sample, "Ours-SA" the one with the best
-    PSNR of the mean of several (DvSR sec. 4.1, icDPM app. C.2). Both are chosen on the
-    set that they are reported on, as in the papers.
+    "Ours" is the point with the best LPIPS of one sample, chosen on the set that it is reported
+    on, as in the papers (icDPM app. C.2, DvSR sec. 4.1). The papers print no rule for the mean
+    of several samples, "Ours-SA": the point with the best PSNR is our choice.
     """
     found = rows(folder, points)
     if not found:

@@ -56,6 +56,10 @@ class Protocol:
       beta_max: largest noise variance of a step; None: fitted to `steps`.
       n_samples: samples that are averaged.
       grid: pairs (steps, beta_max) to sample with, in place of `steps` and `beta_max`.
+      choose: metric by which one point of the grid is chosen, on this test set as in the papers,
+        and then measured by all metrics; "": each point is measured by all.
+      choose_kind: "sample" or "mean", of which the metric is taken.
+      pictures: number of pictures in the whole test set; 0: not known.
     """
 
     name: str = ""
@@ -66,6 +70,13 @@ class Protocol:
     beta_max: float | None = None
     n_samples: int = 1
     grid: Sequence[tuple[int, float]] = ()
+    choose: str = ""
+    choose_kind: str = "sample"
+    pictures: int = 0
+
+    def fixed(self) -> SamplingSettings:
+        """The settings without the grid."""
+        return SamplingSettings(self.steps, self.beta_max, self.n_samples)
 
     def points(self) -> tuple[SamplingSettings, ...]:
         """The settings to sample with."""

@@ -208,5 +208,11 @@ def niqe(weights: str | os.PathLike[str] | None = None, color: Color = "gray") -
         lambda image, sharp: distance(image, pristine, color),
         min_side=BLOCK,
         reference=False,
-        about={"file": path.name, "sha256": sha256(path), "color": color},
+        # Files that `deblur-weights make niqe` writes say of which colour; the published do not.
+        about={
+            "file": path.name,
+            "sha256": sha256(path),
+            "color": color,
+            "own": "color" in arrays,
+        },
     )

@@ -12,12 +12,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from deblur_tf.base.backend import shapes_only
 from deblur_tf.base.errors import CheckpointError, ModelError, UsageError
 from deblur_tf.base.files import sha256, write_text
 from deblur_tf.base.registry import PACKAGE
@@ -113,6 +114,15 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
     for key in _BESIDE:
         found.pop(key, None)
     return found == _model_config(model)
+
+
+def same_architecture(model: keras.Model, build: Callable[[], keras.Model]) -> bool:
+    """Whether a built model has the configuration of the one that `build` makes."""
+    with shapes_only():
+        other = build()
+        if not other.built:
+            other.build()
+    return _model_config(other) == _model_config(model)
 
 
 def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> None:

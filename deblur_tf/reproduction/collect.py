@@ -9,16 +9,25 @@ import math
 import pathlib
 from typing import Any
 
-from deblur_tf.reproduction import plan
+from deblur_tf.reproduction import belonging, plan
 from deblur_tf.reproduction.contents import Cell, Measurement, Row
 
 
 @dataclasses.dataclass(frozen=True)
 class CellValue:
-    """What was found for a cell: a value, or why there is none."""
+    """What was found for a cell: a value, or why there is none.
+
+    Attributes:
+      value: the value.
+      why: the reason why there is none.
+      note: how the value was measured, where that differs between rows.
+      comparable: whether the difference from the paper's value means anything.
+    """
 
     value: float | None = None
     why: str = ""
+    note: str = ""
+    comparable: bool = True
 
 
 class Results:
@@ -27,11 +36,13 @@ class Results:
     Args:
       folder: folder of results.
       runs: folder of trained models, for the commands in messages.
+      smoke: whether they are those of a smoke run.
     """
 
-    def __init__(self, folder: pathlib.Path, runs: str):
+    def __init__(self, folder: pathlib.Path, runs: str, smoke: bool = False):
         self.folder = folder
         self.runs = runs
+        self.smoke = smoke
         self._reports: dict[str, dict[str, Any]] = {}
 
     def report(self, results: str) -> dict[str, Any] | None:
@@ -59,19 +70,29 @@ class Results:
         report = self.report(made.results)
         if report is None:
             return CellValue(why=self.missing(made))
+        if reason := belonging.refusal(report, made, self.smoke):
+            return CellValue(why=f"{made.results}: the report there is refused: {reason}")
         means = report["means"]
         kind = kind or ("mean" if "mean" in means else "sample")
         if metric not in means[kind]:
             return CellValue(why=f"{metric} was not measured; its weights may be missing")
         value = float(means[kind][metric])
-        return CellValue(why=f"no picture has {metric}") if math.isnan(value) else CellValue(value)
+        if math.isnan(value):
+            return CellValue(why=f"no picture has {metric}")
+        own = metric == "niqe" and belonging.own_statistics(report)
+        return CellValue(value, note=belonging.notes(report, metric), comparable=not own)
 
     def _best(self, cell: Cell, made: Measurement) -> CellValue:
         path = self.folder / made.results / "grid.csv"
         if not path.is_file():
             return CellValue(why=self.missing(made))
+        for point in sorted(path.parent.glob("*/report.json")):
+            report = json.loads(point.read_text(encoding="utf-8"))
+            if reason := belonging.refusal(report, made, self.smoke):
+                return CellValue(why=f"{point.parent}: the report there is refused: {reason}")
         with open(path, newline="", encoding="utf-8") as file:
-            values = [float(r[cell.metric]) for r in csv.DictReader(file) if r.get(cell.metric)]
+            rows = [r for r in csv.DictReader(file) if r["kind"] == "sample"]
+        values = [float(r[cell.metric]) for r in rows if r.get(cell.metric)]
         values = [v for v in values if math.isfinite(v)]
         if not values:
             return CellValue(why=f"{cell.metric} was not measured; its weights may be missing")

@@ -34,13 +34,14 @@ class Measurement:
 
     def train_command(self, runs: str) -> str:
         """Command that trains the model."""
-        return f"deblur-train --gin_file={self.run}.gin --run_dir={runs}/{self.run}"
+        return f"deblur-train --gin_file={self.run}.gin --data_dir=data --run_dir={runs}/{self.run}"
 
     def evaluate_command(self, runs: str, results: str) -> str:
         """Command that measures the model."""
         protocol = f" --protocol={self.protocol}" if self.protocol else ""
         return (
-            f"deblur-evaluate model --gin_file={self.gin_file}{protocol} -m {runs}/{self.run} "
+            f"deblur-evaluate model --gin_file={self.gin_file}{protocol} --data_dir=data "
+            f"-m {runs}/{self.run} "
             f"-o {results}/{self.results}"
         )
 

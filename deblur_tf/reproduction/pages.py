@@ -55,8 +55,9 @@ class Page:
         for row in table.rows:
             shown = []
             for cell, places in zip(row.cells, digits, strict=True):
-                ours, difference = self.results.of(row, cell).value, ""
-                if ours is not None and isinstance(cell.paper, (int, float)):
+                found = self.results.of(row, cell)
+                ours, difference = found.value, ""
+                if found.comparable and ours is not None and isinstance(cell.paper, (int, float)):
                     difference = f"{ours - cell.paper:+.{places}f}"
                 paper = "" if cell.paper is None else str(cell.paper)
                 shown.append((paper, "" if ours is None else f"{ours:.{places}f}", difference))
@@ -70,6 +71,15 @@ class Page:
             for why in dict.fromkeys(self.results.of(row, cell).why for cell in row.cells):
                 if why:
                     found.setdefault(why, []).append(row.name)
+        return found
+
+    def notes(self, table: Table) -> dict[str, list[str]]:
+        """How values were measured, each with the rows of which it is said."""
+        found: dict[str, list[str]] = {}
+        for row in table.rows:
+            for note in dict.fromkeys(self.results.of(row, cell).note for cell in row.cells):
+                if note:
+                    found.setdefault(note, []).append(row.name)
         return found
 
     def counts(self) -> tuple[int, int]:
@@ -103,12 +113,14 @@ class Page:
                 texts = [
                     f"{paper} / {ours} ({difference})"
                     if difference
-                    else paper or ours and f"/ {ours}"
+                    else " / ".join(text for text in (paper, ours) if text)
                     for paper, ours, difference in cells
                 ]
                 lines.append(f"| {name} | " + " | ".join(texts) + " |")
             if files := self.gin_files(table):
                 lines += ["", f"Gin files: {', '.join(f'`{name}`' for name in files)}."]
+            noted = self.notes(table).items()
+            lines += ["", *(f"- {', '.join(names)}: {note}" for note, names in noted)]
             whys = self.reasons(table).items()
             lines += ["", *(f"- {', '.join(names)}: {why}" for why, names in whys), ""]
         lines += ["# Figures", ""] if plan.figures(self.tables) else []
@@ -150,6 +162,8 @@ class Page:
             if files := self.gin_files(table):
                 names = ", ".join(f"<code>{html.escape(name)}</code>" for name in files)
                 parts.append(f"<p>Gin files: {names}</p>")
+            for note, names in self.notes(table).items():
+                parts.append(f"<p>{html.escape(', '.join(names))}: {html.escape(note)}</p>")
             if sheet := self.sheet(table):
                 parts.append(f"<p><code>{html.escape(str(sheet))}</code></p>{_image(sheet)}")
             if reasons := self.reasons(table):

@@ -145,7 +145,7 @@ def measure(
     chosen = metrics.choose(names, on_missing=lambda name, why: None)
     source = pairs.folder(data / "pairs" / "test")
     points = protocol.points()
-    small = GRID if protocol.grid else GRID[-1:]
+    small = GRID if protocol.grid and not protocol.choose else GRID[-1:]
     points = [
         dataclasses.replace(points[0], steps=s, beta_max=b, n_samples=min(points[0].n_samples, 2))
         for s, b in small

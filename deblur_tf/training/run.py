@@ -134,6 +134,11 @@ def train(
     checkpoints = Checkpoints(run.folder, run.recipe.keep_checkpoints)
     _refuse_other_run(run, checkpoints)
     if checkpoints.latest() is None:
+        if run.recipe.objective.finetunes and init_from is None:
+            raise UsageError(
+                "this configuration finetunes, and --init_from is missing: give the run or model "
+                "whose weights it begins with"
+            )
         _begin(run.stepper, init_from)
     elif frozen_variables(run.stepper.model):
         run.stepper.freeze(read_npz(run.folder / FROZEN_FILE), str(run.folder / FROZEN_FILE))

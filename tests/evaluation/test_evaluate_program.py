@@ -13,6 +13,8 @@ from deblur_tf.base import bindings
 from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.evaluation import grid, merging, protocols, results
+from deblur_tf.evaluation.pairs import Pair
+from deblur_tf.evaluation.subjects import Restored, picture_seed
 from tests.support.programs import run
 
 PROTOCOLS = ("gopro-v1", "hide-v1", "realblur_j-v1", "reds300-v1", "div2k-v1")
@@ -283,3 +285,53 @@ def test_weights_from_the_command_line(tmp_path):
         result = run("weights", *arguments)
         assert result.returncode == 2
         assert message in result.stderr
+
+
+def test_a_row_chooses_a_point_of_its_grid_and_measures_that(tree, micro_dir, tmp_path):
+    """Grid, choice and measurement are one command; shards, which see a part, are refused."""
+    grid = "Protocol.grid = ((1, 0.9), (2, 0.8))"
+    choose = "Protocol.choose = 'psnr'"
+    command = [
+        "model",
+        f"--pairs={tree}/test",
+        "-m",
+        micro_dir,
+        "--gin_file=protocols/gopro-v1.gin",
+    ]
+    command += [f"--gin_param={grid}", f"--gin_param={choose}", "--metrics=psnr,ssim"]
+    result = run("evaluate", *command, "-o", tmp_path / "row")
+    assert result.returncode == 0, result.stderr
+    points = {
+        point: json.loads((tmp_path / "row/grid" / point / "report.json").read_text())
+        for point in ("T1_beta0.9", "T2_beta0.8")
+    }
+    assert all(list(p["means"]["sample"]) == ["psnr"] for p in points.values())
+    best = max(points, key=lambda name: points[name]["means"]["sample"]["psnr"])
+    report = json.loads((tmp_path / "row" / "report.json").read_text())
+    assert report["choice"] == "best psnr of 2 points of the grid"
+    assert f"T{report['settings']['sampling']['steps']}_" in best
+    assert set(report["means"]["sample"]) == {"psnr", "ssim"}
+    assert report["settings"]["row"]["gin_files"] == ["protocols/gopro-v1.gin"]
+    assert report["settings"]["row"]["pictures"] == 1111
+    result = run("evaluate", *command, "--shard=1/2", "-o", tmp_path / "part")
+    assert result.returncode == 2
+    assert "chooses a point of its grid" in result.stderr
+
+
+def test_each_picture_has_noise_of_its_own(micro_dir, tree):
+    """The same for any order, and another for another seed or name."""
+    seeds = {picture_seed(seed, name) for seed in (0, 1) for name in ("a", "b")}
+    assert len(seeds) == 4
+    assert picture_seed(0, "a") == picture_seed(0, "a")
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    used = []
+
+    class Fake:
+        def samples(self, blurry, n_samples, seed):
+            used.append(seed)
+            return np.zeros((1, *blurry.shape), np.float32)
+
+    image = np.zeros((16, 16, 3), np.uint8)
+    for name in ("a", "b", "a"):
+        Restored(Fake(), seed=3).images(Pair(name, image, image))
+    assert used == [picture_seed(3, name) for name in ("a", "b", "a")]

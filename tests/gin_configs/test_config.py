@@ -99,6 +99,8 @@ TO_REALBLUR = [
     "- Protocol.dataset = 'gopro/blur'",
     "+ Protocol.dataset = 'realblur_j/full'",
     "- Protocol.name = 'gopro-v1'",
+    "- Protocol.pictures = 1111",
+    "+ Protocol.pictures = 980",
     "+ Protocol.name = 'realblur_j-v1'",
     f"- Protocol.metrics = ('psnr', 'ssim_matlab', 'ssim', {PERCEPTUAL}",
     f"+ Protocol.metrics = ('psnr_aligned', 'ssim_aligned', 'psnr', {PERCEPTUAL}",
@@ -304,3 +306,12 @@ def test_a_misspelt_layer_setting_is_refused():
     recipe = config.build("Recipe")
     with pytest.raises(ConfigError, match="base_chanels"), bindings.construction_errors():
         recipe.model()
+
+
+@pytest.mark.parametrize("name", [n for n in PINS if n.startswith(("papers/ic", "papers/dv"))])
+def test_the_papers_rows_train_on_every_image(name):
+    """The papers hold nothing out of GoPro's 2,103 pairs, or of DIV2K's photographs."""
+    config.load([name])
+    assert gin.query_parameter("train/TfdsPairs.part").config_key[0] == "PART"
+    assert gin.query_parameter("PART/gin.macro.value") == "all"
+    assert gin.query_parameter("VALIDATION_PAIRS/gin.macro.value") is None

@@ -290,7 +290,7 @@ def test_samples_of_other_settings_go_and_missing_ones_come_back(deblurrer, fold
     assert left == {"a.png", "b.jpg", "manifest.json"}
     (folder / "out" / "a_s0_0.png").write_bytes(b"mine")
     _, errors, _, _ = restore(deblurrer, folder, two)
-    assert "a_s0_0.png: is there" in str(errors[0])
+    assert "a_s0_0.png: exists" in str(errors[0])
     assert (folder / "out" / "a_s0_0.png").read_bytes() == b"mine"
 
 

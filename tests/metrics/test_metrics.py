@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import skimage.metrics
+from scipy import ndimage
 
 from deblur_tf import metrics
 from deblur_tf.base.errors import UnavailableError
@@ -152,3 +153,29 @@ def test_missing_weights_say_where_they_were_sought_and_how_they_are_made(
     assert "deblur-weights" in message
     with pytest.raises(UnavailableError, match=f"{name}: no weights"):
         metrics.choose([name], tmp_path)
+
+
+def test_aligned_ssim_is_that_of_the_published_script():
+    """RealBlur's evaluation multiplies both pictures by the mask before it takes SSIM."""
+    from skimage.metrics import structural_similarity
+
+    rng = np.random.default_rng(4)
+    sharp = np.uint8(ndimage.gaussian_filter(rng.uniform(0, 255, (96, 120, 3)), (2, 2, 0)) * 1.5)
+    image = np.uint8(0.9 * np.roll(ndimage.gaussian_filter(sharp, (1, 1, 0)), (3, 2), (0, 1)))
+    moved, mask = align(image, sharp)
+    assert not mask.all()
+    x, z = mask * (sharp / np.float32(255.0)), mask * moved
+    _, values = structural_similarity(
+        x,
+        z,
+        channel_axis=-1,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        data_range=1.0,
+        full=True,
+    )
+    values = values * mask
+    pad = (2 * int(3.5 * 1.5 + 0.5) + 1 - 1) // 2
+    inner, cropped = values[pad:-pad, pad:-pad], mask[pad:-pad, pad:-pad]
+    want = np.mean(inner.sum(axis=0).sum(axis=0) / cropped.sum(axis=0).sum(axis=0))
+    assert ssim_aligned(image, sharp) == pytest.approx(want, abs=1e-6)

@@ -53,9 +53,68 @@ def test_cells_without_a_figure_say_why():
                     assert cell.measurement or cell.why or cell.ours is not None, (table.id, cell)
 
 
-def report(folder, means, kind="sample"):
-    folder.mkdir(parents=True)
-    (folder / "report.json").write_text(json.dumps({"means": {kind: means}}))
+def report(folder, means, kind="sample", protocol="", **changes):
+    """A report as `deblur-evaluate model --gin_file=...` writes it for the row of that folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = str(folder).partition("results/")[2].partition("@")[0].partition("/T")[0]
+    row = {"gin_files": [f"{name}.gin"], "protocol": protocol, "changes": [], "model_fits": True}
+    row |= {"pictures": 1111}
+    settings = {"row": row, "size": "whole images", "limit": 0}
+    settings |= {"sampling": {"steps": 100, "beta_max": 0.1}}
+    found = {"settings": settings, "means": {kind: means}, "pictures": 1111, "metrics": {}}
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = found
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    (folder / "report.json").write_text(json.dumps(found))
+
+
+def value(results, table="icdpm/4", column=0):
+    row = next(r for r in TABLES[table].rows if r.name == "Ours")
+    return Results(results, "runs").of(row, row.cells[column])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings__row": None}, "measure with --gin_file"),
+        (
+            {"settings__row__gin_files": ["papers/icdpm/table2/c.gin"]},
+            "it is of papers/icdpm/table2",
+        ),
+        ({"settings__row__changes": ["CH = 4"]}, "other settings than the row: CH = 4"),
+        ({"settings__row__model_fits": False}, "its model is not the row's"),
+        ({"settings__size": "central 96x96 pixels"}, "central 96x96 pixels, not of whole images"),
+        ({"settings__limit": 2}, "a part of the test set"),
+        ({"pictures": 2}, "of 2 pictures; the test set has 1111"),
+        ({"settings__smoke": True}, "a smoke run"),
+    ],
+)
+def test_a_report_of_something_else_is_refused(tmp_path, changes, message):
+    """The box on two small crops, put into the row's folder, is not the row's result."""
+    folder = tmp_path / "results" / "papers/icdpm/table4/ours"
+    report(folder, {"lpips_alex": 0.1})
+    assert value(tmp_path / "results").value == 0.1
+    report(folder, {"lpips_alex": 0.1}, **changes)
+    found = value(tmp_path / "results")
+    assert found.value is None
+    assert message in found.why
+
+
+def test_the_chosen_point_and_own_statistics_are_said(tmp_path):
+    folder = tmp_path / "results" / "papers/icdpm/table4/ours"
+    choice = {"choice": "best lpips_alex of 19 points of the grid"}
+    report(folder, {"niqe": 4.0}, **choice, metrics={"niqe": {"own": True}})
+    found = value(tmp_path / "results", column=1)
+    assert found.value == 4.0
+    assert not found.comparable
+    assert "100 steps, beta_max 0.1; best lpips_alex of 19 points" in found.note
+    text = Page([TABLES["icdpm/4"]], Results(tmp_path / "results", "runs")).markdown()
+    assert "- Ours: 100 steps, beta_max 0.1; best lpips_alex" in text
+    assert "| Ours | 0.057 | 3.27 / 4.00 |" in text
+    assert "(+0.73)" not in text
 
 
 def test_figures_stand_beside_the_papers(tmp_path):
@@ -65,7 +124,9 @@ def test_figures_stand_beside_the_papers(tmp_path):
     report(results / "papers/icdpm/table5/ours", {"psnr_aligned": 26.0, "psnr": 1.0})
     report(results / "papers/icdpm/table4/ours_sa", {"psnr": 33.5}, kind="mean")
     (results / "papers/icdpm/table2/c").mkdir(parents=True)
-    (results / "papers/icdpm/table2/c/grid.csv").write_text("psnr,lpips_alex\n30,0.3\n31,nan\n")
+    (results / "papers/icdpm/table2/c/grid.csv").write_text(
+        "kind,psnr,lpips_alex\nsample,30,0.3\nsample,31,nan\nmean,40,0.1\n"
+    )
     made = Page(list(TABLES.values()), Results(results, "runs"))
     text = made.markdown()
     assert "| Ours | 0.057 / 0.100 (+0.043) | 3.27 |" in text
@@ -76,7 +137,10 @@ def test_figures_stand_beside_the_papers(tmp_path):
         "| icDPM-S w/ Guide-S | c | 32 | 32 | 10 | 0.068 / 0.300 (+0.232) | 31.298 / 31.000" in text
     )
     assert "Ours: not run: deblur-train --gin_file=papers/icdpm/table4/ours.gin" not in text
-    assert "deblur-train --gin_file=papers/dvsr/table1/ours.gin --run_dir=runs/papers" in text
+    assert (
+        "deblur-train --gin_file=papers/dvsr/table1/ours.gin --data_dir=data --run_dir=runs/papers"
+        in text
+    )
     assert "HINet, MPRNet, MIMO-UNet+" in text
     assert "its weights may be missing" in text
     done, printed = made.counts()

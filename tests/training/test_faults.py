@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from deblur_tf.base.errors import DataError, SaveError
+from deblur_tf.data.pair_source import PairSource
 from deblur_tf.storage.arrays import read_npz
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import loop
@@ -30,7 +31,7 @@ def train_program(run_dir, *arguments, **settings):
     return run("train", *flags, eager=True, **settings)
 
 
-class BadPair:
+class BadPair(PairSource):
     """Pairs whose number 9 cannot be read."""
 
     crop_size = 16

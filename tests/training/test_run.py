@@ -1,5 +1,7 @@
 """A training as the program wires it: other settings, other weights, damaged files."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,10 +13,16 @@ from deblur_tf.models import saved
 from deblur_tf.storage.arrays import read_npz, select
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import distribution, run
-from deblur_tf.training.objectives.adversarial import AlternatingPairs
+from deblur_tf.training.objectives.adversarial import AlignedObjective, AlternatingPairs
 from deblur_tf.training.steppers.base import clip_by_global_norm
 from tests.support.training_case import SMALL
 
+# Two depths and one scale, so that guidance has a place to enter.
+GUIDED = (
+    "UNet.channel_multipliers = (1, 2)",
+    "UNet.guided_depths = (1,)",
+    "MultiscaleGuidance.scales = (1,)",
+)
 SETTINGS = [flag.removeprefix("--gin_param=") for flag in SMALL]
 
 
@@ -79,13 +87,18 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(begun, tmp_path, 
 def test_parts_that_the_other_model_lacks_are_named(begun, tmp_path, capsys):
     with pytest.raises(CheckpointError, match="weights do not fit the model"):
         run.train(prepared(tmp_path / "wide", "CH = 8"), init_from=begun)
+    guided = "GuidedDiffusion.guidance = @MultiscaleGuidance()"
+    assert train(tmp_path / "guided", guided, *GUIDED) == 0
     aligned = prepared(
         tmp_path / "aligned",
         "MODEL = @AlignedDiffusion",
+        "AlignedDiffusion.unet = @UNet()",
+        "AlignedDiffusion.guidance = @MultiscaleGuidance()",
+        *GUIDED,
         "TOTAL_STEPS = 1",
         "WARMUP_STEPS = 0",
     )
-    assert run.train(aligned, init_from=begun) == 0
+    assert run.train(aligned, init_from=tmp_path / "guided") == 0
     assert "; new: discriminator_1" in capsys.readouterr().out
 
 
@@ -154,3 +167,19 @@ def test_clipping_is_by_the_norm_of_all_gradients_together():
             np.testing.assert_allclose(a, factor * b, rtol=1e-6)
     zero = clip_by_global_norm([np.zeros(2, "float32")], 1.0)[0]
     np.testing.assert_array_equal(zero, [0.0, 0.0])
+
+
+def test_what_finetunes_wants_weights_to_begin_with(tmp_path):
+    """Adversarial alignment from nothing would train in silence what nobody wants."""
+    aligned = prepared(
+        tmp_path,
+        "MODEL = @AlignedDiffusion",
+        "AlignedDiffusion.unet = @UNet()",
+        "AlignedDiffusion.guidance = @MultiscaleGuidance()",
+        *GUIDED,
+    )
+    aligned = dataclasses.replace(
+        aligned, recipe=dataclasses.replace(aligned.recipe, objective=AlignedObjective())
+    )
+    with pytest.raises(UsageError, match="finetunes, and --init_from is missing"):
+        run.train(aligned)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -59,6 +59,8 @@ class AlignedObjective(TrainingObjective):
       weight: weight of the discriminators' mean cross-entropy, whose gradient to
         the guidance network is reversed.
     """
+
+    finetunes: ClassVar[bool] = True
 
     objective: Objective = Objective()
     weight: float = 0.01

@@ -14,6 +14,9 @@ class TrainingObjective:
     result of a batch does not depend on how it is split over devices.
     """
 
+    # Whether training goes on from weights that another run has learned.
+    finetunes: bool = False
+
     def __call__(
         self, model: Any, blurry: Tensor, sharp: Tensor, step: Tensor, items: Tensor
     ) -> dict[str, Tensor]:

@@ -81,12 +81,15 @@ class TensorFlowStepper(Stepper):
 
     def _figure_names(self, batch: Batch) -> list[str]:
         """Names of what the objective returns, found on shapes alone."""
-        spec = [keras.KerasTensor(x.shape, x.dtype.name) for x in batch]
+        stepper = self
 
-        def objective(blurry: Any, sharp: Any, items: Any) -> Any:
-            return self.objective(self.model, blurry, sharp, self._tf.constant(0), items)
+        class Figures(keras.Operation):
+            def call(self, blurry: Any, sharp: Any, items: Any) -> Any:
+                step = stepper._tf.constant(0)
+                return stepper.objective(stepper.model, blurry, sharp, step, items)
 
-        return list(keras.backend.compute_output_spec(objective, *spec))
+        spec = (keras.KerasTensor(x.shape, x.dtype.name) for x in batch)
+        return list(Figures().compute_output_spec(*spec))
 
     def _gradients_at_once(self, batch: Batch, step: Any) -> tuple[list[Any], Metrics]:
         tf = self._tf

@@ -1,0 +1,82 @@
+"""What `deblur-evaluate` measures by, and which row of a paper its reports belong to."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from deblur_tf.bin import common
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Number and count of a part such as "2/8".
+
+    Raises:
+      UsageError: if it is none.
+    """
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        index, count = 0, 0
+    if not 1 <= index <= count:
+        raise common.UsageError(f"--shard={text}: give a part such as 2/8")
+    return index, count
+
+
+class ChosenMetrics:
+    """The requested metrics that can be measured; reports the others at once."""
+
+    def __init__(self, names: Sequence[str], weights: str | None):
+        from deblur_tf import metrics
+
+        self.weights = weights
+        self.missing: dict[str, str] = {}
+        self.found = metrics.choose(names, weights, self._tell)
+        if not self.found:
+            raise common.UsageError("none of the metrics can be measured")
+        self.settings = {m.name: dict(m.about) for m in self.found}
+
+    def only(self, name: str) -> ChosenMetrics | None:
+        """The metric of that name alone; None if it cannot be measured."""
+        from deblur_tf import metrics
+
+        known = [m for m in self.found if m.name == name]
+        if not known and name not in self.missing:
+            known = list(metrics.choose([name], self.weights, self._tell))
+        if not known:
+            return None
+        one = copy.copy(self)
+        one.found = tuple(known)
+        one.settings = {m.name: dict(m.about) for m in known}
+        return one
+
+    def _tell(self, name: str, why: str) -> None:
+        same = next((other for other, reason in self.missing.items() if reason == why), None)
+        print(f"not measured: {name}: {f'as {same}' if same else why}", file=sys.stderr, flush=True)
+        self.missing[name] = why
+
+
+def row_of(
+    model: Any, gin_files: Sequence[str], protocol: str, changes: Sequence[str]
+) -> dict[str, Any] | None:
+    """What says whether a report belongs to a row: its files, and whether the model is its own."""
+    if not gin_files:
+        return None
+    from deblur_tf import config
+    from deblur_tf.base.errors import ConfigError
+    from deblur_tf.models import saved
+
+    try:
+        config.reference("Recipe.model")
+        fits = saved.same_architecture(model, config.build("Recipe").model)
+    except ConfigError:
+        fits = None  # no file says which model it is
+    return {
+        "gin_files": list(gin_files),
+        "protocol": protocol,
+        "changes": list(changes),
+        "model_fits": fits,
+        "pictures": config.build("Protocol").pictures,
+    }
