@@ -52,7 +52,7 @@ _DATASET = flags.DEFINE_string(
 )
 _SPLIT = flags.DEFINE_string("split", None, "model: its split. Default: the protocol's, or test.")
 _RESTORED = flags.DEFINE_string("restored", None, "folders: the restored pictures to measure.")
-_SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures.")
+_SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures; without, NIQE alone.")
 _BLURRY = flags.DEFINE_string("blurry", None, "folders: the blurry ones, to be measured too.")
 _SUBSET = flags.DEFINE_bool("subset", False, "folders: measure the pictures that all have.")
 _PROTOCOL = flags.DEFINE_string(
@@ -297,16 +297,14 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
 
 
 def _folders() -> Iterator[Any]:
-    for name, flag in (("restored", _RESTORED), ("sharp", _SHARP)):
-        if not flag.value:
-            raise common.UsageError(f"--{name} is missing")
+    restored = common.value_of(_RESTORED)
     protocol = _protocol()
+    if not _SHARP.value:  # what compares with nothing is left
+        protocol = dataclasses.replace(protocol, metrics=("niqe",))
     chosen = _metrics(protocol)
     from deblur_tf.evaluation import results, subjects
 
-    pairs = results.folders(
-        common.value_of(_RESTORED), common.value_of(_SHARP), _BLURRY.value, _SUBSET.value
-    )
+    pairs = results.folders(restored, _SHARP.value, _BLURRY.value, _SUBSET.value)
     common.make_folder(output := common.value_of(_OUTPUT))
     settings = {
         "pictures": pairs.digest,
@@ -314,7 +312,7 @@ def _folders() -> Iterator[Any]:
         "limit": _LIMIT.value,
         "metrics": chosen.settings,
     }
-    subject = subjects.ExistingPictures(bool(_BLURRY.value))
+    subject = subjects.ExistingPictures(bool(_BLURRY.value), bool(_SHARP.value))
     jobs, folder = _JOBS.value or min(8, len(os.sched_getaffinity(0))), pathlib.Path(output)
     notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
     outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, jobs=jobs)

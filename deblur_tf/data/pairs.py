@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.data import blur
 from deblur_tf.data.augment import random_crop, random_dihedral
@@ -29,6 +30,8 @@ class SyntheticPairs(PairSource):
     Args:
       photos: sharp photographs, a folder of them, or None for the bundled ones.
       reductions: factors by which the photos of a folder are reduced, see `PhotoSet`.
+      bundled: whether the bundled photographs stand in where `photos` is None; else that is an
+        error.
       part: which photos of a folder, see `parts.spread`.
       crop_size: side of a pair in pixels; 128 in the papers.
       max_extent: extent of the longest shake in pixels, up to 30.
@@ -48,7 +51,13 @@ class SyntheticPairs(PairSource):
         seed: int = 0,
         reductions: Sequence[int] = (1,),
         part: Part = "all",
+        bundled: bool = True,
     ):
+        if photos is None and not bundled:
+            raise DataError(
+                "this configuration learns from photographs of your own: give --photos, or PHOTOS "
+                "in a gin file"
+            )
         if not isinstance(photos, PhotoSet):
             photos = open_photos(photos, reductions, part, MIN_SIDE)
         if not 0.0 <= max_extent <= blur.MAX_SUPPORT - 1:

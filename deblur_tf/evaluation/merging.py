@@ -22,7 +22,7 @@ from deblur_tf.evaluation.report import (
     Report,
     read_figures,
 )
-from deblur_tf.evaluation.runner import FeatureStore, Outcome, summarise
+from deblur_tf.evaluation.runner import SHARP, FeatureStore, Outcome, summarise
 from deblur_tf.evaluation.subjects import Images
 from deblur_tf.metrics.base import Metric
 
@@ -34,6 +34,7 @@ class _Measured:
     labels: Mapping[str, str]
     columns: Mapping[str, str]
     made: str
+    has_truth: bool = True
 
     def images(self, pair: Pair) -> tuple[Images, float]:
         raise NotImplementedError("the shards have measured all pictures")
@@ -97,7 +98,7 @@ def merge(
                 f"{here.get(name, 'nothing')}"
             )
     last = _read(shards[1], REPORT_FILE)
-    subject = _Measured(last["labels"], last["columns"], last["made"])
+    subject = _Measured(last["labels"], last["columns"], last["made"], SHARP in last["kinds"])
     kinds = last["kinds"]
     parts, failed = [], []
     for index in sorted(shards):

@@ -163,7 +163,7 @@ class Report:
         rows = [Image.open(path) for path in sorted((self.folder / ROWS).glob("*.png"))]
         if rows:
             with replacing(self.folder / SHEET_FILE) as file:
-                titles = [*columns.values(), "sharp"]
+                titles = [*columns.values(), *(["sharp"] if "sharp" in about["kinds"] else [])]
                 titled(stacked(rows, len(titles)), titles).save(file, "png")
         text = json.dumps(
             plain({"settings": self.settings, **self.notes, **about}), indent=1, allow_nan=False

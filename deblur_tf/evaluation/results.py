@@ -68,7 +68,7 @@ def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Pa
 
 def folders(
     restored: str | os.PathLike[str],
-    sharp: str | os.PathLike[str],
+    sharp: str | os.PathLike[str] | None,
     blurry: str | os.PathLike[str] | None = None,
     subset: bool = False,
 ) -> Numbered:
@@ -76,7 +76,8 @@ def folders(
 
     Args:
       restored: folder or pattern of the restored pictures, see `find`.
-      sharp: folder or pattern of the sharp pictures.
+      sharp: folder or pattern of the sharp pictures; None: they are not known, and the restored
+        ones stand in their place.
       blurry: folder or pattern of the blurry pictures; None: they are not measured.
       subset: use the pictures that all folders have; otherwise each picture must be in
         each folder.
@@ -84,7 +85,11 @@ def folders(
     Raises:
       DataError: if folders lack pictures; the message names them.
     """
-    sides = [find(restored, set()), find(sharp, SHARP)]
+    if sharp is None:
+        sharp, kind = restored, set()
+    else:
+        kind = SHARP
+    sides = [find(restored, set()), find(sharp, kind)]
     labels = [str(restored), str(sharp)]
     if blurry:
         sides.append(find(blurry, BLURRY))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.base.errors import DataError
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.base.files import replacing
 from deblur_tf.base.versions import versions
 from deblur_tf.evaluation.pairs import Pair, PairSet
@@ -123,7 +123,9 @@ def evaluate(
     Raises:
       DataError: if the names of two pictures give the same file name, see `file_name`.
     """
-    kinds = [*subject.labels, SHARP]
+    kinds = _kinds(subject)
+    if not subject.has_truth:
+        _refuse_references(metrics)
     known = report.start(kinds) if report else {}
     files: dict[str, str] = {}
     failed: list[str] = []
@@ -148,8 +150,9 @@ def evaluate(
                 images, seconds = subject.images(pair)
             except DataError as error:  # the other pictures are still measured
                 return error
-            images[SHARP] = pair.sharp
-            figures = _figures(images, metrics, store, pair.name)
+            if subject.has_truth:
+                images[SHARP] = pair.sharp
+            figures = _figures(images, metrics, store, pair.name, pair.sharp)
             for kind, row in figures.items():
                 row[SECONDS] = seconds if kind == subject.made else 0.0
             return index, pair.name, figures, images
@@ -187,13 +190,19 @@ def _in_order(fn: Callable[[int], Any], items: Sequence[int], jobs: int) -> Iter
             yield from pool.map(fn, items[start : start + jobs])
 
 
-def _figures(images: Images, metrics: Sequence[Metric], store: FeatureStore, name: str) -> Figures:
+def _figures(
+    images: Images,
+    metrics: Sequence[Metric],
+    store: FeatureStore,
+    name: str,
+    sharp: np.ndarray,
+) -> Figures:
     figures: Figures = {}
-    height, width = images[SHARP].shape[:2]
+    height, width = sharp.shape[:2]
     metrics = [m for m in metrics if isinstance(m, PerImage) or m.fits(height, width)]
     for kind, image in images.items():
         figures[kind] = {
-            metric.name: _measured(metric, image, images[SHARP])
+            metric.name: _measured(metric, image, sharp)
             for metric in metrics
             if isinstance(metric, PerImage) and (kind != SHARP or not metric.reference)
         }
@@ -241,7 +250,7 @@ def summarise(
       failed: messages about pairs that could not be measured.
       report: stores the results; None: they are only returned.
     """
-    means: Figures = {kind: {} for kind in (*subject.labels, SHARP)}
+    means: Figures = {kind: {} for kind in _kinds(subject)}
     without: dict[str, dict[str, int]] = {kind: {} for kind in means}
     for kind, row in means.items():
         for metric in metrics:
@@ -259,7 +268,7 @@ def summarise(
                 if len(have) < len(found):
                     without[kind][metric.name] = len(found) - len(have)
     labels = dict(subject.labels)
-    if means[SHARP]:
+    if means.get(SHARP):
         labels[SHARP] = "sharp"
     text = table(f"{len(found)} {title}", means, labels, metrics)
     for kind, row in without.items():
@@ -283,6 +292,20 @@ def summarise(
         }
         report.finish(text, about, subject.columns, failed)
     return outcome
+
+
+def _kinds(subject: Subject) -> list[str]:
+    return [*subject.labels, *([SHARP] if subject.has_truth else [])]
+
+
+def _refuse_references(metrics: Sequence[Metric]) -> None:
+    """Raises UsageError for metrics that compare with sharp pictures."""
+    wrong = [m.name for m in metrics if not isinstance(m, PerImage) or m.reference]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(wrong)} compare with sharp pictures, of which there are none here: give "
+            "--sharp, or --metrics=niqe"
+        )
 
 
 def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:

@@ -23,6 +23,7 @@ class Subject(Protocol):
       labels: labels of its kinds of pictures, in the order of a table's rows.
       columns: column titles of the sheet by kind; the sharp picture comes last.
       made: the kind whose computation is timed.
+      has_truth: whether the sharp picture of each pair is known, and measured too.
     """
 
     @property
@@ -31,6 +32,8 @@ class Subject(Protocol):
     def columns(self) -> Mapping[str, str]: ...
     @property
     def made(self) -> str: ...
+    @property
+    def has_truth(self) -> bool: ...
 
     def images(self, pair: Pair) -> tuple[Images, float]:
         """uint8 [H, W, 3] for each kind, and the seconds that making them took."""
@@ -58,6 +61,7 @@ class Restored:
     """
 
     made = "sample"
+    has_truth = True
 
     def __init__(self, deblurrer: Any, n_samples: int = 1, seed: int = 0, **settings: Any):
         self.deblurrer = deblurrer
@@ -95,11 +99,14 @@ class ExistingPictures:
 
     Args:
       blurry: whether the pairs also have blurry pictures.
+      sharp: whether the sharp pictures are known; otherwise only metrics without reference can
+        be measured.
     """
 
     made = "restored"
 
-    def __init__(self, blurry: bool = False):
+    def __init__(self, blurry: bool = False, sharp: bool = True):
+        self.has_truth = sharp
         self.labels = {"blurry": "blurry input"} if blurry else {}
         self.labels |= {"restored": "restored"}
         self.columns = {"blurry": "blurry"} if blurry else {}

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from deblur_tf.base.errors import DataError
 from deblur_tf.data import augment, pairs, photos
 from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.input import tensorflow as pipeline
 from deblur_tf.data.input import threads
 from deblur_tf.data.order import CropOrder
+from deblur_tf.data.pairs import PairGenerator
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +211,8 @@ def test_a_batch_of_the_papers_rows_holds_as_many_images():
     for step in range(8):  # the first epoch
         assert len({order(i) for i in range(256 * step, 256 * (step + 1))}) == 256
     assert {order(i) for i in range(2103)} == set(range(2103))
+
+
+def test_a_row_whose_data_is_ones_own_does_not_take_the_bundled_photos():
+    with pytest.raises(DataError, match="give --photos, or PHOTOS in a gin file"):
+        PairGenerator(bundled=False)

@@ -335,3 +335,20 @@ def test_each_picture_has_noise_of_its_own(micro_dir, tree):
     for name in ("a", "b", "a"):
         Restored(Fake(), seed=3).images(Pair(name, image, image))
     assert used == [picture_seed(3, name) for name in ("a", "b", "a")]
+
+
+def test_pictures_without_sharp_ones_are_measured_by_what_needs_none(photos, tmp_path):
+    for folder, count, side in (("theirs", 2, 288), ("many", 5, 2000)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            Image.fromarray(photos[i][:side, :side]).save(tmp_path / folder / f"{i}.png")
+    weights = tmp_path / "weights"
+    made = run("weights", "make", "niqe", f"--photos={tmp_path}/many", "-o", weights)
+    assert made.returncode == 0, made.stderr
+    arguments = ["folders", f"--restored={tmp_path}/theirs", f"--metric_weights={weights}"]
+    result = run("evaluate", *arguments, "-o", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert list(means(tmp_path / "out")) == ["restored"]
+    result = run("evaluate", *arguments, "--metrics=psnr", "-o", tmp_path / "psnr")
+    assert result.returncode == 2
+    assert "psnr compare with sharp pictures, of which there are none here" in result.stderr

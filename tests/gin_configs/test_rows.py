@@ -76,6 +76,8 @@ def tiny_settings(name, data_dir="data"):
         overrides += ["EXAMPLES = 2"]  # of pairs as large as a window
     elif "data/realistic.gin" in included(name):
         overrides += ["PAIR_SIZE = 16"]
+    if "data/own_photos.gin" in included(name):
+        overrides += ["PairGenerator.bundled = True"]
     config.load([name])
     overrides += shallow(bindings.all_bindings())
     if "models/deblurdiff.gin" in included(name):
