@@ -262,7 +262,8 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
         }
         subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
         notes = {"model": deblurrer.origin, **more}
-        outcome = _run(folder, settings, notes, metrics, subject=subject, pairs=pairs, size=size)
+        same = {"subject": subject, "pairs": pairs, "size": size, "once": metrics.once}
+        outcome = _run(folder, settings, notes, metrics, **same)
         if outcome:
             print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
         return outcome

@@ -30,10 +30,12 @@ class ChosenMetrics:
 
     def __init__(self, names: Sequence[str], weights: str | None):
         from deblur_tf import metrics
+        from deblur_tf.evaluation.features import MeasuredOnce
 
         self.weights = weights
         self.missing: dict[str, str] = {}
         self.found = metrics.choose(names, weights, self._tell)
+        self.once = MeasuredOnce()
         if not self.found:
             raise common.UsageError("none of the metrics can be measured")
         self.settings = {m.name: dict(m.about) for m in self.found}
@@ -41,6 +43,7 @@ class ChosenMetrics:
     def only(self, name: str) -> ChosenMetrics | None:
         """The metric of that name alone; None if it cannot be measured."""
         from deblur_tf import metrics
+        from deblur_tf.evaluation.features import MeasuredOnce
 
         known = [m for m in self.found if m.name == name]
         if not known and name not in self.missing:
@@ -48,7 +51,7 @@ class ChosenMetrics:
         if not known:
             return None
         one = copy.copy(self)
-        one.found = tuple(known)
+        one.found, one.once = tuple(known), MeasuredOnce()
         one.settings = {m.name: dict(m.about) for m in known}
         return one
 

@@ -8,10 +8,11 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
+from deblur_tf.evaluation.features import FeatureStore
 from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.report import (
     FEATURES,
@@ -22,7 +23,7 @@ from deblur_tf.evaluation.report import (
     Report,
     read_figures,
 )
-from deblur_tf.evaluation.runner import SHARP, FeatureStore, Outcome, summarise
+from deblur_tf.evaluation.runner import SHARP, Outcome, summarise
 from deblur_tf.evaluation.subjects import Images
 from deblur_tf.metrics.base import Metric
 
@@ -35,8 +36,9 @@ class _Measured:
     columns: Mapping[str, str]
     made: str
     has_truth: bool = True
+    fixed_kinds: tuple[str, ...] = ()
 
-    def images(self, pair: Pair) -> tuple[Images, float]:
+    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
         raise NotImplementedError("the shards have measured all pictures")
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from deblur_tf.base.errors import DataError, UsageError
-from deblur_tf.base.files import replacing
 from deblur_tf.base.versions import versions
+from deblur_tf.evaluation.features import FeatureStore, MeasuredOnce
 from deblur_tf.evaluation.pairs import Pair, PairSet
 from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
 from deblur_tf.evaluation.subjects import Images, Subject
-from deblur_tf.metrics.base import Features, Metric, PerImage, SetMetric
+from deblur_tf.metrics.base import Metric, PerImage, SetMetric
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "keras", "tensorflow", "jax")
 
@@ -56,43 +56,6 @@ class Shard:
 ALL = Shard()
 
 
-class FeatureStore:
-    """Features of pictures on disk, one array each, so that sets of any size can be streamed."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
-
-    def _path(self, features: Features, kind: str, name: str) -> pathlib.Path:
-        return self.folder / features.name / kind / f"{file_name(name)}.npy"
-
-    def has(self, features: Features, kind: str, name: str) -> bool:
-        """Whether the features of a picture are stored."""
-        return self._path(features, kind, name).exists()
-
-    def add(self, features: Features, kind: str, name: str, image: np.ndarray) -> None:
-        """Computes and stores the features of a picture, unless they are stored already."""
-        if not self.has(features, kind, name):
-            with replacing(self._path(features, kind, name)) as file:
-                np.save(file, features.of(image))
-
-    def rows(self, features: Features, kind: str, names: Sequence[str]) -> Rows:
-        """The features of the named pictures of one kind."""
-        return Rows([self._path(features, kind, name) for name in names])
-
-
-class Rows(Sequence[np.ndarray]):
-    """Arrays in files, each read only when it is indexed."""
-
-    def __init__(self, paths: Sequence[pathlib.Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return np.load(self.paths[index])
-
-
 def evaluate(
     subject: Subject,
     pairs: PairSet,
@@ -103,6 +66,7 @@ def evaluate(
     shard: Shard = ALL,
     jobs: int = 1,
     on_image: Callable[[str], None] | None = None,
+    once: MeasuredOnce | None = None,
 ) -> Outcome:
     """Measures a subject on a set; at most `jobs` pairs are in memory, whatever its size.
 
@@ -119,6 +83,7 @@ def evaluate(
       jobs: number of pictures measured in parallel threads; more than 1 only for a subject
         that computes nothing itself.
       on_image: called with a line for each picture.
+      once: keeps what is the same in several evaluations, see there.
 
     Raises:
       DataError: if the names of two pictures give the same file name, see `file_name`.
@@ -147,14 +112,22 @@ def evaluate(
             try:
                 pair = pairs[index]
                 _refuse_small(pair, metrics)
-                images, seconds = subject.images(pair)
+                before = once.figures(pair.name) if once else {}
+                images, seconds = subject.images(pair, without=before)
             except DataError as error:  # the other pictures are still measured
                 return error
             if subject.has_truth:
                 images[SHARP] = pair.sharp
-            figures = _figures(images, metrics, store, pair.name, pair.sharp)
+            new = {kind: image for kind, image in images.items() if kind not in before}
+            figures = before | _figures(new, metrics, store, pair.name, pair.sharp)
+            figures = {kind: dict(figures[kind]) for kind in kinds}
             for kind, row in figures.items():
                 row[SECONDS] = seconds if kind == subject.made else 0.0
+            if once and before:
+                once.copy_features(pair.name, metrics, store)
+            elif once:
+                fixed = {k: figures[k] for k in kinds if k in (*subject.fixed_kinds, SHARP)}
+                once.add(pair.name, fixed, store)
             return index, pair.name, figures, images
 
         for outcome in _in_order(measure, todo, jobs):

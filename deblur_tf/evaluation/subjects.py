@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ class Subject(Protocol):
       columns: column titles of the sheet by kind; the sharp picture comes last.
       made: the kind whose computation is timed.
       has_truth: whether the sharp picture of each pair is known, and measured too.
+      fixed_kinds: kinds that do not depend on how a model is sampled.
     """
 
     @property
@@ -34,8 +35,10 @@ class Subject(Protocol):
     def made(self) -> str: ...
     @property
     def has_truth(self) -> bool: ...
+    @property
+    def fixed_kinds(self) -> tuple[str, ...]: ...
 
-    def images(self, pair: Pair) -> tuple[Images, float]:
+    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
         """uint8 [H, W, 3] for each kind, and the seconds that making them took."""
         ...
 
@@ -62,6 +65,7 @@ class Restored:
 
     made = "sample"
     has_truth = True
+    fixed_kinds = ("blurry", "smoothed")
 
     def __init__(self, deblurrer: Any, n_samples: int = 1, seed: int = 0, **settings: Any):
         self.deblurrer = deblurrer
@@ -77,7 +81,7 @@ class Restored:
             self.labels["mean"] = f"mean of {n_samples} samples"
             self.columns["mean"] = f"mean of {n_samples}"
 
-    def images(self, pair: Pair) -> tuple[Images, float]:
+    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
         """See `Subject.images`."""
         start = time.perf_counter()
         samples = self.deblurrer.samples(
@@ -86,9 +90,10 @@ class Restored:
         seconds = time.perf_counter() - start
         found = {
             "blurry": pair.input,
-            "smoothed": best_smoothing(pair.input, pair.sharp),
             "sample": to_uint8_array(samples[0]),
         }
+        if "smoothed" not in without:
+            found["smoothed"] = best_smoothing(pair.input, pair.sharp)
         if "mean" in self.labels:
             found["mean"] = to_uint8_array(samples.mean(axis=0))
         return found, seconds
@@ -104,6 +109,7 @@ class ExistingPictures:
     """
 
     made = "restored"
+    fixed_kinds: tuple[str, ...] = ()
 
     def __init__(self, blurry: bool = False, sharp: bool = True):
         self.has_truth = sharp
@@ -112,6 +118,7 @@ class ExistingPictures:
         self.columns = {"blurry": "blurry"} if blurry else {}
         self.columns |= {"restored": "restored"}
 
-    def images(self, pair: Pair) -> tuple[Images, float]:
+    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
         """See `Subject.images`."""
+        del without
         return {kind: getattr(pair, kind) for kind in self.labels}, 0.0

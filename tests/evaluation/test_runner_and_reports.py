@@ -11,6 +11,7 @@ from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.data.photos import open_photos
 from deblur_tf.evaluation import pairs, runner
 from deblur_tf.evaluation.baselines import best_smoothing
+from deblur_tf.evaluation.features import MeasuredOnce
 from deblur_tf.evaluation.report import Report
 from deblur_tf.evaluation.sheets import picture_sheet
 from deblur_tf.evaluation.subjects import Restored
@@ -219,3 +220,28 @@ def test_sheet_has_a_cell_for_each_picture():
     assert sheet.size == (2 * (96 + 2), 18 + 3 * (20 + 2))
     assert sheet.getpixel((10, 30)) == (10, 10, 10)
     assert sheet.getpixel((98 + 10, 30)) == (200, 200, 200)
+
+
+def test_what_sampling_does_not_change_is_measured_once(tmp_path):
+    """Two points of a grid: the same tables as without, and half the work on the input."""
+    calls = []
+
+    def counted(image, sharp):
+        calls.append(image.mean())
+        return float(np.abs(image.astype(int) - sharp).mean())
+
+    metric = metrics.PerImage("error", "error", 2, counted)
+
+    def measure(folder, value, once):
+        subject = Restored(Perfect(value))
+        report = Report(tmp_path / folder, {"value": value}, [metric])
+        return runner.evaluate(subject, gray_set(), [metric], report, once=once).table
+
+    once = MeasuredOnce()
+    shared = [measure(f"shared{value}", value, once) for value in (100, 60)]
+    with_sharing = len(calls)
+    alone = [measure(f"alone{value}", value, None) for value in (100, 60)]
+    assert shared == alone
+    # Blurry, smoothed and sample at the first point, then the sample alone.
+    assert with_sharing == 3 * (3 + 1)
+    assert len(calls) - with_sharing == 3 * (3 + 3)
