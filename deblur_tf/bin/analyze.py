@@ -5,6 +5,8 @@ r"""Analyses a model, as the papers' figures do.
   deblur-analyze residual --pairs=my_pairs -m RUN -o out/
   deblur-analyze diversity --photos=my_sharp_photos -n 8 -o out/
   deblur-analyze means results/gopro results/hide results/reds
+  deblur-analyze compare ours=results/ours theirs=results/theirs --crop=128 -o out/
+  deblur-analyze grids residual=results/a direct=results/b -o out/
 
 spaces: FID and KID between two sets of blurry pictures as they are, downsampled, and as the
 guidance network predicts them (icDPM Table 1).
@@ -15,6 +17,9 @@ entropy of residuals compared with that of the sharp pictures (DvSR fig. 3, sec.
 diversity: standard deviation of each pixel over samples, and the diversity of each picture
 against its sharpness (DvSR fig. 5 and 8).
 means: means over several reports of deblur-evaluate (icDPM Table 3).
+compare: the same pictures of several folders side by side, under the folders' names (icDPM
+fig. 6 to 8; with --crop, the window in which they differ most).
+grids: the sampling grids of several models in one plot (icDPM fig. 5 and 10, DvSR fig. 6).
 """
 
 from __future__ import annotations
@@ -42,6 +47,7 @@ _LIMIT = flags.DEFINE_integer("limit", 0, "Use only this many images, from the f
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", 0)
 _STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model's.", 1)
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")
+_IMAGES = flags.DEFINE_list("images", [], "compare: names of the pictures. Default: the first.")
 flags.declare_key_flag("import")
 
 
@@ -112,6 +118,20 @@ def _diversity() -> str:
     )
 
 
+def _compare(folders: Sequence[str]) -> str:
+    from deblur_tf.evaluation import comparison
+
+    output = pathlib.Path(common.value_of(_OUTPUT))
+    rows = _LIMIT.value or 6
+    return comparison.sheet(comparison.labelled(folders), output, _IMAGES.value, rows, _CROP.value)
+
+
+def _grids(folders: Sequence[str]) -> str:
+    from deblur_tf.evaluation import comparison
+
+    return comparison.grids(comparison.labelled(folders), pathlib.Path(common.value_of(_OUTPUT)))
+
+
 def _means(folders: Sequence[str]) -> str:
     from deblur_tf.evaluation import analyses
 
@@ -139,6 +159,8 @@ _FLAGS = {
     "residual": ("photos", "pairs", "model", "crop", "limit", "seed", "steps"),
     "diversity": ("photos", "pairs", "model", "crop", "limit", "seed", "steps", "n_samples"),
     "means": (),
+    "compare": ("images", "crop", "limit"),
+    "grids": (),
 }
 
 
@@ -154,12 +176,15 @@ def main(argv: Sequence[str]) -> int:
     if command == "means" and folders:
         print(_means(folders))
         return common.OK
-    if command not in commands or folders:
-        raise common.UsageError(f"give {', '.join(commands)} or means FOLDER ...")
+    of_folders = {"compare": _compare, "grids": _grids}
+    if (command not in commands or folders) and (command not in of_folders or not folders):
+        raise common.UsageError(
+            f"give {', '.join(commands)}, or means, compare or grids and folders"
+        )
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
     common.make_folder(_OUTPUT.value)
-    print(commands[command]())
+    print(of_folders[command](folders) if folders else commands[command]())
     return common.OK
 
 
