@@ -17,6 +17,7 @@ from deblur_tf.evaluation.sheets import picture_sheet
 from deblur_tf.image_files.reading import read_rgb
 
 SHEET_FILE, GRIDS_FILE = "comparison.png", "grids.png"
+TIME = "seconds"
 
 
 def labelled(folders: Sequence[str]) -> dict[str, str]:
@@ -102,60 +103,73 @@ def sheet(
 
 
 def grids(folders: Mapping[str, str], output: pathlib.Path) -> str:
-    """grids.png: perception against distortion of several models, each over its sampling grid.
+    """grids.png: perception, distortion and time of several models, each over its sampling grid.
 
-    As in icDPM fig. 5 and 10 and DvSR fig. 6: a panel for each pair of metrics that all have,
-    and a line for each model, joining the points that no other of its points surpasses.
+    As in icDPM fig. 5 and 10 and DvSR fig. 6: a panel for each pair of metrics that all have, and
+    for each metric against time; a line for each model joins the points that no other of its points
+    surpasses.
 
     Args:
       folders: folders with a grid.csv by label.
       output: folder of the plot.
 
     Returns:
-      A line for each model with its best point in the first perception metric; with two models,
-      also how many times as long one takes per picture as the other.
+      A line for each model with its best point in the first metric; with two models, also how
+      many times as long one takes per picture as the other.
 
     Raises:
-      DataError: if a folder has no grid, or grids have no metrics in common.
+      DataError: if a folder has no grid, or grids have no metric in common.
     """
     from matplotlib.figure import Figure
 
     found = {label: _read(folder) for label, folder in folders.items()}
     have = set.intersection(*({k for row in rows for k in row} for rows in found.values()))
-    panels = [(x, y) for y in PERCEPTION if y in have for x in DISTORTION if x in have]
-    if not panels:
-        raise DataError("the grids have no perception and distortion metric in common")
+    perception = [name for name in PERCEPTION if name in have]
+    distortion = [name for name in DISTORTION if name in have]
+    panels = [(x, y) for y in perception for x in distortion]
+    panels += [(TIME, y) for y in (perception or distortion)]
+    if not perception + distortion:
+        raise DataError("the grids have no metric in common")
     figure = Figure(figsize=(4.5 * len(panels), 3.8), layout="constrained")
-    names = {**DISTORTION, **PERCEPTION}
-    lines = []
+    names = {**DISTORTION, **PERCEPTION, TIME: "seconds per picture"}
     for axis, (x, y) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for label, rows in found.items():
             points = [(r[x], r[y]) for r in rows if math.isfinite(r[x]) and math.isfinite(r[y])]
             (marks,) = axis.plot(*zip(*points, strict=True), ".", alpha=0.5)
-            front = sorted(p for p in points if not _surpassed(p, points))
+            front = sorted(p for p in points if not _surpassed(p, points, (_sign(x), _sign(y))))
             axis.plot(*zip(*front, strict=True), color=marks.get_color(), label=label)
-        axis.set(xlabel=names[x], ylabel=names[y])
+        axis.set(xlabel=names[x], ylabel=names[y], xscale="log" if x == TIME else "linear")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
-    first = panels[0][1]
-    for label, rows in found.items():
-        best = min(rows, key=lambda r: r[first])
-        lines.append(
-            f"{label}: best {first} {best[first]:.4g} with {best['steps']:g} steps, beta_max "
-            f"{best['beta_max']:g}, {best['seconds']:.3g} s per picture"
-        )
-    if len(found) == 2:
-        times = [min(rows, key=lambda r: r[first])["seconds"] for rows in found.values()]
-        lines.append(f"time per picture, first over second: {times[0] / times[1]:.2f}")
     with replacing(output / GRIDS_FILE) as file:
         figure.savefig(file, format="png", dpi=120)
+    first = (perception or distortion)[0]
+    best = {
+        label: max(rows, key=lambda r: _sign(first) * r[first]) for label, rows in found.items()
+    }
+    lines = [
+        f"{label}: best {first} {row[first]:.4g} with {row['steps']:g} steps, beta_max "
+        f"{row['beta_max']:g}, {row[TIME]:.3g} s per picture"
+        for label, row in best.items()
+    ]
+    if len(best) == 2:
+        one, other = (row[TIME] for row in best.values())
+        lines.append(f"time per picture, first over second: {one / other:.2f}")
     return "\n".join([*lines, str(output / GRIDS_FILE)])
 
 
-def _surpassed(point: tuple[float, float], points: Sequence[tuple[float, float]]) -> bool:
-    """Whether another point has more of the first and less of the second."""
-    x, y = point
-    return any(a >= x and b <= y and (a, b) != point for a, b in points)
+def _sign(metric: str) -> int:
+    """1 where more is better, -1 where less is."""
+    return 1 if metric in DISTORTION else -1
+
+
+def _surpassed(
+    point: tuple[float, float], points: Sequence[tuple[float, float]], signs: tuple[int, int]
+) -> bool:
+    """Whether another point is no worse in both respects, and better in one."""
+    own = [sign * value for sign, value in zip(signs, point, strict=True)]
+    others = ([sign * value for sign, value in zip(signs, p, strict=True)] for p in points)
+    return any(o[0] >= own[0] and o[1] >= own[1] and o != own for o in others)
 
 
 def _read(folder: str) -> list[dict[str, float]]:

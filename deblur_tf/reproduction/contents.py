@@ -98,11 +98,11 @@ class Figure:
       caption: what it shows.
       file: path of our version, relative to the folder of results.
       command: command that makes it.
-      measurement: measurement of the row that it shows, if it shows a single row.
+      measurements: measurements of the rows that it shows.
     """
 
     id: str
     caption: str
     file: str
     command: str
-    measurement: Measurement | None = None
+    measurements: tuple[Measurement, ...] = ()

@@ -94,7 +94,21 @@ def _drawn(paper: str, figure: str, caption: str, file: str, run: str, source: s
 def _of_row(paper: str, figure: str, caption: str, file: str, made: Measurement) -> Figure:
     """A figure that deblur-evaluate writes."""
     command = made.evaluate_command("{runs}", "{results}")
-    return Figure(f"{paper}/{figure}", caption, f"{made.results}/{file}", command, made)
+    return Figure(f"{paper}/{figure}", caption, f"{made.results}/{file}", command, (made,))
+
+
+def _grids(paper: str, figure: str, caption: str, rows: Mapping[str, Measurement]) -> Figure:
+    """The grids of several rows in one plot, which deblur-analyze draws."""
+    name = figure.replace(" ", "").replace(",", "_")
+    folders = " ".join(f"{label}={{results}}/{made.results}" for label, made in rows.items())
+    command = f"deblur-analyze grids {folders} -o {{results}}/analyses/{name}"
+    file = f"analyses/{name}/grids.png"
+    return Figure(f"{paper}/{figure}", caption, file, command, tuple(rows.values()))
+
+
+def _table_2_models(protocol: str = "") -> dict[str, Measurement]:
+    """The models of icDPM's Table 2, each over the sampling grid."""
+    return {row: _icdpm(f"table2/{row}", protocol) for row in "abcdef"}
 
 
 _GRID = "perception against distortion over the sampling grid"
@@ -104,8 +118,11 @@ FIGURES = (
         *("icdpm", "fig4", "what the guidance predicts; fig. 9: its features"),
         *("guidance/guidance.png", "papers/icdpm/table4/ours", "REALBLUR"),
     ),
-    _of_row("icdpm", "fig5", _GRID, "grid.png", _icdpm("table12", run_of=_GUIDED)),
-    _of_row("icdpm", "fig10", _GRID, "grid.png", _icdpm("table2/c")),
+    _grids("icdpm", "fig5", f"{_GRID}, RealBlur-J", _table_2_models(REALBLUR)),
+    _grids("icdpm", "fig10, GoPro", _GRID, _table_2_models()),
+    _grids("icdpm", "fig10, HIDE", _GRID, _table_2_models("hide-v1")),
+    _grids("icdpm", "fig10, REDS", _GRID, _table_2_models("reds300-v1")),
+    _of_row("icdpm", "table 12", _GRID, "grid.png", _icdpm("table12", run_of=_GUIDED)),
     _of_row(
         *("icdpm", "fig11", "adversarial alignment of the guidance features", "sheet.png"),
         _icdpm("adversarial"),
@@ -119,12 +136,9 @@ FIGURES = (
         *("dvsr", "fig5", "deviation of each pixel between samples"),
         *("diversity/diversity.png", "papers/dvsr/table1/ours", "GOPRO"),
     ),
-    *(
-        _of_row(
-            *("dvsr", f"fig6, {name}", "quality against time", "grid.png"),
-            Measurement(f"papers/dvsr/figure6/{name}.gin"),
-        )
-        for name in ("residual", "non_residual")
+    _grids(
+        *("dvsr", "fig6", "quality against time, with and without a residual"),
+        {n: Measurement(f"papers/dvsr/figure6/{n}.gin") for n in ("residual", "non_residual")},
     ),
     _drawn(
         *("dvsr", "fig8", "diversity against sharpness of the input"),
@@ -304,7 +318,7 @@ def figures(chosen: Sequence[Table]) -> list[Figure]:
 
 def measurements(chosen: Sequence[Table]) -> list[Measurement]:
     """Every measurement that the tables and their papers' figures need, once, in order."""
-    found = [figure.measurement for figure in figures(chosen) if figure.measurement]
+    found = [made for figure in figures(chosen) for made in figure.measurements]
     for table in chosen:
         for row in table.rows:
             for cell in row.cells:

@@ -20,10 +20,11 @@ from deblur_tf.base.backend import eagerly
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.synthesis import shaken
 from deblur_tf.datasets import prepare
-from deblur_tf.evaluation import drawings, grid, pairs, runner
+from deblur_tf.evaluation import comparison, drawings, grid, pairs, runner
 from deblur_tf.evaluation.report import Report
 from deblur_tf.evaluation.subjects import Restored
 from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.reproduction import plan
 from deblur_tf.reproduction.contents import Measurement
 from deblur_tf.training import distribution, run
 
@@ -185,6 +186,13 @@ def everything(
             measure(made, train(made.run), data, results)
             on_row(made.results)
         draw(train, data, results / "analyses")
+        for figure in plan.FIGURES:
+            words = figure.command.format(runs=runs, results=results).split()
+            whole = all((results / made.results).is_dir() for made in figure.measurements)
+            if words[1] == "grids" and whole:
+                (results / figure.file).parent.mkdir(parents=True, exist_ok=True)
+                folders = comparison.labelled(words[2 : words.index("-o")])
+                comparison.grids(folders, (results / figure.file).parent)
     return runs, results
 
 
