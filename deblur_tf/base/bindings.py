@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import gin
 
@@ -33,6 +34,14 @@ def all_bindings() -> str:
 def operative() -> str:
     """All bindings that have been used so far, as gin text."""
     return gin.operative_config_str()
+
+
+def value(macro: str) -> Any:
+    """The value of an upper-case macro; None if it has none."""
+    try:
+        return gin.query_parameter(f"{macro}/gin.macro.value")
+    except ValueError:
+        return None
 
 
 def parsed(text: str) -> dict[str, str]:

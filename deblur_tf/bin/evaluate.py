@@ -35,7 +35,7 @@ from typing import Any
 from absl import flags
 
 from deblur_tf.bin import common
-from deblur_tf.bin.measuring import ChosenMetrics, read_shard, row_of
+from deblur_tf.bin.measuring import ChosenMetrics, grid_cost, read_shard, row_of
 
 _PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
 _BLUR = flags.DEFINE_enum(
@@ -263,11 +263,12 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
         subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
         notes = {"model": deblurrer.origin, **more}
         same = {"subject": subject, "pairs": pairs, "size": size, "once": metrics.once}
-        outcome = _run(folder, settings, notes, metrics, **same)
-        if outcome:
+        if outcome := _run(folder, settings, notes, metrics, **same):
             print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
         return outcome
 
+    if len(points) > 1:
+        print(grid_cost(deblurrer.model, points, pairs, _LIMIT.value), flush=True)
     chosen_by: dict[str, Any] = {}
     if protocol.choose and len(points) > 1:
         if _shard() != (1, 1):

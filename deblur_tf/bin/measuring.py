@@ -83,3 +83,21 @@ def row_of(
         "model_fits": fits,
         "pictures": config.build("Protocol").pictures,
     }
+
+
+def grid_cost(model: Any, points: Sequence[Any], pairs: Any, limit: int) -> str:
+    """A line on what a grid takes: pictures, evaluations of the network, operations.
+
+    Operations are counted at 256x256 and scaled to the size of the first picture.
+    """
+    from deblur_tf.models.flops import count_flops
+
+    count = min(limit or len(pairs), len(pairs))
+    evaluations = sum(point.evaluations for point in points)
+    height, width = pairs[0].sharp.shape[:2]
+    side = -(-256 // model.size_multiple) * model.size_multiple
+    flops = count_flops(model, side, side) / side**2 * height * width * evaluations * count
+    return (
+        f"{len(points)} points, {count} pictures: {evaluations} evaluations of the network per "
+        f"picture, about {flops / 1e15:.3g} PFLOP in all"
+    )

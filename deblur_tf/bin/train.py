@@ -81,7 +81,7 @@ _RESUME = flags.DEFINE_enum(
     "Checkpoint to continue from: the newest, or with whole the newest that can be read.",
 )
 _DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print the configuration that would be used, and exit."
+    "dry_run", False, "Print the configuration that would be used and what it costs, and exit."
 )
 flags.declare_key_flag("import")
 
@@ -111,9 +111,19 @@ def main(argv: Sequence[str]) -> int:
     _refuse_wrong_data_flag(config.reference("Recipe.pairs"))
     recipe = config.build("Recipe")
     if _DRY_RUN.value:
+        from deblur_tf.base.backend import shapes_only
+        from deblur_tf.training import cost
+
         with bindings.construction_errors():
-            recipe.model(), recipe.optimizer()
+            recipe.optimizer()
+        with bindings.construction_errors(), shapes_only():
+            model = recipe.model()
+            if not model.built:
+                model.build()
+            crop = int(bindings.value("CROP_SIZE") or model.size_multiple)
+            lines = cost.describe(recipe, model, crop)
         print(bindings.all_bindings())
+        print("".join(f"# {line}\n" for line in lines), end="")
         return common.OK
     made = run.prepare(recipe, common.value_of(_RUN_DIR), placement)
     signal_number = run.train(

@@ -157,6 +157,11 @@ def test_dry_run_prints_the_configuration_and_writes_nothing(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "CH = 4" in result.stdout
     assert "UNet.base_channels = %CH" in result.stdout
+    *_, parameters, step, whole, memory = result.stdout.splitlines()
+    assert parameters.endswith("M parameters")
+    assert "TFLOP" in step
+    assert "days of one device" in whole
+    assert "GiB" in memory
     assert list(tmp_path.iterdir()) == []
 
 
