@@ -76,10 +76,9 @@ class MeasuredOnce:
     def copy_features(self, name: str, metrics: Sequence[Metric], store: FeatureStore) -> None:
         """Copies the features of a picture that was measured into another store."""
         before = self._stores[name]
-        for metric in metrics:
-            for kind in self._figures[name] if isinstance(metric, SetMetric) else ():
-                if before.has(metric.features, kind, name) and before is not store:
-                    source = before.path(metric.features, kind, name)
-                    target = store.path(metric.features, kind, name)
+        for features in (m.features for m in metrics if isinstance(m, SetMetric)):
+            for kind in self._figures[name]:
+                if before is not store and before.has(features, kind, name):
+                    target = store.path(features, kind, name)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source, target)
+                    shutil.copyfile(before.path(features, kind, name), target)
