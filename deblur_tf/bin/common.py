@@ -138,6 +138,9 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
             stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def guarded(argv: Sequence[str]) -> int:
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        if backend not in ("tensorflow", "jax"):
+            return fail(f"KERAS_BACKEND={backend}: there are tensorflow and jax here", USAGE)
         if len(argv) > 1 + max_arguments:
             unexpected = argv[1 + max_arguments]
             return fail(f"unexpected argument {unexpected!r}; see --help", USAGE)

@@ -28,14 +28,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
 
 from deblur_tf.bin import common
-from deblur_tf.bin.measuring import ChosenMetrics, grid_cost, read_shard, row_of
+from deblur_tf.bin.measuring import ChosenMetrics, grid_cost, measure, read_shard, row_of
 
 _PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
 _BLUR = flags.DEFINE_enum(
@@ -175,35 +174,9 @@ def _run(
     chosen: ChosenMetrics,
     **arguments: Any,
 ) -> Any:
-    """An evaluation with a progress bar; None if it was done before."""
-    from tqdm import tqdm
-
-    from deblur_tf.evaluation import report, runner
-
-    shard = runner.Shard(*_shard())
-    if shard.count > 1:
-        folder /= f"shard{shard.index}of{shard.count}"
-        settings = settings | {"shard": [shard.index, shard.count]}
-    results = report.Report(folder, settings, chosen.found, save=_SAVE.value, notes=notes)
-    if results.done:
-        print(f"{folder}: done before with these settings", flush=True)
-        return None
-    pairs = arguments["pairs"]
-    total = len(shard.of(min(_LIMIT.value or len(pairs), len(pairs))))
-    with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
-
-        def tell(line: str) -> None:
-            bar.update()
-            tqdm.write(line)
-
-        return runner.evaluate(
-            metrics=chosen.found,
-            report=results,
-            limit=_LIMIT.value,
-            shard=shard,
-            on_image=tell,
-            **arguments,
-        )
+    return measure(
+        folder, settings, notes, chosen, _shard(), _LIMIT.value, _SAVE.value, **arguments
+    )
 
 
 def _model() -> Iterator[Any]:
@@ -246,7 +219,7 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
     root = pathlib.Path(common.value_of(_OUTPUT))
     row = row_of(deblurrer.model, _GIN_FILE.value, _PROTOCOL.value or "", _GIN_PARAM.value)
 
-    def measure(point: Any, folder: pathlib.Path, metrics: Any, more: dict[str, Any]) -> Any:
+    def at(point: Any, folder: pathlib.Path, metrics: Any, more: dict[str, Any]) -> Any:
         sampling = dataclasses.asdict(point)
         settings = {
             "weights": deblurrer.fingerprint(),
@@ -282,7 +255,7 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
             chosen_by = {"choice": f"fixed: {protocol.choose} cannot be measured"}
         else:
             for point in points:
-                outcome = measure(point, root / "grid" / grid.folder_name(point), first, {})
+                outcome = at(point, root / "grid" / grid.folder_name(point), first, {})
                 if outcome:
                     yield outcome
             print(grid.summarise(root / "grid", points), flush=True)
@@ -292,7 +265,7 @@ def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) 
         print(f"chosen: {points[0].describe(deblurrer.model.schedule_kind)}", flush=True)
     for point in points:
         folder = root / grid.folder_name(point) if len(points) > 1 else root
-        if outcome := measure(point, folder, chosen, chosen_by):
+        if outcome := at(point, folder, chosen, chosen_by):
             yield outcome
     if len(points) > 1 and _shard() == (1, 1):
         print(grid.summarise(root, points), flush=True)

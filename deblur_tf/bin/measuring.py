@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from deblur_tf.base.locks import locked
 from deblur_tf.bin import common
 
 
@@ -101,3 +103,50 @@ def grid_cost(model: Any, points: Sequence[Any], pairs: Any, limit: int) -> str:
         f"{len(points)} points, {count} pictures: {evaluations} evaluations of the network per "
         f"picture, about {flops / 1e15:.3g} PFLOP in all"
     )
+
+
+def measure(
+    folder: pathlib.Path,
+    settings: dict[str, Any],
+    notes: dict[str, Any],
+    chosen: ChosenMetrics,
+    part: tuple[int, int],
+    limit: int,
+    save: bool,
+    **arguments: Any,
+) -> Any:
+    """An evaluation with a progress bar; None if it was done before.
+
+    Raises:
+      UsageError: if another process is writing into the folder.
+    """
+    from tqdm import tqdm
+
+    from deblur_tf.evaluation import report, runner
+
+    shard = runner.Shard(*part)
+    if shard.count > 1:
+        folder /= f"shard{shard.index}of{shard.count}"
+        settings = settings | {"shard": [shard.index, shard.count]}
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        results = report.Report(folder, settings, chosen.found, save=save, notes=notes)
+        if results.done:
+            print(f"{folder}: done before with these settings", flush=True)
+            return None
+        pairs = arguments["pairs"]
+        total = len(shard.of(min(limit or len(pairs), len(pairs))))
+        with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
+
+            def tell(line: str) -> None:
+                bar.update()
+                tqdm.write(line)
+
+            return runner.evaluate(
+                metrics=chosen.found,
+                report=results,
+                limit=limit,
+                shard=shard,
+                on_image=tell,
+                **arguments,
+            )

@@ -12,12 +12,18 @@ def random_crop(photo: np.ndarray, size: int, margin: int, rng: np.random.Genera
     by reflection. uint8 [H, W, C] -> uint8 [size + 2 margin, size + 2 margin, C].
     """
     side = size + 2 * margin
-    short = [max(side - n, 0) for n in photo.shape[:2]]
-    if any(short):
-        pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
-        photo = np.pad(photo, pads, mode="symmetric")
+    photo = extended(photo, side)
     top, left = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
     return photo[top : top + side, left : left + side]
+
+
+def extended(image: np.ndarray, side: int) -> np.ndarray:
+    """An image continued by reflection, where it is smaller, up to `side` pixels: [H, W, C]."""
+    short = [max(side - n, 0) for n in image.shape[:2]]
+    if not any(short):
+        return image
+    pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
+    return np.pad(image, pads, mode="symmetric")
 
 
 def random_dihedral(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -37,8 +43,9 @@ def random_pair_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same random crop, flip and rotation of both images.
 
-    Each: uint8 [H, W, 3], at least `size` high and wide -> uint8 [size, size, 3].
+    Smaller images are continued by reflection. Each: uint8 [H, W, 3] -> uint8 [size, size, 3].
     """
+    blurry, sharp = extended(blurry, size), extended(sharp, size)
     top, left = (int(rng.integers(n - size + 1)) for n in sharp.shape[:2])
     window = (slice(top, top + size), slice(left, left + size))
     both = np.concatenate([blurry[window], sharp[window]], axis=-1)

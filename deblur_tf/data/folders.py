@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -51,6 +52,11 @@ class PairFiles:
         self.read()
 
 
+def normalized(name: str) -> str:
+    """A name in Unicode's composed form: systems store the same letters in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
 def match(
     blurry: Iterable[pathlib.Path], sharp: Iterable[pathlib.Path], source: str
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
@@ -64,7 +70,7 @@ def match(
     for paths in (blurry, sharp):
         side: dict[str, pathlib.Path] = {}
         for path in paths:
-            if (other := side.setdefault(path.stem, path)) != path:
+            if (other := side.setdefault(normalized(path.stem), path)) != path:
                 raise DataError(f"{other} and {path} have one name; remove one of them")
         sides.append(side)
     problems = [

@@ -76,7 +76,7 @@ class SyntheticPairs(PairSource):
         """A phrase for the first line that a run prints."""
         sharp = not self.max_extent and not self.max_stddev
         how = "not blurred" if sharp else "with synthetic blur"
-        return f"{len(self.photos.paths)} photos{word(self.part)} {how}"
+        return f"{len(self.photos.paths)} photos{word(self.part, self.photos.total)} {how}"
 
 
 @configurable

@@ -57,6 +57,8 @@ def check(part: str) -> None:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
 
 
-def word(part: Part) -> str:
-    """How a description names the part."""
-    return " held out of training" if part == "held_out" else ""
+def word(part: Part, total: int) -> str:
+    """How a description names the part of so many images; see `spread` on fewer than two."""
+    if part == "all" or total >= 2:
+        return " held out of training" if part == "held_out" else ""
+    return " (the only one there is serves training and validation)"

@@ -14,6 +14,7 @@ from deblur_tf.data.cache import ImageCache
 from deblur_tf.data.parts import Part, spread
 from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, is_photo
 from deblur_tf.image_files.reading import open_image, read_rgb
+from deblur_tf.image_files.walking import walk
 
 # Sharp colour photographs that come with the scikit-image package.
 BUNDLED = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -30,13 +31,8 @@ def list_images(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    paths = sorted(
-        p
-        for p in root.rglob("*")
-        if is_photo(p)
-        and not any(part.startswith((".", "__MACOSX")) for part in p.relative_to(root).parts)
-        and p.is_file()
-    )
+    found = (here / name for here, _, files in walk(root) for name in files)
+    paths = sorted(path for path in found if is_photo(path) and path.is_file())
     if not paths:
         raise DataError(f"{root}: no images ({', '.join(PHOTO_EXTENSIONS)}) in this folder")
     return paths
@@ -66,6 +62,7 @@ class PhotoSet(Sequence[np.ndarray]):
       reductions: factors by which sides are divided (averaging squares of pixels); the set
         holds each photo once per factor. Smaller photos are sharper, with less noise.
       cache_bytes: limit of the memory for decoded photos.
+      total: number of photos of which these are a part; 0: these are all.
     """
 
     def __init__(
@@ -73,6 +70,7 @@ class PhotoSet(Sequence[np.ndarray]):
         paths: Sequence[str | os.PathLike[str]],
         reductions: Sequence[int] = (1,),
         cache_bytes: int = 2 << 30,
+        total: int = 0,
     ):
         if not paths:
             raise DataError("no photos given")
@@ -80,6 +78,7 @@ class PhotoSet(Sequence[np.ndarray]):
             raise ValueError(f"reductions must be whole numbers from 1 on, got {reductions}")
         self.paths = [pathlib.Path(p) for p in paths]
         self.reductions = tuple(reductions)
+        self.total = total or len(self.paths)
         self._cache = ImageCache(self._read, cache_bytes)
 
     def __len__(self) -> int:
@@ -117,7 +116,7 @@ def open_photos(
       DataError: if there are no photos, or one of them is not an image or too small.
     """
     found = list_images(folder) if folder else bundled_photos()
-    photos = PhotoSet([found[i] for i in spread(len(found), part)], reductions)
+    photos = PhotoSet([found[i] for i in spread(len(found), part)], reductions, total=len(found))
     least = min_side * max(reductions)
     for path in photos.paths:
         with open_image(path, path) as image:

@@ -258,7 +258,7 @@ class RealisticPairs(PairSource):
 
     def describe(self) -> str:
         """A phrase for the first line that a run prints."""
-        return f"{len(self.photos)} photos{word(self.part)} with realistic blur"
+        return f"{len(self.photos)} photos{word(self.part, self.photos.total)} with realistic blur"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pair number `index`: blurry and sharp, uint8 [crop, crop, 3] each."""

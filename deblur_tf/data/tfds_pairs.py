@@ -186,16 +186,12 @@ class TfdsPairs(PairSource):
     def describe(self) -> str:
         """A phrase for the first line that a run prints."""
         subset = " (a subset)" if (self.images.info.metadata or {}).get("subset") else ""
-        return f"{len(self.numbers)} pairs of {self.images.name}{subset}{word(self.part)}"
+        part = word(self.part, len(self.images))
+        return f"{len(self.numbers)} pairs of {self.images.name}{subset}{part}"
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Crop `index`: blurry and sharp, uint8 [crop, crop, 3] each."""
         number = self.numbers[self.order(index)]
         rng = np.random.default_rng((self.seed, int(index)))
         blurry, sharp = self._cache[number]
-        if min(sharp.shape[:2]) < self.crop_size:
-            raise DataError(
-                f"{self.images.name}, example {self.images.id(number)}: {sharp.shape[1]}x"
-                f"{sharp.shape[0]} is smaller than the crop size {self.crop_size}"
-            )
         return random_pair_crop(blurry, sharp, self.crop_size, rng)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deblur_tf.base.errors import DataError, UsageError
-from deblur_tf.data.folders import LAYOUTS
+from deblur_tf.data.folders import LAYOUTS, normalized
 from deblur_tf.data.photos import list_images
 from deblur_tf.evaluation.pairs import Numbered, digest_of
 from deblur_tf.image_files.reading import read_rgb
@@ -60,7 +60,7 @@ def find(where: str | os.PathLike[str], sides: set[str]) -> dict[str, pathlib.Pa
     for path, parts in zip(paths, relative, strict=True):
         name = "-".join(p for p in parts[:-1] if p.lower() not in BLURRY | SHARP)
         last = re.sub(r"^(blur|gt)_", "", parts[-1])  # RealBlur's own names
-        name = f"{name}-{last}" if name else last
+        name = normalized(f"{name}-{last}" if name else last)
         if (other := result.setdefault(name, path)) != path:
             raise DataError(f"{other} and {path} have one name; remove one of them")
     return result

@@ -225,6 +225,7 @@ def summarise(
     """
     means: Figures = {kind: {} for kind in _kinds(subject)}
     without: dict[str, dict[str, int]] = {kind: {} for kind in means}
+    infinite: dict[str, dict[str, int]] = {kind: {} for kind in means}
     for kind, row in means.items():
         for metric in metrics:
             if isinstance(metric, PerImage):
@@ -232,9 +233,13 @@ def summarise(
                     continue
                 values = [f[kind][metric.name] for f in found.values()]
                 whole = [v for v in values if not math.isnan(v)]
-                row[metric.name] = math.fsum(whole) / len(whole) if whole else math.nan
+                # An image that equals its reference has an infinite PSNR, which hides all others.
+                finite = [v for v in whole if math.isfinite(v)] or whole
+                row[metric.name] = math.fsum(finite) / len(finite) if finite else math.nan
                 if len(whole) < len(values):
                     without[kind][metric.name] = len(values) - len(whole)
+                if len(finite) < len(whole):
+                    infinite[kind][metric.name] = len(whole) - len(finite)
             elif kind != SHARP:
                 have = [n for n in sorted(found) if store.has(metric.features, kind, n)]
                 row[metric.name] = _distance(metric, store, kind, have)
@@ -246,6 +251,11 @@ def summarise(
     text = table(f"{len(found)} {title}", means, labels, metrics)
     for kind, row in without.items():
         text += "".join(f"\n{n} {kind} pictures have no {metric}" for metric, n in row.items())
+    for kind, row in infinite.items():
+        text += "".join(
+            f"\n{n} {kind} pictures equal the sharp one; their {metric} is not in the mean"
+            for metric, n in row.items()
+        )
     outcome = Outcome(text, means, list(failed))
     if report:
         seconds = [f[subject.made][SECONDS] for f in found.values()]
@@ -259,6 +269,7 @@ def summarise(
             "kinds": list(means),
             "means": means,
             "pictures_without": without,
+            "pictures_equal": infinite,
             "metrics": {m.name: {"label": m.label, **m.about} for m in metrics},
             "versions": versions(_PACKAGES),
             "failed": list(failed),

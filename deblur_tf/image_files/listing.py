@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import os
 import pathlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from deblur_tf.base.errors import UsageError
+from deblur_tf.image_files.walking import hidden, walk
 from deblur_tf.image_files.writing import FORMATS
 
 # Formats that are read but not written, and the format written instead.
@@ -128,7 +128,7 @@ def _kept(
         for path, full in found
         if full not in made
         and path not in inside
-        and not any(_hidden(part) for part in path.parts[first:])
+        and not any(hidden(part) for part in path.parts[first:])
     ]
 
 
@@ -144,25 +144,15 @@ def _walk(
     def failed(error: OSError) -> None:
         found.unreadable.append(f"{error.filename}: {error.strerror}")
 
-    for folder, names, files in os.walk(root, onerror=failed):
-        here = pathlib.Path(folder)
-        names[:] = sorted(
-            name
-            for name in names
-            if recursive and not _hidden(name) and (here / name).resolve() != skipped
-        )
-        for name in sorted(files):
-            path = here / name
-            if _hidden(name) or path.resolve() in made:
+    for here, names, files in walk(root, failed):
+        names[:] = [n for n in names if recursive and (here / n).resolve() != skipped]
+        for path in (here / name for name in files):
+            if path.resolve() in made:
                 continue
             if is_photo(path):
                 found.sources.append(Source(path, path.relative_to(root)))
             else:
                 found.others.append(path)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
 
 
 @dataclasses.dataclass(frozen=True)

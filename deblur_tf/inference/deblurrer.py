@@ -92,6 +92,7 @@ class Deblurrer:
         self.tile = tile
         self.tile_overlap = tile_overlap
         self._restorations: dict[tuple[Sampler, int], Restoration] = {}
+        self._process = 0  # the process that has used it
 
     @classmethod
     def from_pretrained(
@@ -106,6 +107,10 @@ class Deblurrer:
           ModelError: if it cannot be loaded.
         """
         return cls(*load_model(name_or_path), tile=tile, tile_overlap=tile_overlap)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but compiled parts, which are compiled again where it arrives."""
+        return self.__dict__ | {"_restorations": {}, "_process": 0}
 
     def __repr__(self) -> str:
         millions = self.model.count_params() / 1e6
@@ -148,6 +153,12 @@ class Deblurrer:
 
     def _with(self, sampling: SamplingSettings, tile: int = 0) -> Restoration:
         """The restoration with these settings, cached so that it is compiled only once."""
+        if self._process not in (0, os.getpid()):
+            raise RuntimeError(
+                "this Deblurrer was used before the process forked, after which TensorFlow hangs: "
+                'start processes with multiprocessing.get_context("spawn")'
+            )
+        self._process = os.getpid()
         sampler = sampling.build_sampler()
         key = sampler, tile
         if key not in self._restorations:

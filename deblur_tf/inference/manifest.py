@@ -11,33 +11,11 @@ from typing import Any
 
 from deblur_tf.base.errors import UsageError
 from deblur_tf.base.files import write_text
+from deblur_tf.base.locks import locked
 from deblur_tf.base.versions import versions
 
 MANIFEST_FILE, JOURNAL_FILE = "manifest.json", "manifest.journal"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")
-
-
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Locks a folder for this process, where the system can; even a crash releases the lock."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"{folder}: another process is writing there; wait for it, or give another "
-                    "output folder"
-                ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class Manifest:
@@ -83,7 +61,7 @@ class Manifest:
         Raises:
           UsageError: if another process is writing to the folder.
         """
-        with _lock(self.folder):
+        with locked(self.folder):
             self._read()  # another process may have written since
             yield
             self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -14,6 +15,7 @@ import keras
 from deblur_tf.base import bindings
 from deblur_tf.base.errors import SaveError, UsageError
 from deblur_tf.base.files import write_text
+from deblur_tf.base.locks import locked
 from deblur_tf.base.registry import may_change_on_resume
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.models import saved
@@ -131,6 +133,24 @@ def train(
       UsageError: if the directory holds a run of another model or other settings.
     """
     name = device(device_kind)
+    with contextlib.ExitStack() as stack:
+        if run.stepper.chief:
+            try:
+                run.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _cannot_write(run, error) from error
+            stack.enter_context(locked(run.folder))
+        return _train(run, name, stop_after, init_from, resume)
+
+
+def _train(
+    run: Run,
+    name: str,
+    stop_after: float | None,
+    init_from: str | os.PathLike[str] | None,
+    resume: str,
+) -> int:
+    """`train` in a folder that no other run writes to."""
     checkpoints = Checkpoints(run.folder, run.recipe.keep_checkpoints)
     _refuse_other_run(run, checkpoints)
     if checkpoints.latest() is None:
@@ -217,6 +237,10 @@ def _write_settings(run: Run, begins: bool) -> None:
         if frozen and begins:
             write_npz(run.folder / FROZEN_FILE, frozen)
     except OSError as error:
-        raise SaveError(
-            f"{run.folder}: cannot be written ({error.strerror or error}); choose another --run_dir"
-        ) from error
+        raise _cannot_write(run, error) from error
+
+
+def _cannot_write(run: Run, error: OSError) -> SaveError:
+    return SaveError(
+        f"{run.folder}: cannot be written ({error.strerror or error}); choose another --run_dir"
+    )

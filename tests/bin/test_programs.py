@@ -313,3 +313,11 @@ def test_the_demo_of_run_sh(tmp_path):
         assert sheet.width == 2 * (256 + 2)
         assert sheet.height == 18 + 5 * (64 + 2) + 18 + 192 + 2
     assert (tmp_path / "demo" / "table.md").is_file()
+
+
+def test_a_backend_that_does_not_work_here_is_refused_before_anything_is_imported(tmp_path):
+    env = {**os.environ, "KERAS_BACKEND": "torch"}
+    command = [sys.executable, "-m", "deblur_tf.bin.summary"]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "error: KERAS_BACKEND=torch: there are tensorflow and jax here\n"

@@ -60,3 +60,13 @@ def test_photos_also_in_smaller_sizes():
     for bad in ((), (0,), (1.5,)):
         with pytest.raises(ValueError, match="reductions must be whole numbers"):
             open_photos(None, reductions=bad)
+
+
+def test_one_photo_for_both_parts_is_said(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "only.png")
+    texts = [PairGenerator(tmp_path, 32, part=part).describe() for part in ("train", "held_out")]
+    for text in texts:
+        assert "the only one there is serves training and validation" in text
+        assert "held out" not in text

@@ -153,8 +153,10 @@ def test_other_pictures_of_the_same_names_are_measured_anew(tree, tmp_path):
     before = float(means(tmp_path / "out")["restored"]["psnr"])
     assert "done before" in run("evaluate", *arguments).stdout
     shutil.copy(tree / "test/scene0/sharp/000001.png", tmp_path / "theirs/scene0-000001.png")
-    assert run("evaluate", *arguments).returncode == 0
-    assert float(means(tmp_path / "out")["restored"]["psnr"]) > before
+    result = run("evaluate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert float(means(tmp_path / "out")["restored"]["psnr"]) != before
+    assert "1 restored pictures equal the sharp one" in result.stdout
 
 
 def test_one_small_picture_has_no_fid(tree, tmp_path):

@@ -245,3 +245,22 @@ def test_what_sampling_does_not_change_is_measured_once(tmp_path):
     # Blurry, smoothed and sample at the first point, then the sample alone.
     assert with_sharing == 3 * (3 + 1)
     assert len(calls) - with_sharing == 3 * (3 + 3)
+
+
+def test_an_identical_picture_does_not_hide_the_others():
+    """Its PSNR is infinite: the mean is of the others, and a line says so."""
+    numbers = {"0": (90, 100), "1": (100, 100), "2": (95, 100)}
+
+    def read(index):
+        blurry, sharp = numbers[str(index)]
+        return picture(blurry), picture(sharp)
+
+    outcome = evaluate_set(pairs.Numbered("grays", 3, str, read))
+    want = np.mean([20 * np.log10(255 / 10), 20 * np.log10(255 / 5)])
+    assert outcome.means["blurry"]["psnr"] == pytest.approx(want, abs=0.01)
+    assert "1 blurry pictures equal the sharp one; their psnr is not in the mean" in outcome.table
+    assert outcome.means["sample"]["psnr"] == np.inf  # all of them are equal
+
+
+def evaluate_set(chosen):
+    return runner.evaluate(Restored(Perfect()), chosen, [metrics.PSNR])

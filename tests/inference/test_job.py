@@ -81,7 +81,7 @@ def test_two_processes_do_not_share_a_folder(deblurrer, folder):
     command = [sys.executable, "-c", code, str(folder / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UsageError, match="another process is writing there"):
+        with pytest.raises(UsageError, match=f"process {other.pid} on .* is writing there"):
             restore(deblurrer, folder)
         other.kill()
     assert restore(deblurrer, folder)[2] == {"a.png", "b.jpg", "sub/a.png"}

@@ -1,5 +1,7 @@
 """Photos in and out, the Python interface, and the exported sampler."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -260,3 +262,22 @@ def test_the_graph_computes_the_same_schedule(steps):
         in_graph = tf.function(lambda n, s=sampling: table(schedule_in_graph(n, s)))
         got, want = in_graph(tf.constant(steps)), table(sampling.but(steps).schedule())
         np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-12)
+
+
+def test_a_used_deblurrer_can_be_pickled(micro_dir):
+    """Compiled parts stay behind, and are compiled again: equal bits."""
+    picture = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+    deblurrer = Deblurrer.from_pretrained(micro_dir)
+    before = deblurrer.restore(picture, always=True)
+    again = pickle.loads(pickle.dumps(deblurrer))
+    np.testing.assert_array_equal(again.restore(picture, always=True), before)
+
+
+def test_a_deblurrer_that_was_used_before_a_fork_says_so(micro_dir, monkeypatch):
+    """TensorFlow would hang there for ever."""
+    picture = np.zeros((16, 16, 3), np.uint8)
+    deblurrer = Deblurrer.from_pretrained(micro_dir)
+    deblurrer.restore(picture)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match=r'get_context\("spawn"\)'):
+        deblurrer.restore(picture)

@@ -132,3 +132,21 @@ def test_records_of_steps_that_are_done_again_are_dropped(tmp_path):
     RunLog(tmp_path, 10, 4).close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ['{"step": 2', '{"step": 4']
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    """The second would resume from the first one's step, and prune its checkpoints."""
+    code = (
+        "import sys, time; from deblur_tf.base.locks import locked\n"
+        "with locked(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        flags = ["--gin_file=smoke.gin", f"--run_dir={tmp_path}", *SMALL]
+        result = run("train", *flags, "--gin_param=TOTAL_STEPS = 2", "--gin_param=WARMUP_STEPS = 1")
+        assert result.returncode == 2
+        assert f"process {other.pid} on" in result.stderr
+        assert "is writing there; wait for it, or give another folder" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+        other.kill()
