@@ -124,9 +124,10 @@ class Restoration:
         return self.model.to_image(x, condition)
 
     def finish(self, image: Tensor, condition: Any, height: Tensor, width: Tensor) -> Tensor:
-        """The restored image without padding: float32 [B, height, width, 3]."""
+        """The restored image without padding: float32 [B, height, width, 3]; gray stays gray."""
         blurry = image_ops.crop(condition.blurry, height, width)
-        return self.model.finish(image_ops.crop(image, height, width), blurry)
+        restored = self.model.finish(image_ops.crop(image, height, width), blurry)
+        return image_ops.gray_where_gray(restored, blurry)
 
     def _denoise(self, noisy: Tensor, noise_level: Tensor, given: Any) -> Estimate:
         condition, _ = given

@@ -47,6 +47,22 @@ def rgb_to_gray(image: Tensor) -> Tensor:
     return ops.sum(image * ops.cast(weights, image.dtype), axis=-1, keepdims=True)
 
 
+def gray_where_gray(image: Tensor, reference: Tensor) -> Tensor:
+    """The luma of each image of a batch whose reference is gray; the others as they are.
+
+    A model gives a gray picture a tint of some levels, which has no place there.
+
+    Args:
+      image: float32 [B, H, W, 3].
+      reference: float32 [B, H, W, 3]; gray if its channels are equal at every pixel.
+
+    Returns:
+      float32 [B, H, W, 3].
+    """
+    is_gray = ops.all(reference == reference[..., :1], axis=(1, 2, 3), keepdims=True)
+    return ops.where(is_gray, rgb_to_gray(image), image)
+
+
 def downsample(image: Tensor, factor: int) -> Tensor:
     """Antialiased area mean over `factor` x `factor` blocks.
 

@@ -281,3 +281,11 @@ def test_a_deblurrer_that_was_used_before_a_fork_says_so(micro_dir, monkeypatch)
     monkeypatch.setattr("os.getpid", lambda: -1)
     with pytest.raises(RuntimeError, match=r'get_context\("spawn"\)'):
         deblurrer.restore(picture)
+
+
+def test_a_gray_picture_has_no_tint_afterwards(micro):
+    """In Python and in the SavedModel, which has the same last step."""
+    gray = np.repeat(np.random.default_rng(0).integers(0, 256, (20, 24, 1), np.uint8), 3, -1)
+    restored = Deblurrer(micro).restore(gray, steps=2, always=True)
+    assert np.abs(restored.astype(int) - gray).max() > 0
+    np.testing.assert_array_equal(restored, np.repeat(restored[..., :1], 3, -1))

@@ -111,3 +111,13 @@ def test_padding_longer_than_the_image_reflects_repeatedly():
 def test_padding_does_nothing_to_a_multiple():
     x = ops.convert_to_tensor(images(5, 1, 16, 8, 3))
     assert image_ops.pad_to_multiple(x, 8) is x
+
+
+def test_gray_images_stay_gray_and_others_stay_as_they_are():
+    image = images(0, 2, 5, 6, 3)
+    reference = images(1, 2, 5, 6, 3)
+    reference[0] = reference[0, ..., :1]
+    found = np.array(image_ops.gray_where_gray(image, reference))
+    want = image[0] @ np.array([0.299, 0.587, 0.114], "float32")
+    np.testing.assert_allclose(found[0], np.repeat(want[..., None], 3, -1), atol=1e-5)
+    np.testing.assert_array_equal(found[1], image[1])
