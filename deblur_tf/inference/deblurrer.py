@@ -6,7 +6,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict, Unpack, cast
+from typing import Any, Literal, Unpack, cast
 
 import numpy as np
 from keras import ops
@@ -16,8 +16,9 @@ from deblur_tf.base.errors import NonFiniteError, UsageError
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.samplers import Sampler
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.inference import memory, pictures, triage
+from deblur_tf.inference import frames, memory, pictures, triage
 from deblur_tf.inference.color_guard import keep_low_frequencies
+from deblur_tf.inference.settings import Settings
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
@@ -27,28 +28,6 @@ from deblur_tf.storage.arrays import named_variables, values_of
 from deblur_tf.storage.model_folders import DEFAULT_MODEL
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
-
-
-class Settings(TypedDict, total=False):
-    """How to sample; a setting that is missing or None is taken from the model.
-
-    Attributes:
-      steps: number of sampling steps.
-      beta_max: largest noise variance of a step; None with a number of steps other than the
-        model's: fitted to that number.
-      n_samples: how many samples to draw.
-      sampler: name of one of `samplers.SAMPLERS`.
-      eta: noise parameter of the sampler "ddim".
-      fidelity: from 0 (best perception) to 1 (least distortion) along the curve that was
-        measured for the model; replaces the model's own settings.
-    """
-
-    steps: int | None
-    beta_max: float | None
-    n_samples: int | None
-    sampler: str | None
-    eta: float | None
-    fidelity: float | None
 
 
 class Deblurrer:
@@ -217,8 +196,31 @@ class Deblurrer:
         """Like `samples`, for several images of one size and with complete settings.
 
         [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] except for what the
-        colour guard adds. If memory runs out, smaller tiles are tried.
+        colour guard adds. If memory runs out, smaller tiles are tried. What is inside a frame is
+        restored alone, and the frame stays as it is (see `frames`).
         """
+        images = pictures.pixels_to_model_range(batch)
+        inside = [frames.inner(image) for image in images]
+        if not any(inside):
+            return self._drawn(batch, seed, sampling, on_step, color_guard)
+        told = on_step if len(batch) == 1 else None
+        return frames.put_back(
+            images,
+            inside,
+            lambda i, window: self._drawn(
+                batch[i][window][None], seed, sampling, told, color_guard
+            ),
+        )
+
+    def _drawn(
+        self,
+        batch: np.ndarray,
+        seed: int,
+        sampling: SamplingSettings,
+        on_step: Callable[[float], object] | None,
+        color_guard: bool,
+    ) -> np.ndarray:
+        """`draw` without regard to frames."""
         images = pictures.pixels_to_model_range(batch)
         tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
         while True:
