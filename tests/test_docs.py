@@ -132,7 +132,7 @@ def test_trainings_of_the_pages_can_be_configured():
         if words[0] == "deblur-train" and "--gin_file=my_" not in line:
             files = [w.partition("=")[2] for w in words if w.startswith("--gin_file=")]
             settings = [w.partition("=")[2] for w in words if w.startswith("--gin_param=")]
-            if not files[0].startswith("data/"):
+            if files and not files[0].startswith("data/"):
                 config.load(files, settings)
                 config.build("Recipe")
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -135,12 +135,20 @@ def train(
     name = device(device_kind)
     with contextlib.ExitStack() as stack:
         if run.stepper.chief:
+            made = [p for p in (run.folder, *run.folder.parents) if not p.exists()]
             try:
                 run.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise _cannot_write(run, error) from error
+            stack.callback(_remove_empty, made)  # of a training that was refused
             stack.enter_context(locked(run.folder))
         return _train(run, name, stop_after, init_from, resume)
+
+
+def _remove_empty(folders: Sequence[pathlib.Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # something is in it
+            folder.rmdir()
 
 
 def _train(
