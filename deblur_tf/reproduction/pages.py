@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deblur_tf.reproduction import plan
-from deblur_tf.reproduction.collect import Results
+from deblur_tf.reproduction.collect import CellValue, Results
 from deblur_tf.reproduction.contents import Figure, Table
 
 STYLE = """
@@ -66,20 +66,21 @@ class Page:
 
     def reasons(self, table: Table) -> dict[str, list[str]]:
         """Reasons for missing values, each with the rows that lack them."""
-        found: dict[str, list[str]] = {}
-        for row in table.rows:
-            for why in dict.fromkeys(self.results.of(row, cell).why for cell in row.cells):
-                if why:
-                    found.setdefault(why, []).append(row.name)
-        return found
+        return self._rows_by_text(table, lambda value: value.why)
 
     def notes(self, table: Table) -> dict[str, list[str]]:
         """How values were measured, each with the rows of which it is said."""
+        return self._rows_by_text(table, lambda value: value.note)
+
+    def _rows_by_text(
+        self, table: Table, text_of: Callable[[CellValue], str]
+    ) -> dict[str, list[str]]:
+        """Each text that is said of a cell, with the names of the rows it is said of."""
         found: dict[str, list[str]] = {}
         for row in table.rows:
-            for note in dict.fromkeys(self.results.of(row, cell).note for cell in row.cells):
-                if note:
-                    found.setdefault(note, []).append(row.name)
+            for text in dict.fromkeys(text_of(self.results.of(row, cell)) for cell in row.cells):
+                if text:
+                    found.setdefault(text, []).append(row.name)
         return found
 
     def counts(self) -> tuple[int, int]:

@@ -151,6 +151,12 @@ def test_too_many_photos_are_refused_with_a_way_out(monkeypatch):
         device.DevicePairs(crop_size=32).arrays()
 
 
-def test_small_photos_are_extended():
-    small = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
-    assert device._extend(small, 8 + 2 * MARGIN).shape == (38, 38, 3)
+def test_small_photos_are_extended_by_reflection(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (48, 70, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "small.png")
+    arrays = device.DevicePairs(tmp_path, crop_size=32).arrays()
+    side = 32 + 2 * MARGIN
+    above = (side - 48) // 2
+    assert arrays["sizes"].tolist() == [[side, 70]]
+    np.testing.assert_array_equal(arrays["pixels"][0, above : above + 48], photo)
+    np.testing.assert_array_equal(arrays["pixels"][0, :above], photo[:above][::-1])

@@ -21,6 +21,7 @@ from deblur_tf.base.errors import DataError
 from deblur_tf.base.registry import configurable, resumable
 from deblur_tf.base.types import Tensor
 from deblur_tf.data import blur
+from deblur_tf.data.augment import extended
 from deblur_tf.data.blur import MARGIN
 from deblur_tf.data.folders import find_pairs
 from deblur_tf.data.pair_source import DevicePairSource
@@ -72,7 +73,7 @@ class DevicePairs(_DevicePairs, SyntheticPairs):
         """
         side = self.crop_size + 2 * MARGIN
         images = [self.photos[i] for i in range(len(self.photos))]
-        return stack([_extend(image, side) for image in images])
+        return stack([extended(image, side) for image in images])
 
     def make(self, arrays: DeviceArrays, numbers: Tensor, stream: int = 0) -> Pairs:
         """See `DevicePairSource.make`."""
@@ -329,12 +330,3 @@ def _below(fraction: Tensor, count: Any) -> Tensor:
     """Maps a draw from U(0, 1) to a whole number in [0, count), int32."""
     scaled = ops.cast(fraction * ops.cast(count, "float32"), "int32")
     return ops.minimum(scaled, ops.cast(count, "int32") - 1)
-
-
-def _extend(image: np.ndarray, side: int) -> np.ndarray:
-    """Extends an image smaller than `side` by reflection, as `augment.random_crop` does."""
-    short = [max(side - n, 0) for n in image.shape[:2]]
-    if not any(short):
-        return image
-    pads = [(n // 2, n - n // 2) for n in short] + [(0, 0)]
-    return np.pad(image, pads, mode="symmetric")
