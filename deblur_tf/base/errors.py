@@ -6,7 +6,7 @@ Their messages say in one line which file, flag or value is at fault and what to
 from __future__ import annotations
 
 # Exit codes of the programs.
-OK, FAILED, USAGE, NO_MODEL, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, NO_MODEL, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
 
 class Error(Exception):
@@ -31,6 +31,16 @@ class DataError(Error, ValueError):
     """Input data that cannot be used."""
 
     exit_code = USAGE
+
+
+class UnfinishedError(Error, RuntimeError):
+    """The rest of the work needs what other processes have not finished yet."""
+
+    exit_code = UNFINISHED
+
+
+class LockedError(UsageError):
+    """A folder that another process is writing into."""
 
 
 class UnavailableError(Error, RuntimeError):

@@ -9,7 +9,7 @@ import pathlib
 import socket
 from collections.abc import Iterator
 
-from deblur_tf.base.errors import UsageError
+from deblur_tf.base.errors import LockedError
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
       folder: an existing folder.
 
     Raises:
-      UsageError: if another process has locked it, naming the process.
+      LockedError: if another process has locked it, naming the process.
     """
     try:
         import fcntl
@@ -36,7 +36,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(
+                raise LockedError(
                     f"{folder}: {holder(descriptor)} is writing there; wait for it, or give "
                     "another folder"
                 ) from None

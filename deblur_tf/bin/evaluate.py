@@ -15,12 +15,15 @@ says how to sample. A row with a grid writes a folder for each point, and grid.c
 grid.png for all of them. With --save the pictures are kept in pictures/.
 folders: measures existing pictures by any method. They are matched by name; a name is the path
 below the folder, without folders called blur, sharp and the like.
-merge: merges the results of several processes, each run with a different --shard.
+merge: merges the results of several processes, each run with a different --shard, into another
+folder. In one output folder the process that measures the last part merges them by itself.
+--devices=all measures with one process on each GPU, and writes one report.
 
 Writes table.md, report.json, figures.csv, sheet.png of the first pictures and
 settings.json; an interrupted evaluation continues with the same command, and figures made
 with other settings are replaced. Metrics whose weights are missing are named at the start and
-left out. Exit code 1 if a pair, or a metric of --metrics, could not be measured.
+left out. Exit code 1 if a pair, or a metric of --metrics, could not be measured; 75 if a row's
+point is to be chosen and other parts of the grid are still being measured.
 """
 
 from __future__ import annotations
@@ -33,8 +36,9 @@ from typing import Any
 
 from absl import flags
 
-from deblur_tf.bin import common
-from deblur_tf.bin.measuring import ChosenMetrics, grid_cost, measure, read_shard, row_of
+from deblur_tf.bin import common, several
+from deblur_tf.bin.measuring import ChosenMetrics, measure, read_shard, row_of
+from deblur_tf.bin.model_evaluation import ModelEvaluation
 
 _PHOTOS = flags.DEFINE_string("photos", None, "model: folder of sharp photos, to be blurred.")
 _BLUR = flags.DEFINE_enum(
@@ -111,6 +115,17 @@ _N_SAMPLES = flags.DEFINE_integer(
     lower_bound=1,
     short_name="n",
 )
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size",
+    1,
+    "model: pictures of one size, or samples of a picture, that are computed at a time.",
+    lower_bound=1,
+)
+_DEVICES = flags.DEFINE_string(
+    "devices",
+    "1",
+    "model: processes that share the pictures: a number, or all for one on each GPU.",
+)
 _JOBS = flags.DEFINE_integer(
     "jobs", None, "folders: pictures measured in parallel. Default: one per core, at most 8.", 1
 )
@@ -167,18 +182,6 @@ def _metrics(protocol: Any) -> ChosenMetrics:
     return ChosenMetrics(_METRICS.value or protocol.metrics, _WEIGHTS.value)
 
 
-def _run(
-    folder: pathlib.Path,
-    settings: dict[str, Any],
-    notes: dict[str, Any],
-    chosen: ChosenMetrics,
-    **arguments: Any,
-) -> Any:
-    return measure(
-        folder, settings, notes, chosen, _shard(), _LIMIT.value, _SAVE.value, **arguments
-    )
-
-
 def _model() -> Iterator[Any]:
     """Yields the outcome of each point, and last the metrics."""
     if not any(flag.value for flag in (_PHOTOS, _PAIRS, _DATASET, _GIN_FILE, _PROTOCOL)):
@@ -206,69 +209,19 @@ def _model() -> Iterator[Any]:
     common.import_modules()
     deblurrer = Deblurrer.from_pretrained(_MODEL.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
-    yield from _measured(deblurrer, protocol, chosen, pairs)
-    yield chosen
-
-
-def _measured(deblurrer: Any, protocol: Any, chosen: ChosenMetrics, pairs: Any) -> Iterator[Any]:
-    """Yields the outcome of each point; of a row that chooses, of grid and chosen point."""
-    from deblur_tf.evaluation import grid, subjects
-
-    size = f"central {_CROP.value}x{_CROP.value} pixels" if _CROP.value else "whole images"
+    evaluation = ModelEvaluation(
+        *(deblurrer, protocol, chosen, pairs, pathlib.Path(common.value_of(_OUTPUT))),
+        row=row_of(deblurrer.model, _GIN_FILE.value, _PROTOCOL.value or "", _GIN_PARAM.value),
+        part=_shard(),
+        crop=_CROP.value,
+        limit=_LIMIT.value,
+        seed=_SEED.value,
+        save=_SAVE.value,
+        batch_size=_BATCH_SIZE.value,
+    )
     points = _points(protocol, deblurrer.sampling)
-    root = pathlib.Path(common.value_of(_OUTPUT))
-    row = row_of(deblurrer.model, _GIN_FILE.value, _PROTOCOL.value or "", _GIN_PARAM.value)
-
-    def at(point: Any, folder: pathlib.Path, metrics: Any, more: dict[str, Any]) -> Any:
-        sampling = dataclasses.asdict(point)
-        settings = {
-            "weights": deblurrer.fingerprint(),
-            "protocol": protocol.name,
-            "row": row,
-            "pairs": pairs.digest or pairs.title,
-            "size": size,
-            "limit": _LIMIT.value,
-            "seed": _SEED.value,
-            "noise": "by seed and name",
-            "sampling": sampling,
-            "metrics": metrics.settings,
-        }
-        subject = subjects.Restored(deblurrer, seed=_SEED.value, **sampling)
-        notes = {"model": deblurrer.origin, **more}
-        same = {"subject": subject, "pairs": pairs, "size": size, "once": metrics.once}
-        if outcome := _run(folder, settings, notes, metrics, **same):
-            print(f"{point.describe(deblurrer.model.schedule_kind)}\n{outcome.table}", flush=True)
-        return outcome
-
-    if len(points) > 1:
-        print(grid_cost(deblurrer.model, points, pairs, _LIMIT.value), flush=True)
-    chosen_by: dict[str, Any] = {}
-    if protocol.choose and len(points) > 1:
-        if _shard() != (1, 1):
-            raise common.UsageError(
-                "--shard: this row chooses a point of its grid, for which all pictures are needed; "
-                "measure the points with --points, or give --steps and --beta_max"
-            )
-        first = chosen.only(protocol.choose)
-        if first is None:
-            points = [_changed(protocol.fixed())]
-            chosen_by = {"choice": f"fixed: {protocol.choose} cannot be measured"}
-        else:
-            for point in points:
-                outcome = at(point, root / "grid" / grid.folder_name(point), first, {})
-                if outcome:
-                    yield outcome
-            print(grid.summarise(root / "grid", points), flush=True)
-            best = grid.chosen(root / "grid", points, protocol.choose_kind, protocol.choose)
-            chosen_by = {"choice": f"best {protocol.choose} of {len(points)} points of the grid"}
-            points = [best]
-        print(f"chosen: {points[0].describe(deblurrer.model.schedule_kind)}", flush=True)
-    for point in points:
-        folder = root / grid.folder_name(point) if len(points) > 1 else root
-        if outcome := at(point, folder, chosen, chosen_by):
-            yield outcome
-    if len(points) > 1 and _shard() == (1, 1):
-        print(grid.summarise(root, points), flush=True)
+    yield from evaluation.run(points, fixed=_changed(protocol.fixed()))
+    yield chosen
 
 
 def _folders() -> Iterator[Any]:
@@ -290,7 +243,12 @@ def _folders() -> Iterator[Any]:
     subject = subjects.ExistingPictures(bool(_BLURRY.value), bool(_SHARP.value))
     jobs, folder = _JOBS.value or min(8, len(os.sched_getaffinity(0))), pathlib.Path(output)
     notes = {"restored": _RESTORED.value, "sharp": _SHARP.value, "blurry": _BLURRY.value}
-    outcome = _run(folder, settings, notes, chosen, subject=subject, pairs=pairs, jobs=jobs)
+    outcome = measure(
+        *(folder, settings, notes, chosen, _shard(), _LIMIT.value, False),
+        subject=subject,
+        pairs=pairs,
+        jobs=jobs,
+    ).outcome
     if outcome:
         print(outcome.table, flush=True)
         yield outcome
@@ -333,6 +291,7 @@ _FLAGS = {
             "steps",
         ),
         *("beta_max", "seed", "sampler", "eta", "n_samples", "shard", "limit"),
+        *("batch_size", "devices"),
     ),
     "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),
     "merge": (),
@@ -354,6 +313,10 @@ def main(argv: Sequence[str]) -> int:
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
     _shard()
+    if several.wanted(_DEVICES.value):
+        if _shard() != (1, 1):
+            raise common.UsageError("give one of --devices and --shard, not both")
+        return several.run("deblur_tf.bin.evaluate", _DEVICES.value)
     *outcomes, chosen = commands[command]()
     failed = list(dict.fromkeys(message for o in outcomes for message in o.failed))
     for message in failed:

@@ -6,7 +6,7 @@ import copy
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from deblur_tf.base.locks import locked
 from deblur_tf.bin import common
@@ -105,6 +105,19 @@ def grid_cost(model: Any, points: Sequence[Any], pairs: Any, limit: int) -> str:
     )
 
 
+class Measured(NamedTuple):
+    """Result of `measure`.
+
+    Attributes:
+      outcome: of the whole set once it is measured, else of this process's part; None if all was
+        done before.
+      whole: whether the whole set is measured.
+    """
+
+    outcome: Any
+    whole: bool
+
+
 def measure(
     folder: pathlib.Path,
     settings: dict[str, Any],
@@ -114,20 +127,51 @@ def measure(
     limit: int,
     save: bool,
     **arguments: Any,
-) -> Any:
-    """An evaluation with a progress bar; None if it was done before.
+) -> Measured:
+    """An evaluation with a progress bar.
+
+    A part of one is written to a folder of its own within `folder`. The process that measures the
+    last part merges all of them.
 
     Raises:
       UsageError: if another process is writing into the folder.
     """
+    from deblur_tf.evaluation import merging, report
+
+    if part == (1, 1):
+        return Measured(
+            _measure(folder, settings, notes, chosen, part, limit, save, arguments), True
+        )
+    if report.Report(folder, settings, chosen.found, save=save).done:
+        print(f"{folder}: done before with these settings", flush=True)
+        return Measured(None, True)
+    index, count = part
+    own = merging.shard_folders(folder, count)[index - 1]
+    outcome = _measure(
+        own, {**settings, "shard": [index, count]}, notes, chosen, part, limit, save, arguments
+    )
+    merged = merging.merge_if_finished(folder, settings, chosen.found, count)
+    if merged is not None:
+        return Measured(merged, True)
+    print(f"{own}: part {index} of {count} is measured", flush=True)
+    return Measured(outcome, merging.is_measured(folder, settings))
+
+
+def _measure(
+    folder: pathlib.Path,
+    settings: dict[str, Any],
+    notes: dict[str, Any],
+    chosen: ChosenMetrics,
+    part: tuple[int, int],
+    limit: int,
+    save: bool,
+    arguments: dict[str, Any],
+) -> Any:
     from tqdm import tqdm
 
     from deblur_tf.evaluation import report, runner
 
     shard = runner.Shard(*part)
-    if shard.count > 1:
-        folder /= f"shard{shard.index}of{shard.count}"
-        settings = settings | {"shard": [shard.index, shard.count]}
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         results = report.Report(folder, settings, chosen.found, save=save, notes=notes)

@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from deblur_tf.base.errors import UsageError
+from deblur_tf.base.errors import LockedError, UsageError
+from deblur_tf.base.locks import locked
 from deblur_tf.evaluation.features import FeatureStore
 from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.report import (
@@ -37,8 +38,11 @@ class _Measured:
     made: str
     has_truth: bool = True
     fixed_kinds: tuple[str, ...] = ()
+    batch_size: int = 1
 
-    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
+    def images(
+        self, pairs: Sequence[Pair], without: Collection[str] = ()
+    ) -> list[tuple[Images, float]]:
         raise NotImplementedError("the shards have measured all pictures")
 
 
@@ -52,6 +56,47 @@ def _read(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
 def metric_names(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the metrics of a finished evaluation."""
     return tuple(_read(folder, REPORT_FILE)["metrics"])
+
+
+def shard_folders(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
+    """The folders of the shards of an evaluation, within its own folder."""
+    return [folder / f"shard{i}of{count}" for i in range(1, count + 1)]
+
+
+def is_measured(folder: pathlib.Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a folder has the report of a whole evaluation with these settings."""
+    finished = (folder / REPORT_FILE).is_file()
+    return finished and _read(folder, SETTINGS_FILE) == json.loads(json.dumps(dict(settings)))
+
+
+def merge_if_finished(
+    folder: pathlib.Path, settings: Mapping[str, Any], metrics: Sequence[Metric], count: int
+) -> Outcome | None:
+    """Merges the shards in an evaluation's folder once all of them are finished.
+
+    Each process calls it when its own shard is done, so the last one merges.
+
+    Args:
+      folder: of the whole evaluation.
+      settings: of the whole evaluation; shards with others do not count.
+      metrics: the metrics that are measured.
+      count: number of the shards.
+
+    Returns:
+      None if a shard is not finished, or another process is merging.
+    """
+    text = json.loads(json.dumps(dict(settings)))
+    shards = shard_folders(folder, count)
+    for i, shard in enumerate(shards, 1):
+        if not (shard / REPORT_FILE).is_file():
+            return None
+        if _read(shard, SETTINGS_FILE) != text | {"shard": [i, count]}:
+            return None
+    try:
+        with locked(folder):
+            return merge(shards, folder, metrics)
+    except LockedError:
+        return None
 
 
 def merge(
@@ -113,7 +158,9 @@ def merge(
     # Shard i of n has pictures i, i + n, ...: this restores their order.
     in_order = [item for row in itertools.zip_longest(*parts) for item in row if item]
     found = dict(in_order)
-    whole = Report(output, {k: v for k, v in first.items() if k != "shard"}, metrics)
+    notes = {k: v for k, v in last.items() if k != "settings"}
+    settings_of_all = {k: v for k, v in first.items() if k != "shard"}
+    whole = Report(output, settings_of_all, metrics, notes=notes)
     whole.found = found
     whole.start(kinds)
     for folder, name in itertools.product(shards.values(), (FEATURES, PICTURES, ROWS)):

@@ -8,7 +8,7 @@ import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from deblur_tf.metrics.base import Metric, PerImage, SetMetric
 _PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "keras", "tensorflow", "jax")
 
 SHARP = "sharp"
+
+_Made = tuple[int, Pair, Images, float]  # index of the pair, the pair, its pictures, seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ def evaluate(
     on_image: Callable[[str], None] | None = None,
     once: MeasuredOnce | None = None,
 ) -> Outcome:
-    """Measures a subject on a set; at most `jobs` pairs are in memory, whatever its size.
+    """Measures a subject on a set; few pairs are in memory at a time, whatever its size.
 
     Pictures that an interrupted evaluation with the same settings has measured are skipped.
 
@@ -108,16 +110,40 @@ def evaluate(
             else:
                 todo.append(index)
 
-        def measure(index: int) -> tuple[int, str, Figures, Images] | DataError:
+        def read(index: int) -> Pair | DataError:
             try:
                 pair = pairs[index]
                 _refuse_small(pair, metrics)
-                before = once.figures(pair.name) if once else {}
-                images, seconds = subject.images(pair, without=before)
+                return pair
             except DataError as error:  # the other pictures are still measured
                 return error
+
+        def make(indices: Sequence[int]) -> list[_Made | DataError]:
+            """The pictures of some pairs, those of one size and with the same needs together."""
+            made: list[Any] = [read(index) for index in indices]
+            groups: dict[Any, list[int]] = {}
+            for i, pair in enumerate(made):
+                if isinstance(pair, Pair):
+                    before = tuple(once.figures(pair.name)) if once else ()
+                    groups.setdefault((pair.sharp.shape, before), []).append(i)
+            for (_, before), members in groups.items():
+                group = [made[i] for i in members]
+                try:
+                    images = subject.images(group, before)
+                except DataError as error:
+                    images = [error] * len(group)
+                for i, pair, own in zip(members, group, images, strict=True):
+                    made[i] = own if isinstance(own, DataError) else (indices[i], pair, *own)
+            return made
+
+        def judge(one: _Made | DataError) -> tuple[int, str, Figures, Images] | DataError:
+            """The figures of the pictures of a pair."""
+            if isinstance(one, DataError):
+                return one
+            index, pair, images, seconds = one
             if subject.has_truth:
                 images[SHARP] = pair.sharp
+            before = once.figures(pair.name) if once else {}
             new = {kind: image for kind, image in images.items() if kind not in before}
             figures = before | _figures(new, metrics, store, pair.name, pair.sharp)
             figures = {kind: dict(figures[kind]) for kind in kinds}
@@ -130,7 +156,7 @@ def evaluate(
                 once.add(pair.name, fixed, store)
             return index, pair.name, figures, images
 
-        for outcome in _in_order(measure, todo, jobs):
+        for outcome in _outcomes(make, judge, todo, subject.batch_size, jobs):
             if isinstance(outcome, DataError):
                 failed.append(str(outcome))
                 continue
@@ -153,14 +179,36 @@ def _features_folder(report: Report | None) -> Iterator[pathlib.Path]:
         yield pathlib.Path(folder)
 
 
-def _in_order(fn: Callable[[int], Any], items: Sequence[int], jobs: int) -> Iterator[Any]:
-    """Results in order; at most `jobs` exist at once."""
-    if jobs == 1:
-        yield from map(fn, items)
-        return
+def _outcomes(
+    make: Callable[[Sequence[int]], list[Any]],
+    judge: Callable[[Any], Any],
+    items: Sequence[int],
+    batch_size: int,
+    jobs: int,
+) -> Iterator[Any]:
+    """What `judge` returns for each item, in order.
+
+    With one job, pictures are made here while another thread judges those of the batch before, so
+    that an accelerator does not wait for metrics. With more, each thread makes and judges.
+    """
+    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
     with ThreadPoolExecutor(jobs) as pool:
-        for start in range(0, len(items), jobs):
-            yield from pool.map(fn, items[start : start + jobs])
+        if jobs > 1:
+            for start in range(0, len(batches), jobs):
+                some = batches[start : start + jobs]
+                for judged in pool.map(lambda batch: [judge(x) for x in make(batch)], some):
+                    yield from judged
+            return
+        waiting: list[Future[Any]] = []
+        for batch in batches:
+            try:
+                made = make(batch)
+            except BaseException:  # what is made already is not lost
+                yield from (future.result() for future in waiting)
+                raise
+            yield from (future.result() for future in waiting)
+            waiting = [pool.submit(judge, one) for one in made]
+        yield from (future.result() for future in waiting)
 
 
 def _figures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ class Subject(Protocol):
       made: the kind whose computation is timed.
       has_truth: whether the sharp picture of each pair is known, and measured too.
       fixed_kinds: kinds that do not depend on how a model is sampled.
+      batch_size: number of pairs that `images` is given at most.
     """
 
     @property
@@ -37,9 +38,21 @@ class Subject(Protocol):
     def has_truth(self) -> bool: ...
     @property
     def fixed_kinds(self) -> tuple[str, ...]: ...
+    @property
+    def batch_size(self) -> int: ...
 
-    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
-        """uint8 [H, W, 3] for each kind, and the seconds that making them took."""
+    def images(
+        self, pairs: Sequence[Pair], without: Collection[str] = ()
+    ) -> list[tuple[Images, float]]:
+        """The pictures of pairs of one size.
+
+        Args:
+          pairs: the pairs, at least one.
+          without: kinds that need not be made.
+
+        Returns:
+          For each pair uint8 [H, W, 3] by kind, and the seconds that making them took.
+        """
         ...
 
 
@@ -60,15 +73,24 @@ class Restored:
       deblurrer: a `Deblurrer`.
       n_samples: number of samples that are drawn and averaged.
       seed: with the name of a picture, decides its noise, see `picture_seed`.
-      settings: further arguments of `Deblurrer.samples`.
+      batch_size: pictures of one size, or samples of a picture, that are computed at a time.
+      settings: further arguments of `Deblurrer.settings`.
     """
 
     made = "sample"
     has_truth = True
     fixed_kinds = ("blurry", "smoothed")
 
-    def __init__(self, deblurrer: Any, n_samples: int = 1, seed: int = 0, **settings: Any):
+    def __init__(
+        self,
+        deblurrer: Any,
+        n_samples: int = 1,
+        seed: int = 0,
+        batch_size: int = 1,
+        **settings: Any,
+    ):
         self.deblurrer = deblurrer
+        self.batch_size = batch_size
         self.seed = seed
         self.settings = {"n_samples": n_samples, **settings}
         self.labels = {
@@ -81,22 +103,27 @@ class Restored:
             self.labels["mean"] = f"mean of {n_samples} samples"
             self.columns["mean"] = f"mean of {n_samples}"
 
-    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
+    def images(
+        self, pairs: Sequence[Pair], without: Collection[str] = ()
+    ) -> list[tuple[Images, float]]:
         """See `Subject.images`."""
         start = time.perf_counter()
-        samples = self.deblurrer.samples(
-            pair.input, seed=picture_seed(self.seed, pair.name), **self.settings
+        drawn = self.deblurrer.draw(
+            np.stack([pair.input for pair in pairs]),
+            [picture_seed(self.seed, pair.name) for pair in pairs],
+            self.deblurrer.settings(**self.settings),
+            batch_size=self.batch_size,
         )
-        seconds = time.perf_counter() - start
-        found = {
-            "blurry": pair.input,
-            "sample": to_uint8_array(samples[0]),
-        }
+        seconds = (time.perf_counter() - start) / len(pairs)
+        return [(self._kinds(pair, drawn[:, i], without), seconds) for i, pair in enumerate(pairs)]
+
+    def _kinds(self, pair: Pair, samples: np.ndarray, without: Collection[str]) -> Images:
+        found = {"blurry": pair.input, "sample": to_uint8_array(samples[0])}
         if "smoothed" not in without:
             found["smoothed"] = best_smoothing(pair.input, pair.sharp)
         if "mean" in self.labels:
             found["mean"] = to_uint8_array(samples.mean(axis=0))
-        return found, seconds
+        return found
 
 
 class ExistingPictures:
@@ -110,6 +137,7 @@ class ExistingPictures:
 
     made = "restored"
     fixed_kinds: tuple[str, ...] = ()
+    batch_size = 1
 
     def __init__(self, blurry: bool = False, sharp: bool = True):
         self.has_truth = sharp
@@ -118,7 +146,9 @@ class ExistingPictures:
         self.columns = {"blurry": "blurry"} if blurry else {}
         self.columns |= {"restored": "restored"}
 
-    def images(self, pair: Pair, without: Collection[str] = ()) -> tuple[Images, float]:
+    def images(
+        self, pairs: Sequence[Pair], without: Collection[str] = ()
+    ) -> list[tuple[Images, float]]:
         """See `Subject.images`."""
         del without
-        return {kind: getattr(pair, kind) for kind in self.labels}, 0.0
+        return [({kind: getattr(pair, kind) for kind in self.labels}, 0.0) for pair in pairs]

@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack, cast
 
 import numpy as np
-from keras import ops
 from PIL import Image
 
-from deblur_tf.base.errors import NonFiniteError, UsageError
+from deblur_tf.base.errors import UsageError
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.samplers import Sampler
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
 from deblur_tf.inference import frames, memory, pictures, triage
 from deblur_tf.inference.color_guard import keep_low_frequencies
+from deblur_tf.inference.drawing import draw_samples
 from deblur_tf.inference.settings import Settings
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
@@ -188,48 +188,73 @@ class Deblurrer:
     def draw(
         self,
         batch: np.ndarray,
-        seed: int,
+        seed: int | Sequence[int],
         sampling: SamplingSettings,
         on_step: Callable[[float], object] | None = None,
         color_guard: bool = False,
+        batch_size: int = 1,
     ) -> np.ndarray:
         """Like `samples`, for several images of one size and with complete settings.
 
-        [B, H, W, 3] -> float32 [n_samples, B, H, W, 3], in [-1, 1] except for what the
-        colour guard adds. If memory runs out, smaller tiles are tried. What is inside a frame is
-        restored alone, and the frame stays as it is (see `frames`).
+        If memory runs out, fewer samples are drawn at a time, and then smaller tiles are tried.
+        What is inside a frame is restored alone, and the frame stays as it is (see `frames`).
+
+        Args:
+          batch: images, [B, H, W, 3].
+          seed: any 64-bit integer for all images, or one for each.
+          sampling: the settings.
+          on_step: see `samples`.
+          color_guard: see `restore`.
+          batch_size: pictures that are sampled at a time: where it exceeds B, several samples of
+            each image are drawn at once. Tiled pictures are drawn one sample at a time.
+
+        Returns:
+          float32 [n_samples, B, H, W, 3], in [-1, 1] except for what the colour guard adds.
         """
         images = pictures.pixels_to_model_range(batch)
+        seeds = [seed] * len(batch) if isinstance(seed, int) else list(seed)
         inside = [frames.inner(image) for image in images]
         if not any(inside):
-            return self._drawn(batch, seed, sampling, on_step, color_guard)
+            return self._drawn(batch, seeds, sampling, on_step, color_guard, batch_size)
         told = on_step if len(batch) == 1 else None
         return frames.put_back(
             images,
             inside,
             lambda i, window: self._drawn(
-                batch[i][window][None], seed, sampling, told, color_guard
+                batch[i][window][None], seeds[i : i + 1], sampling, told, color_guard, batch_size
             ),
         )
 
     def _drawn(
         self,
         batch: np.ndarray,
-        seed: int,
+        seeds: Sequence[int],
         sampling: SamplingSettings,
         on_step: Callable[[float], object] | None,
         color_guard: bool,
+        batch_size: int,
     ) -> np.ndarray:
         """`draw` without regard to frames."""
         images = pictures.pixels_to_model_range(batch)
-        tile = self.tile_for(*batch.shape[1:3], copies=len(batch), n_samples=sampling.n_samples)
+        size, n_samples = batch.shape[1:3], sampling.n_samples
+        tile = self.tile_for(*size, copies=len(batch), n_samples=n_samples)
+        at_once = max(min(batch_size // len(batch), n_samples), 1)
+        if tile or self.tile_for(*size, copies=len(batch) * at_once, n_samples=n_samples):
+            at_once = 1
         while True:
             try:
-                found = self._sampled(images, seed, sampling, tile, on_step)
+                restoration = self._with(sampling, tile)
+                schedule = sampling.schedule(self.model.schedule_kind)
+                found = draw_samples(
+                    restoration, images, seeds, schedule, n_samples, at_once, on_step
+                )
                 break
             except Exception as error:
                 if not memory.ran_out_of_memory(error):
                     raise
+                if at_once > 1:
+                    at_once //= 2
+                    continue
                 side = min(tile or self.model.largest_tile * 2, max(batch.shape[1:3])) // 2
                 side = side // memory.TILE_STEP * memory.TILE_STEP
                 if self.tile == 0 or side < self._smallest_tile:
@@ -243,39 +268,6 @@ class Deblurrer:
                 for restored, blurry in zip(sample, images, strict=True):
                     restored[...] = keep_low_frequencies(restored, blurry)
         return found
-
-    def _sampled(
-        self,
-        images: np.ndarray,
-        seed: int,
-        sampling: SamplingSettings,
-        tile: int,
-        on_step: Callable[[float], object] | None,
-    ) -> np.ndarray:
-        restoration = self._with(sampling, tile)
-        schedule = sampling.schedule(self.model.schedule_kind)
-        numbers = [0] * len(images)
-        prepared = restoration.prepare(images, sample_keys(seed, numbers))
-        result = []
-        for i in range(sampling.n_samples):
-
-            def progress(done: float, before: int = i * sampling.steps) -> None:
-                if on_step is not None:
-                    on_step(before + done)
-
-            keys = sample_keys(seed, [i] * len(images))
-            sample = restoration.sample(
-                prepared, keys, schedule, None if on_step is None else progress
-            )
-            sample = np.clip(ops.convert_to_numpy(sample), -1.0, 1.0)
-            if not np.isfinite(sample).all():
-                raise NonFiniteError(
-                    f"the result is not finite with {sampling.steps} step(s) of beta_max "
-                    f"{schedule.betas[-1]:g}: the model's weights are damaged, or these settings "
-                    "do not suit it; try the model's own, without --steps and --beta_max"
-                )
-            result.append(sample)
-        return np.stack(result)
 
     def restore(
         self,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from deblur_tf.base.durations import in_words
 from deblur_tf.base.errors import DataError, Error, NonFiniteError, UsageError
 from deblur_tf.base.files import replacing, sha256
 from deblur_tf.diffusion.sampling import SamplingSettings
@@ -259,7 +260,7 @@ class Job:
         samples = self.sampling.n_samples
         tile = self.deblurrer.tile_for(side, side, 1, samples)
         needed = memory.needed_bytes(self.deblurrer.model, side, side, tile, samples)
-        return f"{text}: about {_duration(seconds)} and {needed / 2**30:.1f} GiB here" + (
+        return f"{text}: about {in_words(seconds)} and {needed / 2**30:.1f} GiB here" + (
             f", the largest in tiles of {tile}" if tile else ""
         )
 
@@ -280,12 +281,6 @@ class Job:
             mean = np.nanmean(self._scores, axis=0)
             lines.append(f"mean of {len(self._scores)}: PSNR {mean[0]:.2f} dB, SSIM {mean[1]:.4f}")
         return "\n".join(lines) or "done"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _check_writable(folder: pathlib.Path) -> None:

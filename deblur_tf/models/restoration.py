@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -73,6 +74,15 @@ class Prepared(NamedTuple):
     condition: Any
     height: int
     width: int
+
+    def repeated(self, count: int) -> Prepared:
+        """The batch `count` times, one after the other."""
+        if count == 1:
+            return self
+        condition = keras.tree.map_structure(
+            lambda x: None if x is None else ops.concatenate([x] * count), self.condition
+        )
+        return self._replace(condition=condition)
 
 
 class Restoration:

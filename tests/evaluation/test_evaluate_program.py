@@ -290,7 +290,7 @@ def test_weights_from_the_command_line(tmp_path):
 
 
 def test_a_row_chooses_a_point_of_its_grid_and_measures_that(tree, micro_dir, tmp_path):
-    """Grid, choice and measurement are one command; shards, which see a part, are refused."""
+    """Grid, choice and measurement are one command, for processes that share the pictures too."""
     grid = "Protocol.grid = ((1, 0.9), (2, 0.8))"
     choose = "Protocol.choose = 'psnr'"
     command = [
@@ -315,9 +315,35 @@ def test_a_row_chooses_a_point_of_its_grid_and_measures_that(tree, micro_dir, tm
     assert set(report["means"]["sample"]) == {"psnr", "ssim"}
     assert report["settings"]["row"]["gin_files"] == ["protocols/gopro-v1.gin"]
     assert report["settings"]["row"]["pictures"] == 1111
-    result = run("evaluate", *command, "--shard=1/2", "-o", tmp_path / "part")
-    assert result.returncode == 2
-    assert "chooses a point of its grid" in result.stderr
+    part = tmp_path / "part"
+    first = run("evaluate", *command, "--shard=1/2", "-o", part)
+    assert first.returncode == 75, first.stderr  # the other part of the grid is not there
+    assert "give the same command again" in first.stderr
+    second = run("evaluate", *command, "--shard=2/2", "-o", part)
+    assert second.returncode == 0, second.stderr
+    assert not (part / "report.json").exists()  # at the chosen point, part 1 is missing
+    again = run("evaluate", *command, "--shard=1/2", "-o", part)
+    assert again.returncode == 0, again.stderr
+    merged = json.loads((part / "report.json").read_text())
+    for key in ("means", "choice", "pictures", "settings"):
+        assert merged[key] == report[key]
+
+
+def test_processes_on_one_machine_give_one_report(tree, micro_dir, tmp_path):
+    command = ["model", f"--pairs={tree}/test", "-m", micro_dir, "--metrics=psnr", "--steps=1"]
+    for devices in (1, 2):
+        result = run("evaluate", *command, f"--devices={devices}", "-o", tmp_path / str(devices))
+        assert result.returncode == 0, result.stderr
+    assert means(tmp_path / "2") == means(tmp_path / "1")
+    assert "[1/2] scene0-000001" in result.stdout
+    assert "[2/2] scene1-000001" in result.stdout
+    for arguments, said in (
+        (["--devices=2", "--shard=1/2"], "--devices and --shard"),
+        (["--devices=none"], "--devices=none"),
+    ):
+        result = run("evaluate", *command, *arguments, "-o", tmp_path / "x")
+        assert result.returncode == 2
+        assert said in result.stderr
 
 
 def test_each_picture_has_noise_of_its_own(micro_dir, tree):
@@ -329,13 +355,16 @@ def test_each_picture_has_noise_of_its_own(micro_dir, tree):
     used = []
 
     class Fake:
-        def samples(self, blurry, n_samples, seed):
-            used.append(seed)
-            return np.zeros((1, *blurry.shape), np.float32)
+        def settings(self, n_samples):
+            return n_samples
+
+        def draw(self, batch, seeds, n_samples, batch_size):
+            used.extend(seeds)
+            return np.zeros((n_samples, *batch.shape), np.float32)
 
     image = np.zeros((16, 16, 3), np.uint8)
     for name in ("a", "b", "a"):
-        Restored(Fake(), seed=3).images(Pair(name, image, image))
+        Restored(Fake(), seed=3).images([Pair(name, image, image)])
     assert used == [picture_seed(3, name) for name in ("a", "b", "a")]
 
 

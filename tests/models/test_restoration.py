@@ -48,6 +48,19 @@ def test_the_kind_and_size_of_the_input_come_back(deblurrer, tmp_path):
     )
 
 
+def test_samples_do_not_depend_on_how_many_are_drawn_at_a_time(deblurrer):
+    """Sample i of an image is a function of image, seed and i, in batches of any size."""
+    batch = np.stack([picture(seed=1), picture(seed=2)])
+    settings = deblurrer.settings(steps=2, n_samples=3)
+    alone = [deblurrer.draw(batch[i : i + 1], 7 + i, settings) for i in range(2)]
+    want = np.concatenate(alone, axis=1)
+    for batch_size in (1, 4, 8):
+        done = []
+        found = deblurrer.draw(batch, [7, 8], settings, done.append, batch_size=batch_size)
+        np.testing.assert_allclose(found, want, atol=2e-5)
+        assert done[-1] == 6
+
+
 def test_pil_images_keep_mode_alpha_and_info(deblurrer, tmp_path):
     rgba = np.dstack([picture(), picture(seed=1)[..., 0]])
     given = Image.fromarray(rgba)

@@ -16,10 +16,13 @@ class Perfect:
         self.value = value
         self.calls = 0
 
-    def samples(self, blurry, n_samples=1, seed=0):
+    def settings(self, n_samples=1):
+        return n_samples
+
+    def draw(self, batch, seeds, n_samples, batch_size=1):
         self.calls += 1
         rows = [
-            np.full(blurry.shape, self.value / 127.5 - 1.0 if i % 2 == 0 else -1.0)
+            np.full(batch.shape, self.value / 127.5 - 1.0 if i % 2 == 0 else -1.0)
             for i in range(n_samples)
         ]
         return np.stack(rows).astype("float32")
