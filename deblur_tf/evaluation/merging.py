@@ -24,7 +24,8 @@ from deblur_tf.evaluation.report import (
     Report,
     read_figures,
 )
-from deblur_tf.evaluation.runner import SHARP, Outcome, summarise
+from deblur_tf.evaluation.runner import Outcome, summarise
+from deblur_tf.evaluation.stages import SHARP
 from deblur_tf.evaluation.subjects import Images
 from deblur_tf.metrics.base import Metric
 

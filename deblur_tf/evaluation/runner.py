@@ -8,24 +8,17 @@ import math
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
 
 from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.base.versions import versions
 from deblur_tf.evaluation.features import FeatureStore, MeasuredOnce
-from deblur_tf.evaluation.pairs import Pair, PairSet
+from deblur_tf.evaluation.pairs import PairSet
 from deblur_tf.evaluation.report import FEATURES, SECONDS, Figures, Report, file_name, table
-from deblur_tf.evaluation.subjects import Images, Subject
+from deblur_tf.evaluation.stages import SHARP, Stages
+from deblur_tf.evaluation.subjects import Subject
 from deblur_tf.metrics.base import Metric, PerImage, SetMetric
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "pillow", "keras", "tensorflow", "jax")
-
-SHARP = "sharp"
-
-_Made = tuple[int, Pair, Images, float]  # index of the pair, the pair, its pictures, seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,53 +103,8 @@ def evaluate(
             else:
                 todo.append(index)
 
-        def read(index: int) -> Pair | DataError:
-            try:
-                pair = pairs[index]
-                _refuse_small(pair, metrics)
-                return pair
-            except DataError as error:  # the other pictures are still measured
-                return error
-
-        def make(indices: Sequence[int]) -> list[_Made | DataError]:
-            """The pictures of some pairs, those of one size and with the same needs together."""
-            made: list[Any] = [read(index) for index in indices]
-            groups: dict[Any, list[int]] = {}
-            for i, pair in enumerate(made):
-                if isinstance(pair, Pair):
-                    before = tuple(once.figures(pair.name)) if once else ()
-                    groups.setdefault((pair.sharp.shape, before), []).append(i)
-            for (_, before), members in groups.items():
-                group = [made[i] for i in members]
-                try:
-                    images = subject.images(group, before)
-                except DataError as error:
-                    images = [error] * len(group)
-                for i, pair, own in zip(members, group, images, strict=True):
-                    made[i] = own if isinstance(own, DataError) else (indices[i], pair, *own)
-            return made
-
-        def judge(one: _Made | DataError) -> tuple[int, str, Figures, Images] | DataError:
-            """The figures of the pictures of a pair."""
-            if isinstance(one, DataError):
-                return one
-            index, pair, images, seconds = one
-            if subject.has_truth:
-                images[SHARP] = pair.sharp
-            before = once.figures(pair.name) if once else {}
-            new = {kind: image for kind, image in images.items() if kind not in before}
-            figures = before | _figures(new, metrics, store, pair.name, pair.sharp)
-            figures = {kind: dict(figures[kind]) for kind in kinds}
-            for kind, row in figures.items():
-                row[SECONDS] = seconds if kind == subject.made else 0.0
-            if once and before:
-                once.copy_features(pair.name, metrics, store)
-            elif once:
-                fixed = {k: figures[k] for k in kinds if k in (*subject.fixed_kinds, SHARP)}
-                once.add(pair.name, fixed, store)
-            return index, pair.name, figures, images
-
-        for outcome in _outcomes(make, judge, todo, subject.batch_size, jobs):
+        stages = Stages(subject, pairs, metrics, store, kinds, once)
+        for outcome in stages.outcomes(todo, jobs):
             if isinstance(outcome, DataError):
                 failed.append(str(outcome))
                 continue
@@ -177,70 +125,6 @@ def _features_folder(report: Report | None) -> Iterator[pathlib.Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield pathlib.Path(folder)
-
-
-def _outcomes(
-    make: Callable[[Sequence[int]], list[Any]],
-    judge: Callable[[Any], Any],
-    items: Sequence[int],
-    batch_size: int,
-    jobs: int,
-) -> Iterator[Any]:
-    """What `judge` returns for each item, in order.
-
-    With one job, pictures are made here while another thread judges those of the batch before, so
-    that an accelerator does not wait for metrics. With more, each thread makes and judges.
-    """
-    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
-    with ThreadPoolExecutor(jobs) as pool:
-        if jobs > 1:
-            for start in range(0, len(batches), jobs):
-                some = batches[start : start + jobs]
-                for judged in pool.map(lambda batch: [judge(x) for x in make(batch)], some):
-                    yield from judged
-            return
-        waiting: list[Future[Any]] = []
-        for batch in batches:
-            try:
-                made = make(batch)
-            except BaseException:  # what is made already is not lost
-                yield from (future.result() for future in waiting)
-                raise
-            yield from (future.result() for future in waiting)
-            waiting = [pool.submit(judge, one) for one in made]
-        yield from (future.result() for future in waiting)
-
-
-def _figures(
-    images: Images,
-    metrics: Sequence[Metric],
-    store: FeatureStore,
-    name: str,
-    sharp: np.ndarray,
-) -> Figures:
-    figures: Figures = {}
-    height, width = sharp.shape[:2]
-    metrics = [m for m in metrics if isinstance(m, PerImage) or m.fits(height, width)]
-    for kind, image in images.items():
-        figures[kind] = {
-            metric.name: _measured(metric, image, sharp)
-            for metric in metrics
-            if isinstance(metric, PerImage) and (kind != SHARP or not metric.reference)
-        }
-        for metric in metrics:
-            if isinstance(metric, SetMetric):
-                store.add(metric.features, kind, name, image)
-    return figures
-
-
-def _measured(metric: PerImage, image: np.ndarray, sharp: np.ndarray) -> float:
-    """The value, or NaN if the picture has none: means omit it, and the report counts it."""
-    if min(sharp.shape[:2]) < metric.min_side:
-        return math.nan
-    try:
-        return metric.measure(image, sharp)
-    except DataError:
-        return math.nan
 
 
 def _distance(metric: SetMetric, store: FeatureStore, kind: str, names: Sequence[str]) -> float:
@@ -337,16 +221,6 @@ def _refuse_references(metrics: Sequence[Metric]) -> None:
         raise UsageError(
             f"{', '.join(wrong)} compare with sharp pictures, of which there are none here: give "
             "--sharp, or --metrics=niqe"
-        )
-
-
-def _refuse_small(pair: Pair, metrics: Sequence[Metric]) -> None:
-    """Raises DataError if no metric can measure so small a picture."""
-    height, width = pair.sharp.shape[:2]
-    least = min(metrics, key=lambda metric: metric.min_side)
-    if min(height, width) < least.min_side:
-        raise DataError(
-            f"{pair.name}: {width}x{height} pixels; {least.label} needs {least.min_side} a side"
         )
 
 
