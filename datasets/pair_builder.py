@@ -229,3 +229,60 @@ def _folders(path: pathlib.Path) -> list[pathlib.Path]:
 def first_with(candidates: Sequence[pathlib.Path], relative: str) -> pathlib.Path | None:
     """The path `relative` in the first of the folders that contains it; None: none does."""
     return next((root / relative for root in candidates if (root / relative).exists()), None)
+
+
+def listed(
+    listing: pathlib.Path, candidates: Sequence[pathlib.Path], sharp_part: str, blurry_part: str
+) -> list[PairFiles]:
+    """The pairs of a list file; each line names the sharp file, then the blurry one.
+
+    Args:
+      listing: the list file.
+      candidates: folders that may contain the folder with which all names begin; without it,
+        names are relative to the list file.
+      sharp_part, blurry_part: what the name of a sharp and of a blurry file contains.
+
+    Raises:
+      DataError: if a line is not of that form, naming file and line.
+    """
+    root, pairs = None, []
+    lines = listing.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        names = line.split()
+        if not names:
+            continue
+        if len(names) != 2 or sharp_part not in names[0] or blurry_part not in names[1]:
+            raise DataError(
+                f"{listing}, line {number}: not '...{sharp_part}... ...{blurry_part}...': {line!r}"
+            )
+        if root is None:
+            top = pathlib.PurePosixPath(names[0]).parts[0]
+            found = first_with(candidates, top)
+            root = listing.parent if found is None else found.parent
+        sharp, blurry = (root / name for name in names)
+        # The scene, and what tells the pairs of a scene apart: a folder or the file's name.
+        *scene, _, name = pathlib.PurePosixPath(names[1]).parts
+        stem = pathlib.PurePosixPath(name).stem
+        words = scene[1:] if len(scene) > 2 else [*scene[1:], stem]
+        pairs.append(PairFiles("-".join(words), blurry, sharp))
+    return pairs
+
+
+def existing(splits: Splits, config: PairConfig, archive: str) -> Splits:
+    """The pairs whose files exist; a part of the pairs is enough for a subset only.
+
+    Raises:
+      DataError: if files are missing and the configuration requires all; `archive` has them.
+    """
+    there = {
+        split: [p for p in pairs if p.blurry.is_file() and p.sharp.is_file()]
+        for split, pairs in splits.items()
+    }
+    missing = [p.id for s, pairs in splits.items() for p in pairs if p not in there[s]]
+    if missing and not config.subset:
+        raise DataError(
+            f"{len(missing)} pairs named in the list files are missing: "
+            f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; extract {archive} "
+            f"beside the list files, or use the configuration {config.name}_{SUBSET}"
+        )
+    return there

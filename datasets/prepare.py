@@ -19,7 +19,7 @@ from deblur_tf.data.tfds_pairs import default_data_dir
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SOURCE_FILE = "source.txt"  # in a prepared data set: the folder that its images came from
 
-NAMES = ("gopro", "hide", "realblur_j", "reds", "div2k_blur", "folder")
+NAMES = ("gopro", "hide", "realblur_j", "rsblur", "reds", "div2k_blur", "folder")
 
 
 def builder(

@@ -4,15 +4,18 @@ r"""Prepares, shows and makes data sets of blurry/sharp pairs.
   deblur-data prepare folder --manual_dir=my_pairs --config=mine --data_dir=data
   deblur-data inspect gopro/blur --data_dir=data --output=sheet.png
   deblur-data synth --photos=my_photos --blur=realistic --output=my_pairs
+  deblur-data synth --frames=my_clips --average=11 --output=my_pairs
   deblur-data preview --photos=my_photos --output=preview.png
 
-prepare: gopro, hide, realblur_j, reds, div2k_blur or folder, from archives or
+prepare: gopro, hide, realblur_j, rsblur, reds, div2k_blur or folder, from archives or
 folders in --manual_dir; without it the instructions are printed. Counts are checked;
 --subset accepts a part, under a name that says so. It can be interrupted at any
 moment and started again.
 inspect: sizes of the pairs, and a contact sheet.
 synth: blurs sharp photos as --blur says, by default by random camera shake and noise as
-in DvSR's appendix C, into --output/blur and --output/sharp. Existing pairs are kept.
+in DvSR's appendix C, into --output/blur and --output/sharp. With --frames, blur is the mean of
+consecutive frames of a video, as in GoPro; each folder of frames is a clip (extract them with
+ffmpeg -i video.mp4 my_clips/video/%06d.png). Existing pairs are kept.
 preview: a sheet of the pairs that data/realistic.gin would train on.
 
 Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
@@ -20,11 +23,12 @@ Exit codes: 0 done, 1 failed, 2 usage error or bad data, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -55,6 +59,14 @@ _PHOTOS = flags.DEFINE_string(
 _SEED = flags.DEFINE_integer("seed", 0, "synth, preview: seed of blur and noise.", lower_bound=0)
 _BLUR = flags.DEFINE_enum(
     "blur", "dvsr", ["dvsr", "realistic", "shake10", "shake20"], "synth: kind of blur."
+)
+_FRAMES = flags.DEFINE_string("frames", None, "synth: folder of video frames, or of such folders.")
+_AVERAGE = flags.DEFINE_integer("average", 11, "synth: frames that are averaged, odd.", 3)
+_STRIDE = flags.DEFINE_integer(
+    "stride", None, "synth: frames from one picture to the next. Default: --average.", 1
+)
+_GAMMA = flags.DEFINE_float(
+    "gamma", 1.0, "synth: exponent of light when frames are averaged; 2.2 as in GoPro's blur_gamma."
 )
 _GIN_PARAM = flags.DEFINE_multi_string(
     "gin_param", [], 'preview: override, e.g. --gin_param="RealisticBlur.jpeg = 0.0". Repeatable.'
@@ -110,52 +122,86 @@ def _difference(a: Any, b: Any) -> Any:
     return np.minimum(4 * gap, 255).astype(np.uint8)
 
 
+Make = Callable[[], tuple[Any, Any]]  # makes a blurry and a sharp picture
+
+
 def _synth() -> int:
-    import numpy as np
+    makers = _of_frames() if _FRAMES.value else _of_photos()
+    output = pathlib.Path(common.value_of(_OUTPUT))
+    for side in ("blur", "sharp"):
+        common.make_folder(str(output / side))
     from PIL import Image
     from tqdm import tqdm
 
     from deblur_tf.base.errors import DataError
     from deblur_tf.base.files import replacing
-    from deblur_tf.data.photos import list_images
-    from deblur_tf.image_files.reading import read_rgb
 
-    root, output = pathlib.Path(common.value_of(_PHOTOS)), pathlib.Path(common.value_of(_OUTPUT))
-    targets: dict[str, pathlib.Path] = {}
-    for path in list_images(root):
-        relative = path.relative_to(root).with_suffix("")
-        name = "-".join(relative.parts) + ".png"
-        if name in targets:
-            raise common.UsageError(f"{targets[name]} and {path} would both become {name}")
-        targets[name] = path
-    folders = [output / side for side in ("blur", "sharp")]
-    for folder in folders:
-        common.make_folder(str(folder))
-    from deblur_tf.data import synthesis  # imports Keras, which takes seconds, so it comes last
-
-    make = synthesis.named(_BLUR.value)
-    paths = list(targets.values())
     failed, kept = 0, 0
-    bar = tqdm(targets.items(), unit="photo", disable=not sys.stderr.isatty())
-    for i, (name, path) in enumerate(bar):
-        if all((folder / name).exists() for folder in folders):
+    for name, make in tqdm(makers.items(), unit="pair", disable=not sys.stderr.isatty()):
+        targets = [output / side / name for side in ("blur", "sharp")]
+        if all(target.exists() for target in targets):
             kept += 1
             continue
-        # Seeded by name, so that adding photos does not change the pairs of others.
-        rng = np.random.default_rng((_SEED.value, zlib.crc32(name.encode())))
         try:
-            taken = [read_rgb(paths[(i + k) % len(paths)]) for k in range(make.photos)]
-            pair = make(taken, rng, str(path))
+            pair = make()
         except DataError as error:
             failed += 1
             common.fail(error, common.FAILED)
             continue
-        for folder, pixels in zip(folders, pair, strict=True):
-            with replacing(folder / name) as file:
+        for target, pixels in zip(targets, pair, strict=True):
+            with replacing(target) as file:
                 Image.fromarray(pixels).save(file, "png")
-    done = len(targets) - failed - kept
+    done = len(makers) - failed - kept
     print(f"{done} pairs written to {output}, {kept} already there, {failed} failed")
     return common.FAILED if failed else common.OK
+
+
+def _of_frames() -> dict[str, Make]:
+    """What makes each pair of the frames, by file name."""
+    from deblur_tf.data import averaging
+
+    if _AVERAGE.value % 2 == 0:
+        raise common.UsageError(
+            f"--average={_AVERAGE.value}: an odd number is needed, so that one frame is the middle"
+        )
+    if _GAMMA.value <= 0:
+        raise common.UsageError(f"--gamma={_GAMMA.value}: must be positive")
+    frames = averaging.clips(pathlib.Path(common.value_of(_FRAMES)))
+    found = averaging.windows(frames, _AVERAGE.value, _STRIDE.value or _AVERAGE.value)
+    return {
+        f"{name}.png": functools.partial(averaging.averaged, paths, _GAMMA.value)
+        for name, paths in found.items()
+    }
+
+
+def _of_photos() -> dict[str, Make]:
+    """What makes each pair of the photographs, by file name."""
+    from deblur_tf.data.photos import list_images
+
+    root = pathlib.Path(common.value_of(_PHOTOS))
+    paths: dict[str, pathlib.Path] = {}
+    for path in list_images(root):
+        relative = path.relative_to(root).with_suffix("")
+        name = "-".join(relative.parts) + ".png"
+        if name in paths:
+            raise common.UsageError(f"{paths[name]} and {path} would both become {name}")
+        paths[name] = path
+    chosen = list(paths.values())
+    return {name: functools.partial(_blurred, chosen, i, name) for i, name in enumerate(paths)}
+
+
+def _blurred(paths: Sequence[pathlib.Path], i: int, name: str) -> tuple[Any, Any]:
+    """A blurry and a sharp version of photograph number `i`."""
+    import numpy as np
+
+    from deblur_tf.data import synthesis  # imports Keras, which takes seconds, so it comes last
+    from deblur_tf.image_files.reading import read_rgb
+
+    make = synthesis.named(_BLUR.value)
+    # Seeded by name, so that adding photos does not change the pairs of others.
+    rng = np.random.default_rng((_SEED.value, zlib.crc32(name.encode())))
+    taken = [read_rgb(paths[(i + k) % len(paths)]) for k in range(make.photos)]
+    return make(taken, rng, str(paths[i]))
 
 
 # Pairs on a sheet: rows, and columns of one blurry and one sharp picture each.
@@ -190,9 +236,10 @@ def main(argv: Sequence[str]) -> int:
     if command in ("synth", "preview"):
         if name:
             raise common.UsageError(f"unexpected argument {name!r}; see --help")
-        for flag in (_PHOTOS, _OUTPUT) if command == "synth" else (_OUTPUT,):
-            if not flag.value:
-                raise common.UsageError(f"deblur-data {command}: --{flag.name} is missing")
+        if not _OUTPUT.value:
+            raise common.UsageError(f"deblur-data {command}: --output is missing")
+        if command == "synth" and bool(_PHOTOS.value) == bool(_FRAMES.value):
+            raise common.UsageError("deblur-data synth: give one of --photos and --frames")
         return _synth() if command == "synth" else _preview()
     raise common.UsageError(
         f"unknown command {command!r}; one of prepare, inspect, synth, preview"

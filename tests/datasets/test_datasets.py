@@ -131,7 +131,7 @@ def test_a_complete_gopro_passes_in_both_layouts_and_a_truncated_one_does_not(tm
 
 
 def test_incomplete_copies_are_refused_and_leave_nothing(tmp_path):
-    for name in ("gopro", "hide", "realblur_j", "reds", "div2k_blur"):
+    for name in ("gopro", "hide", "realblur_j", "rsblur", "reds", "div2k_blur"):
         with pytest.raises(DataError, match=f"this copy of {name} is not complete: train has"):
             prepare.prepare(name, dummy(name), tmp_path)
     assert not list(tmp_path.rglob("dataset_info.json"))

@@ -55,6 +55,17 @@ def main() -> None:
         listing = HERE / f"realblur_j/dummy_data/RealBlur_J_{split}_list.txt"
         listing.write_text("\n".join(lines))  # as released: no newline at the end
 
+    lists = {"train": ("0001/000001", "0001/000002"), "val": ("0002/000003",)}
+    lists["test"] = ("0003/000004",)
+    for split, places in lists.items():
+        lines = []
+        for i, place in enumerate(places):
+            names = [f"RSBlur/{place}/{k}.png" for k in ("gt/gt_sharp", "real_blur/real_blur")]
+            for j, name in enumerate(names):
+                image(f"rsblur/dummy_data/{name}", 40 + 10 * i + j)
+            lines.append(" ".join(names) + "\n")
+        (HERE / f"rsblur/dummy_data/RSBlur_real_{split}.txt").write_text("".join(lines))
+
     sequences = (("train", "000"), ("val", "000"), ("val", "001"))
     for i, (split, sequence) in enumerate(sequences):
         for frame in (8, 9):
