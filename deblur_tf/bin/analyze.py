@@ -4,6 +4,8 @@ r"""Analyses a model, as the papers' figures do.
   deblur-analyze guidance --pairs=my_pairs -m RUN -o out/
   deblur-analyze residual --pairs=my_pairs -m RUN -o out/
   deblur-analyze diversity --photos=my_sharp_photos -n 8 -o out/
+  deblur-analyze residual --gin_file=papers/dvsr/figure6/residual.gin -m RUN -o out/
+  deblur-analyze kernels -o out/
   deblur-analyze means results/gopro results/hide results/reds
   deblur-analyze compare ours=results/ours theirs=results/theirs --crop=128 -o out/
   deblur-analyze grids residual=results/a direct=results/b -o out/
@@ -16,10 +18,14 @@ residual: the first prediction of a predict-and-refine model, its residual, and 
 entropy of residuals compared with that of the sharp pictures (DvSR fig. 3, sec. 6.1).
 diversity: standard deviation of each pixel over samples, and the diversity of each picture
 against its sharpness (DvSR fig. 5 and 8).
+kernels: random kernels of the synthetic camera shake (DvSR fig. 9).
 means: means over several reports of deblur-evaluate (icDPM Table 3).
 compare: the same pictures of several folders side by side, under the folders' names (icDPM
 fig. 6 to 8; with --crop, the window in which they differ most).
 grids: the sampling grids of several models in one plot (icDPM fig. 5 and 10, DvSR fig. 6).
+
+With --gin_file of a table row, pictures are those of its test set, prepared in --data_dir, and
+they are sampled as the row says; --steps and --beta_max change that.
 """
 
 from __future__ import annotations
@@ -45,7 +51,14 @@ _OUTPUT = flags.DEFINE_string("output", None, "Output folder, made if missing.",
 _CROP = flags.DEFINE_integer("crop", 0, "Side of the central crop in pixels; 0: whole images.", 0)
 _LIMIT = flags.DEFINE_integer("limit", 0, "Use only this many images, from the first; 0: all.", 0)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of blur and samples.", 0)
-_STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the model's.", 1)
+_GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Gin file of a table row. Repeatable.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where prepared sets are. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets."
+)
+_STEPS = flags.DEFINE_integer("steps", None, "Sampling steps. Default: the row's or model's.", 1)
+_BETA_MAX = flags.DEFINE_float(
+    "beta_max", None, "Largest noise variance of a step. Default: the row's or model's."
+)
 _N_SAMPLES = flags.DEFINE_integer("n_samples", 8, "diversity: samples.", 2, short_name="n")
 _IMAGES = flags.DEFINE_list("images", [], "compare: names of the pictures. Default: the first.")
 flags.declare_key_flag("import")
@@ -57,9 +70,32 @@ def _each() -> Any:
 
     from deblur_tf.evaluation import pairs as sources
 
-    pairs = sources.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
+    if _GIN_FILE.value:
+        if _PHOTOS.value or _PAIRS.value:
+            raise common.UsageError("give --gin_file, --photos or --pairs")
+        row = _protocol()
+        pairs = sources.prepared(row.dataset, _DATA_DIR.value, row.split, _CROP.value)
+    else:
+        pairs = sources.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
     count = min(_LIMIT.value or len(pairs), len(pairs))
     return (pairs[i] for i in tqdm(range(count), unit="image", disable=None))
+
+
+def _protocol() -> Any:
+    from deblur_tf import config
+
+    config.load(_GIN_FILE.value)
+    return config.build("Protocol")
+
+
+def _sampling() -> dict[str, Any]:
+    """Seed, steps and beta_max as the row says, changed by flags."""
+    found: dict[str, Any] = {"seed": _SEED.value, "steps": None, "beta_max": None}
+    if _GIN_FILE.value and _STEPS.value is None:
+        point = _protocol().fixed()
+        found |= {"steps": point.steps, "beta_max": point.beta_max}
+    given = {"steps": _STEPS.value, "beta_max": _BETA_MAX.value}
+    return found | {name: value for name, value in given.items() if value is not None}
 
 
 def _deblurrer() -> Any:
@@ -103,19 +139,21 @@ def _guidance() -> str:
 def _residual() -> str:
     from deblur_tf.evaluation import drawings
 
-    sampling = {"steps": _STEPS.value, "seed": _SEED.value}
-    return drawings.residual(
-        _deblurrer(), _each(), pathlib.Path(common.value_of(_OUTPUT)), **sampling
-    )
+    output = pathlib.Path(common.value_of(_OUTPUT))
+    return drawings.residual(_deblurrer(), _each(), output, **_sampling())
 
 
 def _diversity() -> str:
     from deblur_tf.evaluation import drawings
 
-    sampling = {"steps": _STEPS.value, "seed": _SEED.value, "n_samples": _N_SAMPLES.value}
-    return drawings.diversity(
-        _deblurrer(), _each(), pathlib.Path(common.value_of(_OUTPUT)), **sampling
-    )
+    output = pathlib.Path(common.value_of(_OUTPUT))
+    return drawings.diversity(_deblurrer(), _each(), output, _N_SAMPLES.value, **_sampling())
+
+
+def _kernels() -> str:
+    from deblur_tf.evaluation import drawings
+
+    return drawings.kernels(pathlib.Path(common.value_of(_OUTPUT)), _SEED.value)
 
 
 def _compare(folders: Sequence[str]) -> str:
@@ -153,11 +191,13 @@ def _means(folders: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+_SOURCE = ("photos", "pairs", "gin_file", "data_dir", "model", "crop", "limit", "seed")
 _FLAGS = {
     "spaces": ("first", "second", "metric_weights", "model", "limit"),
-    "guidance": ("photos", "pairs", "model", "crop", "limit", "seed"),
-    "residual": ("photos", "pairs", "model", "crop", "limit", "seed", "steps"),
-    "diversity": ("photos", "pairs", "model", "crop", "limit", "seed", "steps", "n_samples"),
+    "guidance": _SOURCE,
+    "residual": (*_SOURCE, "steps", "beta_max"),
+    "diversity": (*_SOURCE, "steps", "beta_max", "n_samples"),
+    "kernels": ("seed",),
     "means": (),
     "compare": ("images", "crop", "limit"),
     "grids": (),
@@ -172,6 +212,7 @@ def main(argv: Sequence[str]) -> int:
         "guidance": _guidance,
         "residual": _residual,
         "diversity": _diversity,
+        "kernels": _kernels,
     }
     if command == "means" and folders:
         print(_means(folders))

@@ -59,7 +59,7 @@ _SHARP = flags.DEFINE_string("sharp", None, "folders: the sharp pictures; withou
 _BLURRY = flags.DEFINE_string("blurry", None, "folders: the blurry ones, to be measured too.")
 _SUBSET = flags.DEFINE_bool("subset", False, "folders: measure the pictures that all have.")
 _PROTOCOL = flags.DEFINE_string(
-    "protocol", None, "gopro-v1, hide-v1, realblur_j-v1, reds300-v1 or div2k-v1."
+    "protocol", None, "gopro-v1, hide-v1, realblur_j-v1, reds300-v1, div2k-v1 or dvd-v1."
 )
 _GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "Gin file of a table row. Repeatable.")
 _GIN_PARAM = flags.DEFINE_multi_string(

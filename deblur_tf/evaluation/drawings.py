@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from deblur_tf.base.files import replacing, write_csv
+from deblur_tf.data import blur
 from deblur_tf.evaluation import analyses
 from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.sheets import picture_sheet
+from deblur_tf.evaluation.subjects import picture_seed
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.numerics.image_ops import to_uint8_array
 
@@ -51,16 +53,22 @@ def guidance(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path) -> str
     return f"{len(rows)} rows in {output / 'guidance.png'}"
 
 
-def _enlarged(image: np.ndarray) -> np.ndarray:
+def _enlarged(image: np.ndarray, side: int = 256) -> np.ndarray:
     """Repeats pixels until the picture fills a cell of the sheet."""
-    factor = max(1, 256 // max(image.shape[:2]))
+    factor = max(1, side // max(image.shape[:2]))
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **sampling: Any) -> str:
+# What DvSR's sec. 6.1 prints for DIV2K under camera shake, in bits per value.
+PRINTED_BITS = {"sharp": 7.42, "residual": 3.91}
+
+
+def residual(
+    deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, seed: int = 0, **sampling: Any
+) -> str:
     """Writes residual.png and residual.csv: the first prediction, and its residual.
 
-    `sampling`: settings of `Deblurrer.samples`.
+    `sampling`: settings of `Deblurrer.samples`; `seed`: see `picture_seed`.
     """
     sheet, rows = [], []
     entropies = {"sharp": analyses.Entropy(), "residual": analyses.Entropy()}
@@ -78,7 +86,8 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
         rows.append({"image": pair.name, **{f"psnr_{k}": v for k, v in figures.items()}, **own})
         if len(sheet) < ROWS:
             shown = np.uint8(np.clip(np.round(lacks / 2 + 128), 0, 255))
-            restored = deblurrer.restore(pair.blurry, **sampling)
+            own_seed = picture_seed(seed, pair.name)
+            restored = to_uint8_array(deblurrer.samples(pair.input, own_seed, **sampling)[0])
             sheet.append([pair.blurry, predicted, restored, pair.sharp, shown])
     write_csv(output / "residual.csv", rows)
     titles = ["blurry", "first prediction", "sample", "sharp", "residual / 2"]
@@ -86,20 +95,42 @@ def residual(deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, **samp
     found = {kind: entropy.result() for kind, entropy in entropies.items()}
     return (
         f"entropy of {len(rows)} pictures: sharp {found['sharp']:.2f}, residual "
-        f"{found['residual']:.2f} bits per value"
+        f"{found['residual']:.2f} bits per value; the paper prints {PRINTED_BITS['sharp']} and "
+        f"{PRINTED_BITS['residual']} for DIV2K under camera shake"
     )
 
 
+def kernels(output: pathlib.Path, seed: int = 0, rows: int = 4, columns: int = 12) -> str:
+    """Writes kernels.png: random kernels of camera shake (DvSR fig. 9), scaled up to white."""
+    rng = np.random.default_rng(seed)
+    sheet = []
+    for _ in range(rows):
+        drawn = [blur.random_kernel(rng) for _ in range(columns)]
+        sheet.append([_enlarged(_gray(255.0 * k / k.max()), 64) for k in drawn])
+    save_sheet(output / "kernels.png", sheet, [])
+    return f"{rows * columns} kernels: {output / 'kernels.png'}"
+
+
+def _gray(values: np.ndarray) -> np.ndarray:
+    return np.repeat(np.round(values).astype(np.uint8)[..., None], 3, axis=-1)
+
+
 def diversity(
-    deblurrer: Any, pairs: Iterable[Pair], output: pathlib.Path, n_samples: int, **sampling: Any
+    deblurrer: Any,
+    pairs: Iterable[Pair],
+    output: pathlib.Path,
+    n_samples: int,
+    seed: int = 0,
+    **sampling: Any,
 ) -> str:
     """Writes diversity.png, diversity.csv, and sharpness.png with a point for each picture.
 
-    `sampling`: settings of `Deblurrer.samples`.
+    `sampling`: settings of `Deblurrer.samples`; `seed`: see `picture_seed`.
     """
     sheet, rows = [], []
     for pair in pairs:
-        samples = deblurrer.samples(pair.input, n_samples=n_samples, **sampling)
+        own_seed = picture_seed(seed, pair.name)
+        samples = deblurrer.samples(pair.input, own_seed, n_samples=n_samples, **sampling)
         rows.append(
             {
                 "image": pair.name,

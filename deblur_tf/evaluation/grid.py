@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -28,18 +29,25 @@ RULES = (
 def folder_name(point: SamplingSettings) -> str:
     """Name of the folder of a point's report."""
     sampler = "" if point.sampler == "ddpm" else f"_{point.sampler}"
-    return f"T{point.steps}_beta{point.beta_max}{sampler}"
+    samples = "" if point.n_samples == 1 else f"_n{point.n_samples}"
+    return f"T{point.steps}_beta{point.beta_max}{sampler}{samples}"
 
 
 def rows(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> list[dict[str, Any]]:
-    """A row for each point and kind of picture: settings, figures, seconds per picture."""
-    found = []
+    """A row for each point and kind of picture: settings, figures, seconds per picture.
+
+    Points that differ in the number of samples alone share their first sample, which has one row.
+    """
+    found, alone = [], set()
     for point in points:
         path = folder / folder_name(point) / REPORT_FILE
         if not path.exists():
             continue
         report = json.loads(path.read_text(encoding="utf-8"))
-        for kind in ("sample", "mean"):
+        first = dataclasses.replace(point, n_samples=1)
+        kinds = ("mean",) if first in alone else ("sample", "mean")
+        alone.add(first)
+        for kind in kinds:
             if kind in report["means"]:
                 about = {"kind": kind, "steps": point.steps, "beta_max": point.beta_max}
                 about |= {"n_samples": point.n_samples if kind == "mean" else 1}
@@ -69,7 +77,8 @@ def chosen(
     row = best(rows(folder, points), kind, metric, -1 if metric in PERCEPTION else 1)
     if row is None:
         raise UsageError(f"{folder}: no point of the grid has {metric} of a {kind}")
-    return next(p for p in points if (p.steps, p.beta_max) == (row["steps"], row["beta_max"]))
+    names = ("steps", "beta_max", *(["n_samples"] if kind == "mean" else []))
+    return next(p for p in points if all(getattr(p, n) == row[n] for n in names))
 
 
 def summarise(folder: pathlib.Path, points: Sequence[SamplingSettings]) -> str:
@@ -153,6 +162,9 @@ def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
                 label = f"{steps} steps, {'one sample' if kind == 'sample' else 'mean'}"
                 xs, ys = [r[x] for r in line], [r[y] for r in line]
                 axis.plot(xs, ys, marker=marker, markersize=4, linewidth=0.8, label=label)
+                if len({r["n_samples"] for r in line}) > 1:
+                    for r, place in zip(line, zip(xs, ys, strict=True), strict=True):
+                        axis.annotate(f"n={r['n_samples']}", place, fontsize=6)
         axis.set(xlabel=names[x], ylabel=names[y])
         axis.grid(alpha=0.3)
     if have:

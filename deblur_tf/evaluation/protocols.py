@@ -24,6 +24,16 @@ def dvsr_grid() -> tuple[tuple[int, float], ...]:
     return sampling_grid((10, 20, 30, 50, 100, 200, 300, 500), BETA_MAXES)
 
 
+# Numbers of samples that are averaged in DvSR's fig. 1 and 7, which do not print them: ours.
+AVERAGED = (2, 4, 8, 16)
+
+
+@configurable
+def dvsr_tradeoff() -> tuple[tuple[int, float] | tuple[int, float, int], ...]:
+    """The points of DvSR's fig. 1 and 7: `dvsr_grid`, and means of several samples in 10 steps."""
+    return (*dvsr_grid(), *((10, 0.5, n) for n in AVERAGED))
+
+
 def read_points(text: Sequence[str]) -> tuple[tuple[int, float], ...]:
     """Points of a grid from a command line, e.g. ["20:0.5", "100:0.1"].
 
@@ -55,7 +65,8 @@ class Protocol:
       steps: sampling steps.
       beta_max: largest noise variance of a step; None: fitted to `steps`.
       n_samples: samples that are averaged.
-      grid: pairs (steps, beta_max) to sample with, in place of `steps` and `beta_max`.
+      grid: points (steps, beta_max) to sample with, in place of `steps` and `beta_max`, or
+        (steps, beta_max, n_samples).
       choose: metric by which one point of the grid is chosen, on this test set as in the papers,
         and then measured by all metrics; "": each point is measured by all.
       choose_kind: "sample" or "mean", of which the metric is taken.
@@ -69,7 +80,7 @@ class Protocol:
     steps: int = 20
     beta_max: float | None = None
     n_samples: int = 1
-    grid: Sequence[tuple[int, float]] = ()
+    grid: Sequence[tuple[int, float] | tuple[int, float, int]] = ()
     choose: str = ""
     choose_kind: str = "sample"
     pictures: int = 0
@@ -80,5 +91,8 @@ class Protocol:
 
     def points(self) -> tuple[SamplingSettings, ...]:
         """The settings to sample with."""
-        pairs = tuple(self.grid) or ((self.steps, self.beta_max),)
-        return tuple(SamplingSettings(*pair, self.n_samples) for pair in pairs)
+        points = tuple(self.grid) or ((self.steps, self.beta_max),)
+        return tuple(
+            SamplingSettings(point[0], point[1], point[2] if len(point) > 2 else self.n_samples)
+            for point in points
+        )

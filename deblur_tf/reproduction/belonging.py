@@ -44,7 +44,9 @@ def notes(report: Mapping[str, Any], metric: str) -> str:
     sampling = settings.get("sampling") or {}
     texts = []
     if "steps" in sampling:
-        texts.append(f"{sampling['steps']} steps, beta_max {sampling['beta_max']}")
+        beta_max = sampling.get("beta_max")
+        least = "" if beta_max is None else f", beta_max {beta_max}"
+        texts.append(f"{sampling['steps']} steps{least}")
     if choice := report.get("choice"):
         texts.append(f"{choice} (ours)" if choice.startswith("fixed") else choice)
     if metric == "niqe" and own_statistics(report):

@@ -15,11 +15,13 @@ class Measurement:
       protocol: protocol in place of the gin file's own; "" for the gin file's own.
       run_of: gin file that the model is trained with; "" for `gin_file`. Rows that differ
         only in test set and sampling share a model.
+      made_by: command that makes the model, with the places {gin_file} and {run}.
     """
 
     gin_file: str
     protocol: str = ""
     run_of: str = ""
+    made_by: str = "deblur-train --gin_file={gin_file} --data_dir=data --run_dir={run}"
 
     @property
     def results(self) -> str:
@@ -33,8 +35,8 @@ class Measurement:
         return (self.run_of or self.gin_file).removesuffix(".gin")
 
     def train_command(self, runs: str) -> str:
-        """Command that trains the model."""
-        return f"deblur-train --gin_file={self.run}.gin --data_dir=data --run_dir={runs}/{self.run}"
+        """Command that makes the model."""
+        return self.made_by.format(gin_file=f"{self.run}.gin", run=f"{runs}/{self.run}")
 
     def evaluate_command(self, runs: str, results: str) -> str:
         """Command that measures the model."""

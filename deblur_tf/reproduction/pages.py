@@ -31,7 +31,9 @@ def decimals(table: Table, column: int) -> int:
     """Digits after the point that the paper prints in a column, at most."""
     printed = [row.cells[column].paper for row in table.rows]
     found = [str(value).partition(".")[2] for value in printed if isinstance(value, float)]
-    return max(map(len, found), default=0)
+    # Where the paper prints nothing, as many as other tables do.
+    unprinted = 2 if all(value is None for value in printed) else 0
+    return max(map(len, found), default=unprinted)
 
 
 class Page:
@@ -84,9 +86,10 @@ class Page:
         return found
 
     def counts(self) -> tuple[int, int]:
-        """Number of cells with a value of ours, and of cells with a printed value."""
+        """Number of printed values that have one of ours beside them, and of all printed ones."""
         every = [c for table in self.tables for _, cells in self.cells(table) for c in cells]
-        return sum(bool(ours) for _, ours, _ in every), sum(bool(paper) for paper, *_ in every)
+        printed = [ours for paper, ours, _ in every if paper]
+        return sum(map(bool, printed)), len(printed)
 
     def gin_files(self, table: Table) -> list[str]:
         """Gin files of the rows of a table."""

@@ -65,6 +65,29 @@ ROWS: dict[str, dict[str, Measurement]] = {
     "dvsr/2": {"Ours": _dvsr("table2/ours"), "Ours-SA": _dvsr("table2/ours_sa")},
     "dvsr/4": {letter: Measurement(f"papers/dvsr/table4/{letter}.gin") for letter in "abcdefg"},
 }
+# DeblurDiff begins with a converted prior, and its own training data is not available.
+_TRAINED = "deblur-train --gin_file={gin_file} --photos=my_photos --init_from=sd21 --run_dir={run}"
+_CONVERTED = "deblur-weights convert deblurdiff --from=model.safetensors -o {run}"
+_DEBLURDIFF_ROWS = {
+    "DeblurDiff": ("sd21", _TRAINED),
+    "released weights": ("released_code", _CONVERTED),
+}
+
+
+def _deblurdiff(name: str, protocol: str = "", made_by: str = _TRAINED) -> Measurement:
+    return Measurement(f"papers/deblurdiff/{name}.gin", protocol, made_by=made_by)
+
+
+ROWS["deblurdiff/ablation"] = {
+    "control branch alone": _deblurdiff("ablation/control_only"),
+    "predictor without kernels": _deblurdiff("ablation/no_eac"),
+    "kernels without the noisy latent": _deblurdiff("ablation/no_refinement"),
+    "full model": _deblurdiff("ablation/full"),
+}
+for _set, _protocol in (("gopro", ""), ("realblur_j", REALBLUR), ("dvd", "dvd-v1")):
+    ROWS[f"deblurdiff/{_set}"] = {
+        name: _deblurdiff(file, _protocol, how) for name, (file, how) in _DEBLURDIFF_ROWS.items()
+    }
 ROWS["icdpm/4"] |= {"DvSR": _dvsr("table1/ours"), "DvSR-SA": _dvsr("table1/ours_sa")}
 ROWS["icdpm/6"] |= {"DvSR": _dvsr("table2/ours"), "DvSR-SA": _dvsr("table2/ours_sa")}
 ROWS["icdpm/5"] |= {
@@ -79,15 +102,17 @@ OTHERS = (
 )
 
 
-def _drawn(paper: str, figure: str, caption: str, file: str, run: str, source: str) -> Figure:
-    """A figure that deblur-analyze draws."""
+def _drawn(
+    paper: str, figure: str, caption: str, file: str, run: str = "", row: str = ""
+) -> Figure:
+    """A figure that deblur-analyze draws, of the test set and the sampling of a row."""
     command = file.split("/")[0]
+    source = f" --gin_file={row}.gin --data_dir=data -m {{runs}}/{run}" if row else ""
     return Figure(
         f"{paper}/{figure}",
         caption,
         f"analyses/{file}",
-        f"deblur-analyze {command} --pairs={source} -m {{runs}}/{run} "
-        f"-o {{results}}/analyses/{command}",
+        f"deblur-analyze {command}{source} -o {{results}}/analyses/{command}",
     )
 
 
@@ -116,7 +141,7 @@ _SHAKE = "DIV2K under camera shake (app. H)"
 FIGURES = (
     _drawn(
         *("icdpm", "fig4", "what the guidance predicts; fig. 9: its features"),
-        *("guidance/guidance.png", "papers/icdpm/table4/ours", "REALBLUR"),
+        *("guidance/guidance.png", "papers/icdpm/table4/ours", "papers/icdpm/table5/ours"),
     ),
     _grids("icdpm", "fig5", f"{_GRID}, RealBlur-J", _table_2_models(REALBLUR)),
     _grids("icdpm", "fig10, GoPro", _GRID, _table_2_models()),
@@ -127,14 +152,17 @@ FIGURES = (
         *("icdpm", "fig11", "adversarial alignment of the guidance features", "sheet.png"),
         _icdpm("adversarial"),
     ),
-    _of_row("dvsr", "fig1 and 7", _GRID, "grid.png", _dvsr("grid")),
+    _of_row(
+        *("dvsr", "fig1 and 7", f"{_GRID} and the number of averaged samples", "grid.png"),
+        _dvsr("grid"),
+    ),
     _drawn(
         *("dvsr", "fig3", "first prediction, sample and residual; sec. 6.1: its entropy"),
-        *("residual/residual.png", "papers/dvsr/table1/ours", "GOPRO"),
+        *("residual/residual.png", "papers/dvsr/figure6/residual", "papers/dvsr/figure6/residual"),
     ),
     _drawn(
         *("dvsr", "fig5", "deviation of each pixel between samples"),
-        *("diversity/diversity.png", "papers/dvsr/table1/ours", "GOPRO"),
+        *("diversity/diversity.png", "papers/dvsr/table1/ours", "papers/dvsr/table1/ours"),
     ),
     _grids(
         *("dvsr", "fig6", "quality against time, with and without a residual"),
@@ -142,8 +170,9 @@ FIGURES = (
     ),
     _drawn(
         *("dvsr", "fig8", "diversity against sharpness of the input"),
-        *("diversity/sharpness.png", "papers/dvsr/table1/ours", "GOPRO"),
+        *("diversity/sharpness.png", "papers/dvsr/table1/ours", "papers/dvsr/table1/ours"),
     ),
+    _drawn("dvsr", "fig9", "random kernels of camera shake", "kernels/kernels.png"),
     *(
         _of_row(
             *("dvsr", f"fig19 to 22, {name}", _SHAKE, "sheet.png"),
@@ -160,7 +189,7 @@ def _identity(paper: str, key: str) -> str:
 
 
 def tables(papers: Paper, sizes: Mapping[str, tuple[float, float]]) -> list[Table]:
-    """All tables of both papers.
+    """All tables of the papers.
 
     Args:
       papers: from `paper_tables`.
@@ -195,7 +224,7 @@ def _cells(
     if table in special:
         return [special[table](row, column, sizes) for column in columns]
     measurement = ROWS[table].get(row["name"])
-    metrics = ALIGNED if table == "icdpm/5" else PLAIN
+    metrics = ALIGNED if table in ("icdpm/5", "deblurdiff/realblur_j") else PLAIN
     return [_measured(table, row, column, measurement, metrics, sizes) for column in columns]
 
 

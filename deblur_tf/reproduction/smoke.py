@@ -24,8 +24,10 @@ from deblur_tf.evaluation import comparison, drawings, grid, pairs, runner
 from deblur_tf.evaluation.report import Report
 from deblur_tf.evaluation.subjects import Restored
 from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.models import saved
 from deblur_tf.reproduction import plan
 from deblur_tf.reproduction.contents import Measurement
+from deblur_tf.storage.arrays import frozen_variables
 from deblur_tf.training import distribution, run
 
 SIDE = 32  # pixels of a generated picture
@@ -36,6 +38,20 @@ TINY = (
     *("BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 1", "BODY_DTYPE = 'float32'"),
     *("DATASET = 'folder/smoke'", "realblur_j/TfdsPairs.dataset = 'folder/smoke'"),
     *("Recipe.accumulate = 1", "Recipe.validation_images = 1", "SamplingSettings.steps = 1"),
+)
+# The same for rows of a latent diffusion model, which have all of these names.
+TINY_LATENT = (
+    *("CH = 8", "PREDICTOR_CH = 8", "BATCH_SIZE = 2", "CROP_SIZE = 16", "TOTAL_STEPS = 1"),
+    *("AutoencoderKL.channels = (4, 8)", "AutoencoderKL.num_res_blocks = 1"),
+    *("AutoencoderKL.groups = 4", "SamplingSettings.steps = 2", "Recipe.validation_images = 1"),
+    *(
+        f"{part}.{setting}"
+        for part in ("LatentUNet", "ControlBranch")
+        for setting in (
+            *("channel_multipliers = (1, 2)", "num_res_blocks = 1", "attention_depths = (1,)"),
+            *("head_width = 8", "groups = 4", "context_shape = (2, 8)"),
+        )
+    ),
 )
 NOTE = (
     "A smoke run: networks of a few channels, trained for one step on generated pictures. "
@@ -87,6 +103,10 @@ def _load(gin_file: str, data: pathlib.Path) -> None:
     """Loads the configuration of a row at a tiny size."""
     config.load([gin_file])
     text = bindings.all_bindings()
+    if "AutoencoderKL.scale" in bindings.parsed(text):
+        photos = f"PHOTOS = '{data / 'pairs' / 'train' / 'sharp'}'"
+        config.load([gin_file], [*TINY_LATENT, photos])
+        return
     have = set(bindings.parsed(text))
     wanted = [*TINY, f"DATA_DIR = '{data / 'prepared'}'"]
     always = ("Recipe.accumulate", "Recipe.validation_images", "SamplingSettings.steps")
@@ -126,7 +146,12 @@ class Trainings:
             other, deblurrer = self._alike[alike]
             shutil.copytree(other, folder)
             return deblurrer
-        if run.train(run.prepare(recipe, folder, distribution.choose("one"))):
+        prepared = run.prepare(recipe, folder, distribution.choose("one"))
+        prior = None
+        if frozen_variables(prepared.stepper.model):  # stands for a converted prior
+            prior = self.folder / "prior" / run_name
+            saved.save_model(prepared.stepper.model, prior)
+        if run.train(prepared, init_from=prior):
             raise KeyboardInterrupt
         deblurrer = Deblurrer.from_pretrained(folder)
         self._alike[alike] = folder, deblurrer
@@ -147,9 +172,15 @@ def measure(
     source = pairs.folder(data / "pairs" / "test")
     points = protocol.points()
     small = GRID if protocol.grid and not protocol.choose else GRID[-1:]
+    first = points[0]
     points = [
-        dataclasses.replace(points[0], steps=s, beta_max=b, n_samples=min(points[0].n_samples, 2))
-        for s, b in small
+        dataclasses.replace(
+            first,
+            steps=steps,
+            beta_max=beta_max if first.beta_max else None,  # a latent model's schedule is fixed
+            n_samples=min(first.n_samples, 2),
+        )
+        for steps, beta_max in small
     ]
     for point in points:
         folder = results / made.results
@@ -204,3 +235,4 @@ def draw(train: Trainings, data: pathlib.Path, output: pathlib.Path) -> None:
     drawings.guidance(guided, some, output / "guidance")
     drawings.residual(refine, some, output / "residual", steps=2)
     drawings.diversity(guided, some, output / "diversity", 3, steps=2)
+    drawings.kernels(output / "kernels")

@@ -138,6 +138,26 @@ def test_figures(command, model, sheet, columns, says, places, tmp_path):
             assert plot.width > 300
 
 
+def test_kernels_are_drawn_without_a_model(tmp_path):
+    assert run("analyze", "kernels", "-o", tmp_path).returncode == 0
+    with Image.open(tmp_path / "kernels.png") as made:
+        pixels = np.asarray(made)
+    assert pixels.max() == 255
+    assert (pixels[..., 0] == pixels[..., 2]).all()
+    assert pixels.std() > 20
+
+
+def test_the_pictures_and_the_sampling_of_a_row(places, tmp_path):
+    """A row's figure needs its test set, and says so at once."""
+    row = "--gin_file=papers/dvsr/table1/ours.gin"
+    command = ("analyze", "residual", row, f"--data_dir={tmp_path}", "-m", places / "refine")
+    result = run(*command, "-o", tmp_path)
+    assert result.returncode == 2
+    assert "gopro/blur" in result.stderr
+    result = run(*command, f"--pairs={places}/pairs", "-o", tmp_path)
+    assert "give --gin_file, --photos or --pairs" in result.stderr
+
+
 def test_models_of_another_kind_are_refused(places, tmp_path):
     for command, model, message in (
         ("guidance", "refine", "no guidance network"),

@@ -17,7 +17,7 @@ from deblur_tf.evaluation.pairs import Pair
 from deblur_tf.evaluation.subjects import Restored, picture_seed
 from tests.support.programs import run
 
-PROTOCOLS = ("gopro-v1", "hide-v1", "realblur_j-v1", "reds300-v1", "div2k-v1")
+PROTOCOLS = ("gopro-v1", "hide-v1", "realblur_j-v1", "reds300-v1", "div2k-v1", "dvd-v1")
 
 
 def noisy(image, seed, strength=8):
@@ -344,6 +344,30 @@ def test_processes_on_one_machine_give_one_report(tree, micro_dir, tmp_path):
         result = run("evaluate", *command, *arguments, "-o", tmp_path / "x")
         assert result.returncode == 2
         assert said in result.stderr
+
+
+def test_a_grid_also_over_the_number_of_samples(tmp_path):
+    """DvSR's fig. 1 and 7: points that differ in n alone share the row of their single sample."""
+    points = protocols.Protocol(grid=((10, 0.5), (10, 0.5, 4), (20, 0.5))).points()
+    assert [p.n_samples for p in points] == [1, 4, 1]
+    assert [grid.folder_name(p) for p in points] == [
+        *("T10_beta0.5", "T10_beta0.5_n4", "T20_beta0.5")
+    ]
+    for i, point in enumerate(points):
+        means = {"sample": {"psnr": 20.0 + i}}
+        if point.n_samples > 1:
+            means["mean"] = {"psnr": 30.0}
+        folder = tmp_path / grid.folder_name(point)
+        folder.mkdir()
+        (folder / "report.json").write_text(json.dumps({"means": means, "seconds_a_picture": 1.0}))
+    found = [
+        (r["kind"], r["steps"], r["n_samples"], r["psnr"]) for r in grid.rows(tmp_path, points)
+    ]
+    assert found == [("sample", 10, 1, 20.0), ("mean", 10, 4, 30.0), ("sample", 20, 1, 22.0)]
+    assert grid.chosen(tmp_path, points, "mean", "psnr") == points[1]
+    assert grid.chosen(tmp_path, points, "sample", "psnr") == points[2]
+    tradeoff = protocols.dvsr_tradeoff()
+    assert (len(tradeoff), tradeoff[48:]) == (52, tuple((10, 0.5, n) for n in (2, 4, 8, 16)))
 
 
 def test_each_picture_has_noise_of_its_own(micro_dir, tree):
