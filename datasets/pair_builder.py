@@ -14,9 +14,9 @@ from typing import Any
 
 import tensorflow_datasets.public_api as tfds
 from etils import epath
-from tqdm import tqdm
 
 from deblur_tf.base.errors import DataError
+from deblur_tf.base.progress import bar
 from deblur_tf.data.folders import PairFiles
 
 SUBSET = "subset"
@@ -188,9 +188,8 @@ def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:
 
 def progress(items: Iterable[Any], total: int, label: str) -> Iterator[Any]:
     """Yields the items; shows a progress bar on a terminal, otherwise one line at the end."""
-    bar = sys.stderr.isatty()
-    yield from tqdm(items, desc=label, total=total, unit="pair", disable=not bar, leave=True)
-    if not bar:
+    yield from bar(items, desc=label, total=total, unit="pair")
+    if not sys.stderr.isatty():
         print(f"{label}: {total} pairs", file=sys.stderr, flush=True)
 
 

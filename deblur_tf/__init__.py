@@ -80,7 +80,10 @@ __all__ = ["__version__", *_PUBLIC]
 
 def __getattr__(name: str) -> object:
     if name in _PUBLIC:
-        module = _importlib.import_module(f"deblur_tf.{_PUBLIC[name]}")
+        from deblur_tf.base import quiet
+
+        with quiet.library():
+            module = _importlib.import_module(f"deblur_tf.{_PUBLIC[name]}")
         return module if _PUBLIC[name].endswith(f".{name}") else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

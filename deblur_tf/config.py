@@ -24,7 +24,9 @@ RENAMED = {
     "BlurStatistics": "WindowSpectra",
 }
 
-_MACRO = re.compile(r"%(\w+)")
+_MACRO = re.compile(r"%(\w+)")  # where a macro is read
+_SETTING = re.compile(r"^(\w+) *=", re.MULTILINE)  # where one is set
+_INCLUDE = re.compile(r'^include "(.+)"$', re.MULTILINE)
 
 
 def config_dir() -> pathlib.Path:
@@ -72,6 +74,32 @@ def load(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
     _refuse_unread_macros(read)
 
 
+def check_files(gin_files: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """Finds missing files and misspelt macros without Keras, whose import takes seconds.
+
+    Raises:
+      ConfigError: for a missing file, or a macro that nothing reads.
+    """
+    texts = [text for name in gin_files for text in _texts(find_gin_file(name))]
+    whole = "\n".join([*texts, *overrides])
+    _refuse_unread(set(_SETTING.findall(whole)), set(_MACRO.findall(whole)))
+
+
+def _texts(path: pathlib.Path) -> list[str]:
+    """The text of a file and of the files that it includes."""
+    text = path.read_text(encoding="utf-8")
+    found = [text]
+    for name in _INCLUDE.findall(text):
+        found += _texts(_included(name, path))
+    return found
+
+
+def _included(name: str, by: pathlib.Path) -> pathlib.Path:
+    """The file that another one includes: a packaged one, or one beside it."""
+    beside = (config_dir() / name, by.parent / name)
+    return next((path for path in beside if path.is_file()), None) or find_gin_file(name)
+
+
 def _renamed(error: Exception) -> str:
     """End of an error message that gives the new name of a renamed configurable, or ""."""
     for old, new in RENAMED.items():
@@ -90,12 +118,10 @@ def _parse(path: pathlib.Path) -> set[str]:
         # Modules beside the file can be imported by it, but hide none that is installed.
         sys.path.append(str(path.parent.resolve()))
     read: set[str] = set()
-    parts = re.split(r'^include "(.+)"$', path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = _INCLUDE.split(path.read_text(encoding="utf-8"))
     for i, part in enumerate(parts):
         if i % 2:
-            beside = (config_dir() / part, path.parent / part)
-            found = next((p for p in beside if p.is_file()), None)
-            read |= _parse(found or find_gin_file(part))
+            read |= _parse(_included(part, path))
             continue
         read |= set(_MACRO.findall(part))
         try:
@@ -111,7 +137,10 @@ def _refuse_unread_macros(read: set[str]) -> None:
     Raises:
       ConfigError: if no file reads a macro; the message names it and a similar name.
     """
-    macros = set(re.findall(r"^(\w+) = ", all_bindings(), re.MULTILINE))
+    _refuse_unread(set(_SETTING.findall(all_bindings())), read)
+
+
+def _refuse_unread(macros: set[str], read: set[str]) -> None:
     for name in sorted(macros - read):
         near = difflib.get_close_matches(name, read, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(read))}"

@@ -66,8 +66,7 @@ flags.declare_key_flag("import")
 
 def _each() -> Any:
     """Pairs with a progress bar."""
-    from tqdm import tqdm
-
+    from deblur_tf.base.progress import bar
     from deblur_tf.evaluation import pairs as sources
 
     if _GIN_FILE.value:
@@ -78,7 +77,7 @@ def _each() -> Any:
     else:
         pairs = sources.of(_PHOTOS.value, _PAIRS.value, _CROP.value, _SEED.value)
     count = min(_LIMIT.value or len(pairs), len(pairs))
-    return (pairs[i] for i in tqdm(range(count), unit="image", disable=None))
+    return (pairs[i] for i in bar(range(count), unit="image"))
 
 
 def _protocol() -> Any:
@@ -106,23 +105,22 @@ def _deblurrer() -> Any:
 
 
 def _spaces() -> str:
-    from tqdm import tqdm
-
     from deblur_tf import config
     from deblur_tf.base.files import write_csv
+    from deblur_tf.base.progress import bar
     from deblur_tf.evaluation import analyses
 
     if not (_FIRST.value and _SECOND.value):
         raise common.UsageError("--first and --second are needed")
     config.load([])
-    with tqdm(unit="image", disable=None) as bar:
+    with bar(unit="image") as images:
         rows = analyses.space_distances(
             _deblurrer(),
             (_FIRST.value, _SECOND.value),
             pathlib.Path(common.value_of(_OUTPUT)),
             _WEIGHTS.value,
             _LIMIT.value,
-            bar.update,
+            images.update,
         )
     write_csv(pathlib.Path(common.value_of(_OUTPUT)) / "spaces.csv", rows)
     lines = ["| space | scale | FID | KID (x100) |", "|---|---|---|---|"]

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from absl import app, flags, logging
 
+from deblur_tf.base import quiet
 from deblur_tf.base.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
-from deblur_tf.bin import quiet
 
 __all__ = [
     "FAILED",

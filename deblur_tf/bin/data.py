@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import functools
 import pathlib
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -131,13 +130,13 @@ def _synth() -> int:
     for side in ("blur", "sharp"):
         common.make_folder(str(output / side))
     from PIL import Image
-    from tqdm import tqdm
 
     from deblur_tf.base.errors import DataError
     from deblur_tf.base.files import replacing
+    from deblur_tf.base.progress import bar
 
     failed, kept = 0, 0
-    for name, make in tqdm(makers.items(), unit="pair", disable=not sys.stderr.isatty()):
+    for name, make in bar(makers.items(), unit="pair"):
         targets = [output / side / name for side in ("blur", "sharp")]
         if all(target.exists() for target in targets):
             kept += 1

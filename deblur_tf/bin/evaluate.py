@@ -126,6 +126,13 @@ _DEVICES = flags.DEFINE_string(
     "1",
     "model: processes that share the pictures: a number, or all for one on each GPU.",
 )
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "fp32",
+    ["auto", "fp32", "bf16"],
+    "Number format of the networks. bf16 changes a picture by a level or two of 255; auto: bf16 on "
+    "CPUs that are faster in it.",
+)
 _JOBS = flags.DEFINE_integer(
     "jobs", None, "folders: pictures measured in parallel. Default: one per core, at most 8.", 1
 )
@@ -207,7 +214,7 @@ def _model() -> Iterator[Any]:
     from deblur_tf.inference.deblurrer import Deblurrer
 
     common.import_modules()
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value)
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value, precision=_PRECISION.value)
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
     evaluation = ModelEvaluation(
         *(deblurrer, protocol, chosen, pairs, pathlib.Path(common.value_of(_OUTPUT))),
@@ -291,7 +298,7 @@ _FLAGS = {
             "steps",
         ),
         *("beta_max", "seed", "sampler", "eta", "n_samples", "shard", "limit"),
-        *("batch_size", "devices"),
+        *("batch_size", "devices", "precision"),
     ),
     "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),
     "merge": (),
@@ -313,6 +320,9 @@ def main(argv: Sequence[str]) -> int:
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
     _shard()
+    from deblur_tf import config
+
+    config.check_files(_GIN_FILE.value, _GIN_PARAM.value)
     if several.wanted(_DEVICES.value):
         if _shard() != (1, 1):
             raise common.UsageError("give one of --devices and --shard, not both")

@@ -42,6 +42,12 @@ _MAX_PIXELS = flags.DEFINE_integer(
     "latents.",
     lower_bound=1,
 )
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "fp32",
+    ["auto", "fp32", "bf16"],
+    "saved_model: number format of the networks. bf16 changes a picture by a level or two of 255.",
+)
 _CURVE = flags.DEFINE_string(
     "curve", None, "weights: grid.csv of deblur-evaluate, from which the curve is taken."
 )
@@ -71,7 +77,11 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError("-o/--output is missing")
     common.refuse_flags(
         _FORMAT.value,
-        {"saved_model": ("max_pixels",), "onnx": (), "weights": ("curve", "perception")},
+        {
+            "saved_model": ("max_pixels", "precision"),
+            "onnx": (),
+            "weights": ("curve", "perception"),
+        },
     )
     versions = _FORMAT.value == "saved_model"
     if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
@@ -92,7 +102,9 @@ def main(argv: Sequence[str]) -> int:
             f"trained on {keras.backend.backend()}"
         )
     common.import_modules()
-    model, origin, sampling, curve = saved.load_model(_MODEL.value)
+    model, origin, sampling, curve = saved.load_model(
+        _MODEL.value, _PRECISION.value if _FORMAT.value == "saved_model" else None
+    )
     target = pathlib.Path(_OUTPUT.value)
     if _FORMAT.value == "weights":
         saved.save_model(model, target, sampling, curve=given or curve)

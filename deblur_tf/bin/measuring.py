@@ -169,6 +169,7 @@ def _measure(
 ) -> Any:
     from tqdm import tqdm
 
+    from deblur_tf.base.progress import bar
     from deblur_tf.evaluation import report, runner
 
     shard = runner.Shard(*part)
@@ -180,10 +181,10 @@ def _measure(
             return None
         pairs = arguments["pairs"]
         total = len(shard.of(min(limit or len(pairs), len(pairs))))
-        with tqdm(total=total, unit="image", disable=not sys.stderr.isatty()) as bar:
+        with bar(total=total, unit="image") as images:
 
             def tell(line: str) -> None:
-                bar.update()
+                images.update()
                 tqdm.write(line)
 
             return runner.evaluate(

@@ -116,6 +116,7 @@ class ModelEvaluation:
         size = f"central {self.crop}x{self.crop} pixels" if self.crop else "whole images"
         settings = {
             "weights": self.deblurrer.fingerprint(),
+            "precision": self.deblurrer.precision,
             "protocol": self.protocol.name,
             "row": self.row,
             "pairs": self.pairs.digest or self.pairs.title,

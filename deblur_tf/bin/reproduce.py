@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     output = pathlib.Path(_OUTPUT.value)
 
     from deblur_tf.base.files import write_text
+    from deblur_tf.base.progress import bar
     from deblur_tf.reproduction import plan
 
     papers = plan.paper_tables()
@@ -52,15 +53,13 @@ def main(argv: Sequence[str]) -> int:
         if name not in known:
             raise common.UsageError(f"no table {name!r}; there are {', '.join(known)}")
 
-    from tqdm import tqdm
-
     from deblur_tf.models.architectures import ARCHITECTURES, sizes
     from deblur_tf.reproduction.collect import Results
     from deblur_tf.reproduction.pages import Page
 
     counted = {}
     if _SIZES.value:
-        for row in tqdm(ARCHITECTURES, desc="sizes", unit="network", disable=None):
+        for row in bar(ARCHITECTURES, desc="sizes", unit="network"):
             counted[row.name] = sizes(row)
     chosen = [t for t in plan.tables(papers, counted) if t.id in (_TABLE.value or known)]
     runs, results, note = _RUNS.value, pathlib.Path(_RESULTS.value), ""
@@ -68,8 +67,8 @@ def main(argv: Sequence[str]) -> int:
         from deblur_tf.reproduction import smoke
 
         rows = plan.measurements(chosen)
-        with tqdm(total=len(rows), unit="row", disable=None) as bar:
-            folder, results = smoke.everything(output / "smoke", rows, lambda _: bar.update())
+        with bar(total=len(rows), unit="row") as progress:
+            folder, results = smoke.everything(output / "smoke", rows, lambda _: progress.update())
         runs, note = str(folder), smoke.NOTE
     page = Page(chosen, Results(results, runs, _SMOKE.value), note)
     write_text(output / "report.md", page.markdown())

@@ -92,6 +92,13 @@ _TILE = flags.DEFINE_string(
 _TILE_OVERLAP = flags.DEFINE_integer(
     "tile_overlap", 32, "Overlap of neighbouring tiles in pixels.", lower_bound=0
 )
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "auto",
+    ["auto", "fp32", "bf16"],
+    "Number format of the networks. bf16 changes a picture by a level or two of 255; auto: bf16 on "
+    "CPUs that are faster in it.",
+)
 _GT = flags.DEFINE_string(
     "gt", None, "Folder of the true sharp photographs, of the same names, for PSNR and SSIM."
 )
@@ -131,6 +138,24 @@ def _warn_of(found: Any) -> None:
         print(f"{len(found.others)} file(s) are no photographs by their extension: {names}{more}")
 
 
+def _command() -> dict[str, Any]:
+    """All that the results depend on except the photographs: flags, the model's files, version."""
+    from deblur_tf import __version__
+    from deblur_tf.storage import model_folders
+
+    folder, checkpoint = model_folders.find(_MODEL.value)
+    files = [checkpoint] if checkpoint else [*folder.glob("*.*"), *folder.glob("checkpoints/*")]
+    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
+    asked = (_STEPS, _BETA_MAX, _SEED, _N_SAMPLES, _SAMPLER, _ETA, _FIDELITY, _COLOR_GUARD)
+    asked += (_KEEP_SHARP, _ALWAYS, _TILE, _TILE_OVERLAP, _PRECISION, _EXT, _SUFFIX)
+    return {
+        "version": __version__,
+        "flags": {flag.name: flag.value for flag in asked},
+        "model": str(folder.resolve()),
+        "model_files": [list(entry) for entry in state],
+    }
+
+
 def main(argv: Sequence[str]) -> int:
     del argv
     if _DESCRIBE.value:
@@ -146,20 +171,27 @@ def main(argv: Sequence[str]) -> int:
 
     if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
         raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
-    made = Manifest(output).everything()
+    manifest = Manifest(output)
+    made = manifest.everything()
     found = listing.search(common.value_of(_INPUT), _RECURSIVE.value, output, made)
     if not found.sources and not found.unreadable:
         raise common.UsageError(f"{', '.join(common.value_of(_INPUT))}: no photographs there")
     # Clashes of names with one sample are known before anything is loaded.
-    listing.plan(found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, 1)
+    tasks = listing.plan(found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, 1)
     model_folders.find(_MODEL.value)
     common.make_folder(common.value_of(_OUTPUT))
+    command = _command()
+    repeated = not (_OVERWRITE.value or _GT.value or found.unreadable)
+    if repeated and manifest.has_all(command, tasks):  # without loading TensorFlow
+        _warn_of(found)
+        print(f"{len(tasks)} already there, skipped; --overwrite restores them again")
+        return common.OK
 
     from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.inference.job import Job
 
     common.import_modules()
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value, tile, _TILE_OVERLAP.value)
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value, tile, _TILE_OVERLAP.value, _PRECISION.value)
     sampling = deblurrer.settings(
         steps=_STEPS.value,
         beta_max=_BETA_MAX.value,
@@ -193,6 +225,8 @@ def main(argv: Sequence[str]) -> int:
         failed.append(problem)
         common.fail(problem, common.FAILED)
     print(job.summary(), flush=True)
+    if not failed:
+        job.manifest.finish(command)
     if failed:
         total = len(tasks) + len(found.unreadable)
         return common.fail(f"{len(failed)} of {total} failed: {', '.join(failed)}", common.FAILED)

@@ -98,10 +98,12 @@ def main(argv: Sequence[str]) -> int:
         from deblur_tf.storage import model_folders
 
         model_folders.find(_INIT_FROM.value)
+    from deblur_tf import config
+
+    config.check_files(_GIN_FILE.value, _overrides())
     from deblur_tf.training import distribution
 
     distribution.prepare(_STRATEGY.value)
-    from deblur_tf import config
     from deblur_tf.base import bindings
     from deblur_tf.training import run
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     from deblur_tf.serving.page import Page
 
     common.import_modules()
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value)
+    deblurrer = Deblurrer.from_pretrained(_MODEL.value, precision="auto")
     page = Page(deblurrer, _MODEL.value, round(_MAX_MEGAPIXELS.value * 1e6))
     try:
         page.serve(_HOST.value, _PORT.value, _QUEUE.value)

@@ -131,13 +131,12 @@ def main(argv: Sequence[str]) -> int:
     folder = pathlib.Path(_OUTPUT.value or weights.CACHE.expanduser())
     common.make_folder(str(folder))
     if command == ("make", "niqe"):
-        from tqdm import tqdm
-
+        from deblur_tf.base.progress import bar
         from deblur_tf.data.photos import open_photos
 
         photos = open_photos(_PHOTOS.value)
-        with tqdm(total=len(photos), unit="photo", disable=None) as bar:
-            path = convert.write_niqe(folder, photos, cast(Any, _COLOR.value), bar.update)
+        with bar(total=len(photos), unit="photo") as progress:
+            path = convert.write_niqe(folder, photos, cast(Any, _COLOR.value), progress.update)
     elif command == ("convert", "lpips"):
         path = convert.write_lpips(
             folder, cast(Any, _NET.value), common.value_of(_TRUNK), common.value_of(_HEADS)

@@ -19,6 +19,7 @@ from deblur_tf.inference import frames, memory, pictures, triage
 from deblur_tf.inference.color_guard import keep_low_frequencies
 from deblur_tf.inference.drawing import draw_samples
 from deblur_tf.inference.settings import Settings
+from deblur_tf.models.precision import precision_of
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.models.saved import load_model
@@ -79,13 +80,26 @@ class Deblurrer:
         name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int = DEFAULT_OVERLAP,
+        precision: str | None = None,
     ) -> Deblurrer:
         """Loads a model of the package by name, or a run or model folder.
+
+        Args:
+          name_or_path: see `saved.load_model`.
+          tile, tile_overlap: see the class.
+          precision: number format of the networks: "fp32"; "bf16", which changes a picture by a
+            level or two of 255; "auto" for bf16 where that is faster; None: as in training.
 
         Raises:
           ModelError: if it cannot be loaded.
         """
-        return cls(*load_model(name_or_path), tile=tile, tile_overlap=tile_overlap)
+        loaded = load_model(name_or_path, precision)
+        return cls(*loaded, tile=tile, tile_overlap=tile_overlap)
+
+    @property
+    def precision(self) -> str:
+        """ "bf16" if a network computes in bfloat16, otherwise "fp32"."""
+        return precision_of(self.model)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: all but compiled parts, which are compiled again where it arrives."""
@@ -243,11 +257,7 @@ class Deblurrer:
             at_once = 1
         while True:
             try:
-                restoration = self._with(sampling, tile)
-                schedule = sampling.schedule(self.model.schedule_kind)
-                found = draw_samples(
-                    restoration, images, seeds, schedule, n_samples, at_once, on_step
-                )
+                found = self._sampled(images, seeds, sampling, tile, on_step, at_once)
                 break
             except Exception as error:
                 if not memory.ran_out_of_memory(error):
@@ -269,6 +279,13 @@ class Deblurrer:
                     restored[...] = keep_low_frequencies(restored, blurry)
         return found
 
+    def _sampled(self, images, seeds, sampling, tile, on_step, at_once) -> np.ndarray:
+        schedule = sampling.schedule(self.model.schedule_kind)
+        restoration = self._with(sampling, tile)
+        return draw_samples(
+            restoration, images, seeds, schedule, sampling.n_samples, at_once, on_step
+        )
+
     def restore(
         self,
         image: Picture,
@@ -283,8 +300,8 @@ class Deblurrer:
         If the result is no sharper, the picture is returned unchanged, see `triage.helped`.
 
         Args:
-          image: a path, a PIL image, or an array: uint8, uint16 or float in [0, 1],
-            [H, W, 3] or [B, H, W, 3].
+          image: a path, a PIL image, or an array: uint8, uint16 or float in [0, 1], [H, W] of
+            gray values, or [H, W, C] or [B, H, W, C] with C 1 (gray), 3 (RGB) or 4 (RGBA).
           seed: any 64-bit integer.
           color_guard: keep the low frequencies, and so the colours, of the input.
           always: return the restored picture even if it is no sharper.

@@ -8,18 +8,17 @@ import glob
 import os
 import pathlib
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from deblur_tf.base.durations import in_words
-from deblur_tf.base.errors import DataError, Error, NonFiniteError, UsageError
+from deblur_tf.base.errors import DataError, Error, UsageError
 from deblur_tf.base.files import replacing, sha256
+from deblur_tf.base.progress import bar
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, Task
 from deblur_tf.image_files.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
@@ -74,6 +73,7 @@ class Job:
         self.manifest = Manifest(output)
         self._own = {
             "model": deblurrer.fingerprint(),
+            "precision": deblurrer.precision,
             "seed": seed,
             "settings": dataclasses.asdict(sampling),
             "color_guard": color_guard,
@@ -82,6 +82,8 @@ class Job:
         }
         self._there = self._copied = self._left = 0
         self._scores: list[tuple[float, float]] = []
+        self._sizes: dict[pathlib.Path, int] = {}
+        self._told = 0
 
     def run(self, tasks: Sequence[Task]) -> list[pathlib.Path]:
         """Restores all; returns the photographs that failed.
@@ -90,15 +92,15 @@ class Job:
           UsageError: if another process is writing to the folder.
         """
         failed = []
-        bar = tqdm(total=len(tasks), unit="photo", disable=not (self.progress and len(tasks) > 1))
-        with self.manifest.held(), bar:
+        photos = bar(total=len(tasks), unit="photo", show=self.progress and len(tasks) > 1)
+        with self.manifest.held(), photos:
             for number, task in enumerate(tasks, 1):
                 try:
                     self._one(task, f"[{number}/{len(tasks)}]")
                 except Exception as error:  # whatever a backend or a codec raises
                     failed.append(task.source.path)
                     self.on_error(_named(error, task.source.path))
-                bar.update()
+                photos.update()
         return failed
 
     def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
@@ -135,6 +137,7 @@ class Job:
         score = triage.sharpness(to_8_bits(photo.pixels))
         sharp = score is not None and score >= triage.SHARP
         about["sharpness"] = score and round(score, 3)
+        restored = False
         remark = f", sharp already (score {score:.2f})" if sharp else ""
         print(f"{label} {path} ({width}x{height}){remark}", flush=True)
         if self.keep_sharp and sharp:
@@ -143,6 +146,7 @@ class Job:
             about["copied"] = True
         else:
             outputs, notes = self._restore(task, photo, about)
+            restored = True
         for stale in ours.difference(outputs):  # samples of other settings
             stale.unlink(missing_ok=True)
         if truth is not None:
@@ -153,6 +157,8 @@ class Job:
         print(f"{label} {task.target} in {about['seconds']:.1f} s", flush=True)
         for note in dict.fromkeys(about["not_kept"]):
             print(f"{label} {note}", flush=True)
+        if restored:
+            self._tell_time_left(path, about["seconds"])
 
     def _restore(
         self, task: Task, photo: Photo, about: dict[str, Any]
@@ -230,39 +236,49 @@ class Job:
     def _steps(self) -> Iterator[Callable[[float], object]]:
         """Progress over the steps of one photo."""
         total = self.sampling.steps * self.sampling.n_samples
-        with tqdm(
+        with bar(
             total=total,
             unit="step",
             leave=False,
-            disable=not self.progress,
+            show=self.progress,
             bar_format="{l_bar}{bar}| {n:.1f}/{total} steps [{elapsed}<{remaining}]",
-            file=sys.stderr,
-        ) as bar:
-            yield lambda done: bar.update(done - bar.n)
+        ) as steps:
+            yield lambda done: steps.update(done - steps.n)
 
     def estimate(self, tasks: Sequence[Task]) -> str:
-        """Time and memory that the work will take, in one line; estimated only on CPUs."""
-        pixels = largest = 0
-        left = [t for t in tasks if self.overwrite or not self._seems_done(t)]
-        for task in left:
-            with contextlib.suppress(Error), open_image(task.source.path, "") as image:
-                pixels += image.width * image.height
-                largest = max(largest, image.width * image.height)
-        text = f"{len(left)} photo(s) to restore, {pixels / 1e6:.1f} megapixels"
-        if not pixels or memory.on_accelerator():
+        """Number and size of the photographs, and the memory that they take, in one line."""
+        left = self._sizes = self._sizes_of_work(tasks)
+        total, largest = sum(left.values()), max(left.values(), default=0)
+        text = f"{len(left)} photo(s) to restore, {total / 1e6:.1f} megapixels"
+        if not total or memory.on_accelerator():
             return text
-        try:
-            each = memory.seconds_a_megapixel(self.deblurrer)
-        except NonFiniteError:  # every photo will report it
-            return text
-        seconds = each * pixels / 1e6 * self.sampling.evaluations
-        side = int(largest**0.5)
-        samples = self.sampling.n_samples
+        side, samples = int(largest**0.5), self.sampling.n_samples
         tile = self.deblurrer.tile_for(side, side, 1, samples)
         needed = memory.needed_bytes(self.deblurrer.model, side, side, tile, samples)
-        return f"{text}: about {in_words(seconds)} and {needed / 2**30:.1f} GiB here" + (
+        return f"{text}: about {needed / 2**30:.1f} GiB" + (
             f", the largest in tiles of {tile}" if tile else ""
         )
+
+    def _sizes_of_work(self, tasks: Sequence[Task]) -> dict[pathlib.Path, int]:
+        """Pixels of each photograph whose result is not there yet."""
+        found = {}
+        for task in tasks:
+            if self.overwrite or not self._seems_done(task):
+                with contextlib.suppress(Error), open_image(task.source.path, "") as image:
+                    found[task.source.path] = image.width * image.height
+        return found
+
+    def _tell_time_left(self, path: pathlib.Path, seconds: float) -> None:
+        """After each of the first photographs, says how long the others will take.
+
+        The first contains compilation, so the second corrects what the first has told.
+        """
+        pixels = self._sizes.pop(path, 0)
+        left = sum(self._sizes.values())
+        self._told += 1
+        if pixels and left and self._told <= 2 and not self.progress:
+            time_left = in_words(seconds * left / pixels)
+            print(f"{len(self._sizes)} photo(s) left, about {time_left}", flush=True)
 
     def summary(self) -> str:
         """How many photos were not restored, and the means of the measured figures."""

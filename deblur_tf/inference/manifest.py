@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.base.files import write_text
+from deblur_tf.base.files import sha256, write_text
 from deblur_tf.base.locks import locked
 from deblur_tf.base.versions import versions
+from deblur_tf.image_files.listing import Task
 
 MANIFEST_FILE, JOURNAL_FILE = "manifest.json", "manifest.journal"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "pillow")
@@ -27,6 +28,10 @@ class Manifest:
     Args:
       folder: folder of the results.
 
+    Attributes:
+      files: the entries.
+      command: what the last command that restored everything depended on, see `finish`.
+
     Raises:
       UsageError: if there is a manifest that cannot be read.
     """
@@ -40,10 +45,12 @@ class Manifest:
     def _read(self) -> None:
         self._of_before = self._journal.exists()
         self.files: dict[str, dict[str, Any]] = {}
+        self.command: dict[str, Any] = {}
         try:
             if self.path.exists():
-                found = json.loads(self.path.read_text(encoding="utf-8"))["files"]
-                self.files = {name: dict(entry) for name, entry in found.items()}
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+                self.files = {name: dict(entry) for name, entry in found["files"].items()}
+                self.command = dict(found.get("command", {}))
             if self._of_before:
                 for line in self._journal.read_text(encoding="utf-8").splitlines():
                     with contextlib.suppress(json.JSONDecodeError):  # the last may be incomplete
@@ -115,5 +122,33 @@ class Manifest:
     def close(self) -> None:
         """Writes manifest.json, and removes the journal."""
         if self._journal.exists():
-            write_text(self.path, json.dumps({"files": self.files}, indent=1) + "\n")
+            self._save()
             self._journal.unlink()
+
+    def _save(self) -> None:
+        whole = {"command": self.command, "files": self.files}
+        write_text(self.path, json.dumps(whole, indent=1) + "\n")
+
+    def finish(self, command: dict[str, Any]) -> None:
+        """Records that all that a command asked for is there.
+
+        Args:
+          command: everything that its results depend on except their sources, as JSON knows it.
+        """
+        if command != self.command:
+            self.command = command
+            self._save()
+
+    def has_all(self, command: dict[str, Any], tasks: Iterable[Task]) -> bool:
+        """Whether all results of a command are there, from the sources as they are now."""
+        if command != self.command:
+            return False
+        for task in tasks:
+            made_of = self.identity(task.target) or {}
+            if not all(path.exists() for path in (task.target, *self.outputs(task.target))):
+                return False
+            if made_of.get("source") != task.source.path.name:
+                return False
+            if made_of.get("sha256") != sha256(task.source.path):
+                return False
+        return True

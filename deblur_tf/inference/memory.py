@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-import time
-from typing import Any
 
 import keras
-import numpy as np
 import psutil
 
 from deblur_tf.models.restorer import Restorer
@@ -122,19 +119,3 @@ def ran_out_of_memory(error: BaseException) -> bool:
     text = f"{type(error).__name__} {error}"
     told = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "bad_alloc", "Out of memory", "OOM when")
     return isinstance(error, MemoryError) or any(words in text for words in told)
-
-
-def seconds_a_megapixel(deblurrer: Any, side: int = 256) -> float:
-    """Seconds per megapixel on this machine for one evaluation and what precedes it.
-
-    The second of two pictures is timed, so that compilation does not count.
-
-    Args:
-      deblurrer: a `Deblurrer`.
-      side: side of the pictures in pixels.
-    """
-    picture = np.full((side, side, 3), 128, np.uint8)
-    for _ in range(2):
-        started = time.perf_counter()
-        deblurrer.samples(picture, steps=1, n_samples=1, sampler="ddpm")
-    return (time.perf_counter() - started) / side**2 * 1e6

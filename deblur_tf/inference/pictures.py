@@ -51,12 +51,16 @@ class Taken:
       single: whether the input had no batch axis.
       photo: the photo, if the input was the path of a file.
       image: the input, if it was a PIL image; the result gets its mode and info.
+      channels: number of channels of an array, 0 for one of gray values without an axis for them.
+      alpha: alpha of an array of four channels, [B, H, W, 1]; the result gets it unchanged.
     """
 
     pixels: np.ndarray
     single: bool = False
     photo: Photo | None = None
     image: Image.Image | None = None
+    channels: int = 3
+    alpha: np.ndarray | None = None
 
     def give_back(self, restored: np.ndarray) -> Any:
         """The restored pixels, float32 [B, H, W, 3] in [-1, 1], in the form of the input."""
@@ -65,6 +69,10 @@ class Taken:
             return _pil_of_file(pixels[0], self.photo)
         if self.image is not None:
             return _like(pixels[0], self.image)
+        if self.channels < 3:  # gray stays gray, so any of the three is it
+            pixels = pixels[..., 0] if self.channels == 0 else pixels[..., :1]
+        if self.alpha is not None:
+            pixels = np.concatenate([pixels, self.alpha], axis=-1)
         return pixels[0] if self.single else pixels
 
 
@@ -88,12 +96,31 @@ def take(picture: str | os.PathLike[str] | Image.Image | np.ndarray) -> Taken:
         else:
             values = np.asarray(picture.convert("RGB"))
         return Taken(values[None], image=picture)
-    array = np.asarray(picture)
-    if array.ndim not in (3, 4) or array.shape[-1] != 3:
-        raise ValueError(f"need [H, W, 3] or [B, H, W, 3], got {array.shape}")
+    if type(picture).__name__ == "SymbolicTensor" or "Tracer" in type(picture).__name__:
+        raise ValueError(
+            "a Deblurrer takes pictures, not tensors of a function that is being compiled: in "
+            "tf.function or jax.jit use deblur_tf.Restoration, see docs/library.md"
+        )
+    return _take_array(np.asarray(picture))
+
+
+def _take_array(array: np.ndarray) -> Taken:
+    gray = array.ndim == 2
+    channels = array.shape[-1] if array.ndim > 2 else 0
+    if array.ndim not in (2, 3, 4) or channels not in (0, 1, 3, 4):
+        raise ValueError(
+            f"need [H, W], or [H, W, C] or [B, H, W, C] with C 1 (gray), 3 (RGB) or 4 (RGBA), got "
+            f"{array.shape}"
+        )
     if array.dtype not in _LARGEST and not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"need uint8, uint16 or float, got {array.dtype}")
-    return Taken(array[None] if array.ndim == 3 else array, single=array.ndim == 3)
+    single = array.ndim < 4
+    batch = array[None] if single else array
+    batch = batch[..., None] if gray else batch
+    colors, alpha = batch[..., :3], batch[..., 3:]
+    if channels < 3:
+        colors = np.repeat(colors, 3, axis=-1)
+    return Taken(colors, single=single, channels=channels, alpha=alpha if alpha.shape[-1] else None)
 
 
 def _pil_of_file(pixels: np.ndarray, photo: Photo) -> Image.Image:

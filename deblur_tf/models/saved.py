@@ -29,6 +29,7 @@ from deblur_tf.models import (  # noqa: F401  (Keras' registry)
     deblurdiff,
     deconvolved,
     dvsr,
+    precision,
     regression,
 )
 from deblur_tf.storage.arrays import (
@@ -117,12 +118,16 @@ def same_model_config(model: keras.Model, folder: str | os.PathLike[str]) -> boo
 
 
 def same_architecture(model: keras.Model, build: Callable[[], keras.Model]) -> bool:
-    """Whether a built model has the configuration of the one that `build` makes."""
+    """Whether a built model has the configuration of the one that `build` makes.
+
+    The number formats of layers may differ: they change neither weights nor shapes.
+    """
     with shapes_only():
         other = build()
         if not other.built:
             other.build()
-    return _model_config(other) == _model_config(model)
+    found = (precision.without_dtypes(_model_config(each)) for each in (other, model))
+    return next(found) == next(found)
 
 
 def check_settings(model: keras.Model, name_or_dir: str | os.PathLike[str]) -> None:
@@ -186,16 +191,21 @@ def save_model(
     save_model_config(model, folder, sampling, curve, sha256(folder / WEIGHTS_FILE))
 
 
-def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
+def load_model(
+    name_or_dir: str | os.PathLike[str], number_format: str | None = None
+) -> LoadedModel:
     """A model with its (averaged) weights and its sampling settings.
 
     Args:
       name_or_dir: name of a model in the package ("tiny"); a folder: a run
         directory or a released model; or one file in a run's `checkpoints/`.
+      number_format: see `precision.resolved`.
 
     Raises:
       ModelError: if there is no such model, or a file is missing or damaged.
+      UsageError: if there is no such number format.
     """
+    chosen = precision.resolved(number_format)
     folder, _ = find(name_or_dir)
     config = _read_json(folder / CONFIG_FILE)
     checksum = config.get(CHECKSUM_KEY)
@@ -208,6 +218,7 @@ def load_model(name_or_dir: str | os.PathLike[str]) -> LoadedModel:
     weights, origin = load_weights(name_or_dir)
     _check_classes(config, folder / CONFIG_FILE)
     _check_numbers(config, weights, folder / CONFIG_FILE)
+    precision.apply(config, chosen)
     model, sampling, curve = _build(config, folder / CONFIG_FILE)
     try:
         assign_named(named_variables(model), weights, origin)

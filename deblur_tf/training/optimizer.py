@@ -31,7 +31,9 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(f"warmup_steps must be a whole number >= 0, got {warmup_steps!r}")
         if decay_steps is not None and decay_steps <= warmup_steps:
             raise ValueError(
-                f"decay_steps ({decay_steps}) must exceed warmup_steps ({warmup_steps})"
+                f"a run of {decay_steps} steps (decay_steps, in most files TOTAL_STEPS) must be "
+                f"longer than its warm-up of {warmup_steps} (warmup_steps, WARMUP_STEPS), e.g. "
+                '--gin_param="WARMUP_STEPS = 0"'
             )
         self.peak = peak
         self.warmup_steps = warmup_steps

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from deblur_tf.bin import quiet
+from deblur_tf.base import quiet
 from tests.support.helpers import hears_ctrl_c
 from tests.support.programs import run
 from tests.support.programs_case import PROGRAMS, photo

@@ -48,6 +48,34 @@ def test_the_kind_and_size_of_the_input_come_back(deblurrer, tmp_path):
     )
 
 
+def test_gray_and_transparent_arrays_come_back_as_such(deblurrer):
+    """Gray is restored as three equal channels, and alpha is not restored."""
+    gray, alpha = picture()[..., 0], picture(seed=1)[..., :1]
+    want = deblurrer.restore(np.repeat(gray[..., None], 3, axis=-1), steps=2)
+    assert (want[..., 0] == want[..., 2]).all()
+    np.testing.assert_array_equal(deblurrer.restore(gray, steps=2), want[..., 0])
+    found = deblurrer.restore(gray[None, ..., None], steps=2)
+    np.testing.assert_array_equal(found, want[None, ..., :1])
+    rgba = np.concatenate([picture(), alpha], axis=-1)
+    found = deblurrer.restore(rgba, steps=2)
+    np.testing.assert_array_equal(found[..., :3], deblurrer.restore(picture(), steps=2))
+    np.testing.assert_array_equal(found[..., 3:], alpha)
+    for shape in ((8,), (8, 8, 2), (1, 8, 8, 5), (1, 1, 8, 8, 3)):
+        with pytest.raises(ValueError, match="need .H, W., or"):
+            deblurrer.restore(np.zeros(shape, np.uint8))
+
+
+def test_a_function_that_is_compiled_is_told_what_to_use(deblurrer):
+    import tensorflow as tf
+
+    @tf.function
+    def traced(image):
+        return deblurrer.restore(image)
+
+    with pytest.raises(ValueError, match="use deblur_tf.Restoration"):
+        traced(tf.zeros((8, 8, 3)))
+
+
 def test_samples_do_not_depend_on_how_many_are_drawn_at_a_time(deblurrer):
     """Sample i of an image is a function of image, seed and i, in batches of any size."""
     batch = np.stack([picture(seed=1), picture(seed=2)])
@@ -112,7 +140,7 @@ def test_restore_many_mixes_kinds_and_sizes(deblurrer, tmp_path):
     [
         (picture().astype(np.float32), r"must be in \[0, 1\], got 0 to 255"),
         (np.full((8, 8, 3), np.nan, np.float32), r"must be in \[0, 1\]"),
-        (picture()[..., 0], "need"),
+        (picture()[..., :2], "need"),
     ],
 )
 def test_what_is_no_picture_is_said(deblurrer, image, message):

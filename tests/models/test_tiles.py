@@ -74,7 +74,7 @@ def test_the_smallest_tile_has_room_for_an_overlap_that_sizes_make_larger(monkey
     coarse = SimpleNamespace(size_multiple=64, largest_tile=512, floats_per_pixel=0.0)
     tried = []
 
-    def sampled(self, images, seed, sampling, tile, on_step):
+    def sampled(self, images, seeds, sampling, tile, on_step, at_once):
         tried.append(tile)
         raise MemoryError
 
@@ -172,11 +172,11 @@ def test_memory_that_runs_out_makes_tiles_smaller(micro, monkeypatch):
     tried = []
     sampled = Deblurrer._sampled
 
-    def short_of_memory(self, images, seed, sampling, tile, on_step):
+    def short_of_memory(self, images, seeds, sampling, tile, on_step, at_once):
         tried.append(tile)
         if tile not in (128,):
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
-        return sampled(self, images, seed, sampling, tile, on_step)
+        return sampled(self, images, seeds, sampling, tile, on_step, at_once)
 
     monkeypatch.setattr(Deblurrer, "_sampled", short_of_memory)
     picture = np.zeros((300, 280, 3), np.uint8)
@@ -187,6 +187,24 @@ def test_memory_that_runs_out_makes_tiles_smaller(micro, monkeypatch):
     monkeypatch.setattr(Deblurrer, "_sampled", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         deblurrer.samples(picture, steps=1)
+
+
+def test_memory_that_runs_out_draws_fewer_samples_at_a_time(micro, monkeypatch):
+    tried = []
+    sampled = Deblurrer._sampled
+
+    def short_of_memory(self, images, seeds, sampling, tile, on_step, at_once):
+        tried.append((tile, at_once))
+        if at_once > 1:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+        return sampled(self, images, seeds, sampling, tile, on_step, at_once)
+
+    monkeypatch.setattr(Deblurrer, "_sampled", short_of_memory)
+    deblurrer = Deblurrer(micro)
+    settings = deblurrer.settings(steps=1, n_samples=4)
+    picture = np.zeros((1, 24, 24, 3), np.uint8)
+    assert deblurrer.draw(picture, 0, settings, batch_size=4).shape == (4, 1, 24, 24, 3)
+    assert tried == [(0, 4), (0, 2), (0, 1)]
 
 
 def test_tiles_fit_into_memory(model):
