@@ -267,8 +267,16 @@ class ExportedSampler(tf.Module):
 
         size = tf.cond(is_png, size_of_png, lambda: tf.io.extract_jpeg_shape(data)[:2])
         data = _checked(data, *self._size_limits(size[0], size[1]))
-        image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        return tf.ensure_shape(image, [None, None, 3])
+
+        def deep() -> tf.Tensor:  # decode_image would cut 16 bits off, not round them
+            values = tf.io.decode_png(data, channels=3, dtype=tf.uint16)
+            return tf.cast(tf.round(tf.cast(values, tf.float32) / 257.0), tf.uint8)
+
+        def flat() -> tf.Tensor:
+            return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+        is_deep = is_png & (tf.strings.substr(data, 24, 1) == b"\x10")  # bits per value
+        return tf.ensure_shape(tf.cond(is_deep, deep, flat), [None, None, 3])
 
     def guidance(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """The sharp structure that guidance predicts (icDPM eq. 2), without noise.

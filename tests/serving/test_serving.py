@@ -173,6 +173,34 @@ def blocks(heading):
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
+@pytest.mark.parametrize("kind", ["L", "1", "LA", "I;16", "P", "RGB", "RGBA"])
+def test_files_of_every_kind_are_decoded_as_photographs_are(kind, small, tmp_path):
+    """16 bits are rounded to 8, alpha is left out, gray has three equal channels."""
+    import tensorflow as tf
+
+    from deblur_tf.image_files.reading import read_rgb
+    from deblur_tf.serving.export import ExportedSampler
+
+    color = picture(30, 26)
+    gray = color.mean(axis=-1)
+    deep = np.uint16(np.round(gray * 257 + np.arange(26)))
+    alpha = Image.fromarray(np.uint8(gray / 2))
+    made = {
+        "L": Image.fromarray(np.uint8(gray)),
+        "1": Image.fromarray(gray > 110),
+        "LA": Image.merge("LA", [Image.fromarray(np.uint8(gray)), alpha]),
+        "I;16": Image.fromarray(deep),
+        "P": Image.fromarray(color).quantize(16),
+        "RGB": Image.fromarray(color),
+        "RGBA": Image.fromarray(np.dstack([color, np.uint8(gray)])),
+    }
+    path = tmp_path / "picture.png"
+    made[kind].save(path)
+    module = ExportedSampler(small)
+    decoded = module._decoded(tf.constant(path.read_bytes())).numpy()
+    np.testing.assert_array_equal(decoded, read_rgb(path))
+
+
 def test_the_rest_request_of_the_documentation(exported, tmp_path, monkeypatch):
     """As TensorFlow Serving reads a row: base64 where a name ends in _bytes."""
     import tensorflow as tf
