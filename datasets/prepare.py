@@ -14,6 +14,7 @@ import shutil
 import tensorflow_datasets as tfds
 
 from deblur_tf.base.errors import DataError
+from deblur_tf.base.locks import locked
 from deblur_tf.data.tfds_pairs import default_data_dir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -86,19 +87,23 @@ def prepare(
     if target.exists() and name == "folder" and source:
         _refuse_other_source(target, source)
     if not target.exists():
-        made_here = [
-            folder
-            for folder in (*reversed(root.parents), root, root / name, root / "downloads")
-            if not folder.exists()
-        ]
-        if manual_dir is not None and not pathlib.Path(manual_dir).is_dir():
-            raise DataError(f"{manual_dir}: no such folder")
+        _prepare(made, root, source)
+    return tfds.builder_from_directory(target)
+
+
+def _prepare(made: tfds.core.DatasetBuilder, root: pathlib.Path, source: str) -> None:
+    """Prepares a data set below `root` from the folder `source`; leaves nothing if that fails."""
+    own, target = root / made.name, pathlib.Path(made.data_dir)
+    candidates = (*reversed(root.parents), root, own, root / "downloads")
+    made_here = [folder for folder in candidates if not folder.exists()]
+    if source and not pathlib.Path(source).is_dir():
+        raise DataError(f"{source}: no such folder")
+    own.mkdir(parents=True, exist_ok=True)
+    with locked(own):
         for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         tfds.disable_progress_bar()  # the builders show a progress bar of their own
-        settings = tfds.download.DownloadConfig(
-            manual_dir=None if manual_dir is None else pathlib.Path(manual_dir).resolve()
-        )
+        settings = tfds.download.DownloadConfig(manual_dir=pathlib.Path(source) if source else None)
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # "Downloading ... Unknown size"
                 made.download_and_prepare(download_config=settings, file_format="array_record")
@@ -114,7 +119,6 @@ def prepare(
             if not target.exists():
                 for folder in made_here:
                     shutil.rmtree(folder, ignore_errors=True)
-    return tfds.builder_from_directory(target)
 
 
 def _refuse_other_source(target: pathlib.Path, source: str) -> None:

@@ -12,6 +12,14 @@ from collections.abc import Iterator
 from deblur_tf.base.errors import LockedError
 
 
+def hold(folder: str | os.PathLike[str]) -> None:
+    """Like `locked`, until this process ends."""
+    _held.enter_context(locked(folder))
+
+
+_held = contextlib.ExitStack()
+
+
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other processes that lock the folder from writing there, as long as the block runs.

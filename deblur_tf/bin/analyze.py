@@ -222,7 +222,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if not _OUTPUT.value:
         raise common.UsageError("-o/--output is missing")
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(_OUTPUT.value, alone=True)
     print(of_folders[command](folders) if folders else commands[command]())
     return common.OK
 

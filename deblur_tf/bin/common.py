@@ -15,6 +15,7 @@ from absl import app, flags, logging
 
 from deblur_tf.base import quiet
 from deblur_tf.base.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
+from deblur_tf.base.locks import hold
 
 __all__ = [
     "FAILED",
@@ -92,11 +93,15 @@ def refuse_flags(command: str, of: Mapping[str, Sequence[str]]) -> None:
             raise UsageError(f"--{name} is not of {command}")
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, alone: bool = False) -> None:
     """Makes an output folder, before work starts.
 
+    Args:
+      path: path of the folder.
+      alone: whether no other process may write there until this one ends.
+
     Raises:
-      UsageError: if it cannot be made or written to.
+      UsageError: if it cannot be made or written to, or another process is writing there.
     """
     try:
         os.makedirs(path, exist_ok=True)
@@ -104,6 +109,8 @@ def make_folder(path: str) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{path}: cannot be written to ({error.strerror or error})") from error
+    if alone:
+        hold(path)
 
 
 def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0) -> None:

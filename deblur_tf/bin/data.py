@@ -127,6 +127,7 @@ Make = Callable[[], tuple[Any, Any]]  # makes a blurry and a sharp picture
 def _synth() -> int:
     makers = _of_frames() if _FRAMES.value else _of_photos()
     output = pathlib.Path(common.value_of(_OUTPUT))
+    common.make_folder(str(output), alone=True)
     for side in ("blur", "sharp"):
         common.make_folder(str(output / side))
     from PIL import Image

@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
 
     model_folders.find(_MODEL.value)
     given = _curve() if _CURVE.value else None
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(_OUTPUT.value, alone=True)
     import keras
 
     from deblur_tf.models import saved

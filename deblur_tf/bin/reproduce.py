@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         raise common.UsageError("-o/--output is missing")
     if _SMOKE.value and (flags.FLAGS["runs"].present or flags.FLAGS["results"].present):
         raise common.UsageError("--smoke makes its own runs and results")
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(_OUTPUT.value, alone=True)
     output = pathlib.Path(_OUTPUT.value)
 
     from deblur_tf.base.files import write_text

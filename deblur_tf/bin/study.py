@@ -46,7 +46,7 @@ def _make() -> None:
         if not (name and equals and folder) or name in folders:
             raise common.UsageError(f"--methods: {part!r} is not name=folder, or is there twice")
         folders[name] = folder
-    common.make_folder(_OUTPUT.value)
+    common.make_folder(_OUTPUT.value, alone=True)
     study = design.make(folders, _OUTPUT.value, _IMAGES.value, _CROP.value, _SEED.value)
     print(f"{_OUTPUT.value}: {len(study.comparisons)} comparisons a rater")
 

@@ -98,7 +98,7 @@ def _prior(command: tuple[str, ...]) -> int:
         return common.OK
     _given(**{"from": _FROM.value, "output": _OUTPUT.value})
     source, output = common.value_of(_FROM), common.value_of(_OUTPUT)
-    common.make_folder(output)
+    common.make_folder(output, alone=True)
     from deblur_tf.conversion import stable_diffusion
 
     if command == ("convert", "sd2"):
