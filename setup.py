@@ -49,6 +49,7 @@ setup(
     },
     package_data={
         "deblur_tf": ["py.typed", "pretrained/*/*", "reproduction/*.json", "study/*.html"],
+        "deblur_tf.inference": ["triage.json"],
         "deblur_tf.datasets": ["*/README.md", "*/CITATIONS.bib", "*/checksums.tsv"],
         "deblur_tf.gin_configs": ["**/*.gin", "README.md"],
     },

@@ -8,6 +8,7 @@ nor Keras is loaded before a submodule, or `Deblurrer`, is used.
 import importlib as _importlib
 import importlib.machinery as _machinery
 import importlib.util as _util  # gin-config 0.5 also relies on it having been imported
+import os as _os
 import pathlib as _pathlib
 import sys as _sys
 
@@ -34,6 +35,11 @@ class _BesideThePackage:
 
 if (_CHECKOUT / "gin_configs").is_dir() and (_CHECKOUT / "setup.py").is_file():
     _sys.meta_path.insert(0, _BesideThePackage)  # type: ignore[arg-type]
+
+if "DEBLUR_TF_PROGRAM" in _os.environ:  # a process that one of the programs has started
+    from deblur_tf.base import quiet as _quiet
+
+    _quiet.start()
 
 __version__ = "0.1.0"
 

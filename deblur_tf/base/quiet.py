@@ -18,6 +18,7 @@ _START_UP = re.compile(
     rb"|To enable the following instructions"
 )
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+STARTED = "DEBLUR_TF_PROGRAM"  # set in the environment of a program's own processes
 # Keras and TensorFlow import these if they are installed, which takes four seconds. No program
 # of this package needs what they add.
 OPTIONAL = ("pandas", "matplotlib", "jax")
@@ -27,8 +28,12 @@ _SLOW = ("keras", "tensorflow")
 def start() -> None:
     """For programs: the first import of Keras or TensorFlow is quiet and fast.
 
-    Flag -v=1 leaves the messages. On a terminal a line says what is being loaded.
+    Flag -v=1 leaves the messages. On a terminal a line says what is being loaded. Python processes
+    that this one starts and that import the package do the same.
     """
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    os.environ[STARTED] = "1"
     verbose = any(re.match(r"--?(v|verbosity)=[1-9]", argument) for argument in sys.argv[1:])
     if not verbose:
         os.environ.setdefault(LOG_LEVEL, "3")

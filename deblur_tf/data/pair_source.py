@@ -45,6 +45,9 @@ class PairSource:
         """A phrase that says what the pairs are made from."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Ends what works for it in the background; no pairs are asked for afterwards."""
+
 
 class DevicePairSource(PairSource):
     """A source whose pairs can also be made on a device, whole batches at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -63,6 +64,7 @@ class ReusedPairs(PairSource):
         self._lock = threading.Lock()
         self._blocks: dict[int, dict[int, concurrent.futures.Future[ImagePair]]] = {}
         self._orders: dict[int, np.ndarray] = {}
+        self._closed = False
 
     def describe(self) -> str:
         """A phrase for the first line that a run prints."""
@@ -94,6 +96,15 @@ class ReusedPairs(PairSource):
         rng = np.random.default_rng((self.seed, int(index)))
         return random_pair_crop(blurry, sharp, self.crop_size, rng)
 
+    def close(self) -> None:
+        """Ends the processes, which would else make all pairs that were asked for before."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+            self._blocks.clear()
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
     def _order(self, block: int) -> np.ndarray:
         """The pair of each position in a block."""
         if block not in self._orders:
@@ -110,6 +121,8 @@ class ReusedPairs(PairSource):
         return self._blocks[block]
 
     def _submit(self, number: int) -> concurrent.futures.Future[ImagePair]:
+        if self._closed:
+            raise RuntimeError("ReusedPairs: pairs are asked for after close()")
         if not self.processes:
             return _Lazy(self.source, number)
         if self._pool is None:
@@ -145,6 +158,8 @@ def _begin(source: PairSource) -> None:
     """Initialises a process that makes pairs, at low priority so that training comes first."""
     global _source
     os.nice(10)
+    # Ctrl-C reaches all processes of a terminal; the one that trains ends these.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _source = source
 
 

@@ -1,11 +1,16 @@
 """Decides whether a photograph is sharp already, before a model processes it.
 
-Blur weakens fine frequency bands more than coarse ones; noise adds to the finest alone. The
-score is a logistic regression on the noise and the logarithms of the bands, fitted and measured
-by `benchmarks/triage.py`, whose figures are in docs/results.md.
+Blur weakens fine frequency bands more than coarse ones, and widens edges; noise adds to the finest
+band alone. Text, drawings and lights at night have far stronger edges than other pictures, so the
+same bands mean something else there. The score is a logistic regression on `features` and their
+products, fitted and measured by `benchmarks/triage.py`, whose figures are in docs/results.md.
 """
 
 from __future__ import annotations
+
+import functools
+import json
+from importlib import resources
 
 import numpy as np
 from scipy import ndimage
@@ -13,29 +18,31 @@ from scipy import ndimage
 from deblur_tf.numerics.image_ops import LUMA
 
 # Photographs with at least this score are left unchanged.
-SHARP = 0.9
+SHARP = 0.8
 # A result is no sharper if the logarithms of both middle bands have grown by less than `HELPED`.
 HELPED, MIDDLE = 0.02, slice(3, 5)
+
+FILE = "triage.json"  # means and standard deviations of `features`, weights of `expanded`
 
 # Sides in pixels of box filters; a band is the difference of two successive ones.
 _SIZES = (3, 5, 9, 17, 33)
 _MEDIAN_OF_NORMAL = 0.6745  # of the absolute value of a standard normal number
 _LARGEST = 1024  # side in pixels of the central part that is examined
-
-# Means and standard deviations to standardise `features`; weights of the regression, then bias.
-_MEANS = np.array([0.0108, -4.242, -4.727, -4.38, -3.967, -3.565])
-_STDDEVS = np.array([0.01068, 0.8031, 0.6835, 0.6318, 0.5547, 0.4689])
-_WEIGHTS = np.array([-2.927, 2.374, 1.636, 0.538, -0.3116, -1.263, -1.452])
+# Standard deviations of the Gaussians whose gradients are compared, in pixels.
+_FINE, _COARSE = 0.7, 2.5
+_STRONGEST = 0.97  # quantile of the gradients that count as edges
+_DIRECTIONS = 4
 
 
 def features(gray: np.ndarray) -> np.ndarray:
-    """Standard deviation of the noise, and logarithm of the standard deviation of each band.
+    """What the score is computed from.
 
     Args:
       gray: float [H, W] in [0, 1], at least 5 pixels per side.
 
     Returns:
-      float64 [6].
+      float64 [13]: standard deviation of the noise; logarithm of the standard deviation of each of
+      five bands, fine to coarse; `edges`; `concentration`.
     """
     second = np.array([1.0, -2.0, 1.0])
     # Second differences in both directions leave little but noise (Immerkaer, 1996).
@@ -43,7 +50,61 @@ def features(gray: np.ndarray) -> np.ndarray:
     noise = np.median(np.abs(fine)) / _MEDIAN_OF_NORMAL / 6.0
     means = [gray, *(ndimage.uniform_filter(gray, size) for size in _SIZES)]
     bands = [np.std(a - b) for a, b in zip(means, means[1:], strict=False)]
-    return np.array([noise, *np.log(np.array(bands) + 1e-4)])
+    return np.r_[noise, np.log(np.array(bands) + 1e-4), edges(gray), concentration(gray)]
+
+
+def edges(gray: np.ndarray) -> np.ndarray:
+    """How narrow the strongest edges are, in the direction where they are widest and on average.
+
+    Motion widens the edges across its direction and leaves those along it as they are. The measure
+    does not depend on contrast: it is the logarithm of the ratio of the gradients at two scales.
+
+    Args:
+      gray: float [H, W] in [0, 1].
+
+    Returns:
+      float64 [2].
+    """
+    fine, coarse = (
+        [np.gradient(ndimage.gaussian_filter(gray, stddev), axis=axis) for axis in (1, 0)]
+        for stddev in (_FINE, _COARSE)
+    )
+    strength, nearby = np.hypot(*coarse), ndimage.maximum_filter(np.hypot(*fine), 5)
+    angle = np.mod(np.arctan2(coarse[1], coarse[0]), np.pi)
+    direction = np.floor(angle * _DIRECTIONS / np.pi + 0.5).astype(int) % _DIRECTIONS
+    found = []
+    for own in (direction == i for i in range(_DIRECTIONS)):
+        if own.sum() < 50:
+            continue
+        strong = own & (strength >= max(np.quantile(strength[own], _STRONGEST), 1e-3))
+        if strong.any():
+            found.append(np.log(np.median(nearby[strong]) / np.median(strength[strong])))
+    return np.array([min(found), np.mean(found)]) if found else np.zeros(2)
+
+
+def concentration(gray: np.ndarray) -> np.ndarray:
+    """What tells text, drawings and lights from other pictures.
+
+    Args:
+      gray: float [H, W] in [0, 1].
+
+    Returns:
+      float64 [5]: of the finest two bands the share of pixels where they are weak, the logarithm of
+      their kurtosis, and at last the share of their energy in the strongest 5 % of pixels; before
+      it the shares of pixels that are nearly black and nearly white.
+    """
+    fine = gray - ndimage.uniform_filter(gray, 5)
+    stddev = fine.std() + 1e-4
+    energy = np.sort(np.square(fine), axis=None)[::-1]
+    return np.array(
+        [
+            np.mean(np.abs(fine) < 0.1 * stddev),
+            np.log(np.mean(np.square(np.square(fine / stddev))) + 1e-6),
+            np.mean(gray < 0.08),
+            np.mean(gray > 0.97),
+            energy[: len(energy) // 20].sum() / (energy.sum() + 1e-12),
+        ]
+    )
 
 
 def gray_of(image: np.ndarray) -> np.ndarray:
@@ -54,6 +115,26 @@ def gray_of(image: np.ndarray) -> np.ndarray:
     return middle.astype(np.float32) @ np.array(LUMA, np.float32) / 255.0
 
 
+def expanded(standardised: np.ndarray) -> np.ndarray:
+    """Features, their products and a constant: [N, 13] -> [N, 105]."""
+    i, j = np.triu_indices(standardised.shape[1])
+    products = standardised[:, i] * standardised[:, j]
+    return np.concatenate([standardised, products, np.ones((len(standardised), 1))], axis=1)
+
+
+@functools.cache
+def _fitted() -> dict[str, np.ndarray]:
+    text = (resources.files("deblur_tf.inference") / FILE).read_text("utf-8")
+    return {name: np.array(values) for name, values in json.loads(text).items()}
+
+
+def score(rows: np.ndarray) -> np.ndarray:
+    """Probabilities that pictures are sharp, from their features: [N, 13] -> [N]."""
+    known = _fitted()
+    standardised = np.clip((rows - known["means"]) / known["stddevs"], -6.0, 6.0)
+    return 1.0 / (1.0 + np.exp(-(expanded(standardised) @ known["weights"])))
+
+
 def sharpness(image: np.ndarray) -> float | None:
     """Probability that a picture is sharp: from 0, surely blurred, to 1, surely sharp.
 
@@ -62,8 +143,7 @@ def sharpness(image: np.ndarray) -> float | None:
     """
     if min(image.shape[:2]) < 2 * _SIZES[-1]:
         return None
-    scaled = (features(gray_of(image)) - _MEANS) / _STDDEVS
-    return float(1.0 / (1.0 + np.exp(-(scaled @ _WEIGHTS[:-1] + _WEIGHTS[-1]))))
+    return float(score(features(gray_of(image))[None])[0])
 
 
 def growth(before: np.ndarray, after: np.ndarray) -> float | None:

@@ -142,6 +142,8 @@ def train(
                 raise _cannot_write(run, error) from error
             stack.callback(_remove_empty, made)  # of a training that was refused
             stack.enter_context(locked(run.folder))
+        for pairs in (run.pairs, run.held_out):
+            stack.callback(pairs.close)
         return _train(run, name, stop_after, init_from, resume)
 
 

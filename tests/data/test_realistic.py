@@ -1,6 +1,9 @@
 """Blur as real photographs have it: motion, sensor, pairs, and pairs that are used again."""
 
 import io
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -312,6 +315,34 @@ def test_pairs_of_another_process_are_the_same():
 
     for a, b in zip(make(1)(3), make(0)(3), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+class Slow(Numbered):
+    """Leaves a file for each pair that it has made."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, index):
+        time.sleep(0.1)
+        (self.folder / str(index)).touch()
+        return super().__call__(index % 100)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_run_and_not_by_ctrl_c(tmp_path):
+    """Ctrl-C reaches every process of a terminal; pairs that are not needed are not made."""
+    reused = ReusedPairs(lambda: Slow(tmp_path), crop_size=4, uses=1, block=300, processes=1)
+    reused(0)
+    processes = list(reused._pool._processes.values())
+    os.kill(processes[0].pid, signal.SIGINT)
+    reused(1)
+    reused.close()
+    assert not any(process.is_alive() for process in processes)
+    assert len(list(tmp_path.iterdir())) < 300
+    with pytest.raises(RuntimeError, match="after close"):
+        reused(700)
 
 
 def test_a_pair_that_cannot_be_made_says_so():

@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from deblur_tf.base.errors import UsageError
+from deblur_tf.data import blur
 from deblur_tf.diffusion.fidelity import FidelityCurve, curve_of
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.image_files import listing
@@ -187,7 +188,6 @@ def test_the_guard_is_applied(deblurrer, folder, monkeypatch):
 
 @pytest.mark.slow
 def test_sharp_photographs_are_copied(deblurrer, folder, photos):
-    from deblur_tf.data import blur
 
     sharp = next(p[:256, :256] for p in photos if triage.sharpness(p[:256, :256]) > 0.9)
     path = 25.0 * blur.shake_trajectory(np.random.default_rng(3))
@@ -232,6 +232,49 @@ def test_a_photograph_that_came_out_no_sharper_is_left_as_it_was(
     before = np.uint8(coarse)
     restored = deblurrer.restore(before, always=always)
     np.testing.assert_array_equal(restored, blurrier if always else before)
+
+
+def lights(rng, photo):
+    """Discs far brighter than a picture can store, in a dark photograph."""
+    rows, columns = np.mgrid[:300, :300]
+    scene = 0.12 * photo[:300, :300].astype(np.float32)
+    for row, column in rng.uniform(20, 280, (30, 2)):
+        scene[np.hypot(rows - row, columns - column) < 3] = 1200.0
+    return scene
+
+
+def lettering(rng, photo):
+    del photo
+    page = Image.new("RGB", (300, 300), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(18)
+    for top in range(4, 300, 26):
+        draw.text((4, top), "".join(rng.choice(list("abcdefghklmnops "), 40)), "black", font)
+    return np.asarray(page, np.float32)
+
+
+@pytest.mark.parametrize("scene", [lights, lettering])
+def test_blurred_text_and_blurred_lights_are_no_sharp_photographs(scene, photos):
+    """Their edges have more contrast than any in a photograph, blurred or not."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        picture = scene(rng, photos[0])
+        sharp = np.uint8(np.clip(picture, 0, 255))[15:-15, 15:-15]
+        path = 15.0 * blur.shake_trajectory(rng, exponent=1.5)
+        blurry = blur.convolve(picture, blur.rasterize(path))
+        blurry = np.uint8(np.clip(np.round(blurry + rng.normal(0, 1, blurry.shape)), 0, 255))
+        assert triage.sharpness(sharp) > triage.SHARP
+        assert triage.sharpness(blurry) < triage.SHARP
+
+
+def test_the_widest_direction_of_edges_tells_motion_from_contrast():
+    rng = np.random.default_rng(0)
+    blocks = rng.uniform(0.2, 0.8, (20, 20)).repeat(12, 0).repeat(12, 1)
+    moved = ndimage.uniform_filter1d(blocks, 13, axis=1)
+    faint = 0.5 + 0.1 * (blocks - 0.5)
+    narrow, wide = triage.edges(blocks), triage.edges(moved)
+    np.testing.assert_allclose(triage.edges(faint), narrow, atol=0.05)  # whatever the contrast
+    assert wide[0] < narrow[0] - 0.5  # across the motion
+    assert wide[1] > wide[0] + 0.2  # along it, edges are as they were
 
 
 def test_deblurring_is_told_from_smoothing():
