@@ -66,11 +66,13 @@ def night(side: int, rng: np.random.Generator, photo: Picture) -> Picture:
     """A dark photograph with small lights, brighter than a picture can store."""
     scene = 0.12 * photo[:side, :side]
     rows, columns = np.mgrid[:side, :side]
-    for _ in range(int(rng.integers(15, 70))):
+    coloured, brightest = rng.uniform() < 0.5, rng.uniform(3.0, 12.0)
+    for _ in range(int(rng.integers(10, 70) * (side / 512) ** rng.uniform(0, 2))):
         row, column = rng.uniform(0, side, 2)
-        radius = rng.uniform(1.0, 4.0)
+        radius = rng.uniform(1.0, 5.0)
         disc = np.clip(radius + 0.5 - np.hypot(rows - row, columns - column), 0, 1)[..., None]
-        colour = rng.uniform(0.5, 1.0, 3) * 255 * rng.uniform(2.0, 8.0)
+        tint = rng.uniform(0.5, 1.0, 3) if coloured else rng.uniform(0.9, 1.0, 3)
+        colour = tint * 255 * rng.uniform(2.0, brightest)
         scene = scene * (1 - disc) + disc * colour
     return scene.astype(np.float32)
 

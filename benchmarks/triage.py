@@ -69,8 +69,9 @@ def pictures_of(folder: str, seed: int) -> dict[str, list[np.ndarray]]:
             found[f"{extent:g} px"].append(noisy)
         smooth = ndimage.gaussian_filter(values, (3, 3, 0))
         found["defocus"].append(scenes.stored(smooth[inner, inner]))
+        side = SIDE if i % 2 == 0 else 300  # smaller pictures too
         for kind, make in scenes.SCENES.items():
-            picture = make(SIDE, rng, values)
+            picture = make(side, rng, values)
             found[f"{kind}, sharp"].append(scenes.stored(picture)[inner, inner])
             for extent in (10.0, 20.0):
                 found[f"{kind}, {extent:g} px"].append(scenes.shaken(picture, extent, rng))
