@@ -6,11 +6,12 @@ import contextlib
 import csv
 import hashlib
 import io
+import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PARTIAL = ".partial"  # suffix of a file that is still being written
 
@@ -58,3 +59,23 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+MAX_JSON = 64 << 20  # bytes; a manifest of a hundred thousand pictures has about half of it
+
+
+def read_json(path: str | os.PathLike[str], most: int = MAX_JSON) -> Any:
+    """A JSON file that somebody else may have written.
+
+    Raises:
+      ValueError: if it is no JSON, has more than `most` bytes, or is nested too deeply.
+      OSError: if it cannot be read.
+    """
+    size = os.path.getsize(path)
+    if size > most:
+        raise ValueError(f"{size:,} bytes; at most {most:,} are read")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -16,6 +16,7 @@ from absl import app, flags, logging
 from deblur_tf.base import quiet
 from deblur_tf.base.errors import FAILED, INTERRUPTED, NO_MODEL, OK, USAGE, Error, UsageError
 from deblur_tf.base.locks import hold
+from deblur_tf.base.words import printable
 
 __all__ = [
     "FAILED",
@@ -74,7 +75,7 @@ def value_of(flag: flags.FlagHolder[T | None]) -> T:
 
 def fail(message: object, code: int) -> int:
     """Prints an error line and returns the exit code."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return code
 
 

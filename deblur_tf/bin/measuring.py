@@ -170,6 +170,7 @@ def _measure(
     from tqdm import tqdm
 
     from deblur_tf.base.progress import bar
+    from deblur_tf.base.words import printable
     from deblur_tf.evaluation import report, runner
 
     shard = runner.Shard(*part)
@@ -185,7 +186,7 @@ def _measure(
 
             def tell(line: str) -> None:
                 images.update()
-                tqdm.write(line)
+                tqdm.write(printable(line))
 
             return runner.evaluate(
                 metrics=chosen.found,

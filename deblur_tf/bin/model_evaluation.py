@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deblur_tf.base.durations import in_words
 from deblur_tf.base.errors import UnfinishedError
+from deblur_tf.base.words import in_words
 from deblur_tf.bin.measuring import ChosenMetrics, Measured, grid_cost, measure
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from deblur_tf.base.errors import LockedError, UsageError
+from deblur_tf.base.files import read_json
 from deblur_tf.base.locks import locked
 from deblur_tf.evaluation.features import FeatureStore
 from deblur_tf.evaluation.pairs import Pair
@@ -51,7 +52,10 @@ def _read(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
     path = pathlib.Path(folder) / name
     if not path.is_file():
         raise UsageError(f"{folder}: not a finished evaluation (no {name})")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
 
 
 def metric_names(folder: str | os.PathLike[str]) -> tuple[str, ...]:

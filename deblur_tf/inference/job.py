@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.base.durations import in_words
 from deblur_tf.base.errors import DataError, Error, UsageError
 from deblur_tf.base.files import replacing, sha256
 from deblur_tf.base.progress import bar
+from deblur_tf.base.words import in_words, printable
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, Task
 from deblur_tf.image_files.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
@@ -139,7 +139,7 @@ class Job:
         about["sharpness"] = score and round(score, 3)
         restored = False
         remark = f", sharp already (score {score:.2f})" if sharp else ""
-        print(f"{label} {path} ({width}x{height}){remark}", flush=True)
+        print(printable(f"{label} {path} ({width}x{height}){remark}"), flush=True)
         if self.keep_sharp and sharp:
             outputs, notes = self._copy(task, photo)
             self._copied += 1
@@ -154,9 +154,9 @@ class Job:
         about["seconds"] = round(time.monotonic() - started, 2)
         about["not_kept"] = notes
         self.manifest.record(task.target, outputs, made_of, **about)
-        print(f"{label} {task.target} in {about['seconds']:.1f} s", flush=True)
+        print(printable(f"{label} {task.target} in {about['seconds']:.1f} s"), flush=True)
         for note in dict.fromkeys(about["not_kept"]):
-            print(f"{label} {note}", flush=True)
+            print(printable(f"{label} {note}"), flush=True)
         if restored:
             self._tell_time_left(path, about["seconds"])
 

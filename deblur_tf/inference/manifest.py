@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.base.files import sha256, write_text
+from deblur_tf.base.files import read_json, sha256, write_text
 from deblur_tf.base.locks import locked
 from deblur_tf.base.versions import versions
 from deblur_tf.image_files.listing import Task
@@ -48,7 +48,7 @@ class Manifest:
         self.command: dict[str, Any] = {}
         try:
             if self.path.exists():
-                found = json.loads(self.path.read_text(encoding="utf-8"))
+                found = read_json(self.path)
                 self.files = {name: dict(entry) for name, entry in found["files"].items()}
                 self.command = dict(found.get("command", {}))
             if self._of_before:

@@ -20,7 +20,7 @@ import numpy as np
 
 from deblur_tf.base.backend import shapes_only
 from deblur_tf.base.errors import CheckpointError, ModelError, UsageError
-from deblur_tf.base.files import sha256, write_text
+from deblur_tf.base.files import read_json, sha256, write_text
 from deblur_tf.base.registry import PACKAGE
 from deblur_tf.diffusion.fidelity import FidelityCurve
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
@@ -52,6 +52,9 @@ RENAMED = {f"{PACKAGE}>Once": "StepIndependentPredictor"}
 # Classes of Keras that a configuration may name; all others must be registered, by this package
 # or by classes of your own that are imported first.
 _OF_KERAS = ("DTypePolicy",)
+
+
+MAX_CONFIG = 4 << 20  # bytes of a model.json
 
 
 class LoadedModel(NamedTuple):
@@ -258,8 +261,8 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
+        config = read_json(path, MAX_CONFIG)
+    except (ValueError, OSError) as error:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a model configuration")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from deblur_tf.base.errors import DataError, UsageError
-from deblur_tf.base.files import replacing, write_text
+from deblur_tf.base.files import read_json, replacing, write_text
 from deblur_tf.evaluation.results import find
 from deblur_tf.image_files.reading import read_rgb
 
@@ -119,15 +119,22 @@ def read(folder: str | os.PathLike[str]) -> Study:
     """The study in a folder.
 
     Raises:
-      UsageError: if there is none.
+      UsageError: if there is none, or its files would lie outside its folder.
     """
     path = pathlib.Path(folder) / STUDY_FILE
     if not path.is_file():
         raise UsageError(f"{folder}: no study; make one with deblur-study make")
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return Study(
-        tuple(stored["methods"]), tuple(Comparison(**row) for row in stored["comparisons"])
-    )
+    try:
+        stored = read_json(path)
+        study = Study(
+            tuple(stored["methods"]), tuple(Comparison(**row) for row in stored["comparisons"])
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: no study ({error})") from error
+    for name in (file for c in study.comparisons for file in (c.left_file, c.right_file)):
+        if pathlib.PurePath(str(name)).name != name:
+            raise UsageError(f"{path}: {name!r} is not the name of a picture of the study")
+    return study
 
 
 def order(study: Study, rater: str) -> Sequence[Comparison]:

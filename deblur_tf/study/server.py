@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused("too long")
             try:
                 body = json.loads(self.rfile.read(int(length)))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise Refused("not JSON") from error
             return self.server.visits.answer(body)
 
