@@ -101,6 +101,7 @@ setup(
     entry_points={
         "console_scripts": [
             "deblur-train=deblur_tf.bin.train:entry",
+            "deblur-runs=deblur_tf.bin.runs:entry",
             "deblur-restore=deblur_tf.bin.restore:entry",
             "deblur-export=deblur_tf.bin.export:entry",
             "deblur-demo=deblur_tf.bin.web:entry",

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo", "data", "configs")
+PROGRAMS = ("train", "restore", "export", "summary", "evaluate", "demo", "data", "configs", "runs")
 
 
 def photo(path, seed=0, size=(24, 20)):
