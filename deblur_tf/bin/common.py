@@ -114,7 +114,12 @@ def make_folder(path: str, alone: bool = False) -> None:
         hold(path)
 
 
-def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: int = 0) -> None:
+def run(
+    main: Callable[[Sequence[str]], int],
+    usage: str | None,
+    max_arguments: int = 0,
+    headings: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Parses flags and runs `main`, turning known errors into exit codes.
 
     `main` imports what it needs: `--help` must not wait for TensorFlow.
@@ -123,6 +128,8 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
       main: takes the arguments left by flag parsing, returns an exit code.
       usage: what `--help` says above the flags.
       max_arguments: how many arguments may be given besides flags.
+      headings: names of flags by the heading under which `--help` lists them, in this order; the
+        others come last.
     """
     quiet.start()
     # TensorFlow turns these kernels on by itself only where there is AVX-512 VNNI.
@@ -134,7 +141,9 @@ def run(main: Callable[[Sequence[str]], int], usage: str | None, max_arguments: 
         sys.exit(OK)
     if {"-h", "-help", "--help"} & set(sys.argv[1:]):
         try:
-            print(f"{usage}\nflags:\n{_describe_flags(main.__module__)}", flush=True)
+            print(
+                f"{usage}\nflags:\n{_describe_flags(main.__module__, headings or {})}", flush=True
+            )
         except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(OK)
@@ -182,14 +191,19 @@ def _missing(module: str) -> str:
     return f"the package {package} is not installed; {remedy}"
 
 
-def _describe_flags(module: str) -> str:
-    """The flags that a program defines, one paragraph each."""
+def _describe_flags(module: str, headings: Mapping[str, Sequence[str]]) -> str:
+    """The flags that a program defines, one paragraph each, under their headings."""
     name = sys.argv[0] if module == "__main__" else module
+    known = {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module(name)}
+    named = {flag for names in headings.values() for flag in names}
+    groups = {**headings, "Others" if headings else "": [n for n in known if n not in named]}
     lines = []
-    for flag in flags.FLAGS.get_key_flags_for_module(name):
-        short = f"-{flag.short_name}, " if flag.short_name else ""
-        default = "" if flag.default in (None, False, []) else f" (default: {flag.default})"
-        lines.append(f"  {short}--{flag.name}{default}\n      {flag.help}")
+    for heading, names in groups.items():
+        lines += [f"\n{heading}:"] if heading and names else []
+        for flag in (known[n] for n in names):
+            short = f"-{flag.short_name}, " if flag.short_name else ""
+            default = "" if flag.default in (None, False, []) else f" (default: {flag.default})"
+            lines.append(f"  {short}--{flag.name}{default}\n      {flag.help}")
     return "\n".join(lines)
 
 

@@ -86,6 +86,9 @@ _KEEP_SHARP = flags.DEFINE_bool(
 _ALWAYS = flags.DEFINE_bool(
     "always", False, "Write the restored picture even where it is no sharper than the photograph."
 )
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 1, "With -n: samples of a photograph that are computed at a time.", 1
+)
 _TILE = flags.DEFINE_string(
     "tile", "auto", "Largest side of tiles in pixels; 0: no tiles; auto: by photo size and memory."
 )
@@ -213,6 +216,7 @@ def main(argv: Sequence[str]) -> int:
         always=_ALWAYS.value,
         overwrite=_OVERWRITE.value,
         sharp_folder=_GT.value,
+        batch_size=_BATCH_SIZE.value,
         progress=sys.stderr.isatty(),
         on_error=lambda error: common.fail(error, common.FAILED),
     )
@@ -233,8 +237,18 @@ def main(argv: Sequence[str]) -> int:
     return common.OK
 
 
+# The flags that most people need come first in --help.
+HEADINGS = {
+    "What and where": ("input", "output", "overwrite"),
+    "How": ("n_samples", "fidelity", "always"),
+    "The model and how it is sampled": ("model", "steps", "beta_max", "seed", "sampler", "eta"),
+    "What is written": ("ext", "suffix", "recursive", "keep_sharp", "color_guard", "gt"),
+    "Time and memory": ("precision", "batch_size", "tile", "tile_overlap"),
+}
+
+
 def entry() -> None:
-    common.run(main, __doc__)
+    common.run(main, __doc__, headings=HEADINGS)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class Job:
       overwrite: restore photographs again whose results exist already.
       sharp_folder: folder of the true sharp pictures to measure the results against; None:
         nothing is measured.
+      batch_size: samples of a photograph that are computed at a time.
       progress: show progress bars on stderr.
       on_error: called with the error of each file that fails, as soon as it does.
     """
@@ -60,6 +61,7 @@ class Job:
         always: bool = False,
         overwrite: bool = False,
         sharp_folder: str | None = None,
+        batch_size: int = 1,
         progress: bool = False,
         on_error: Callable[[Exception], Any] = print,
     ):
@@ -69,6 +71,7 @@ class Job:
         self.sharp_folder = None if sharp_folder is None else pathlib.Path(sharp_folder)
         if self.sharp_folder is not None and not self.sharp_folder.is_dir():
             raise UsageError(f"{sharp_folder}: no such folder")
+        self.batch_size = batch_size
         self.progress, self.on_error = progress, on_error
         self.manifest = Manifest(output)
         self._own = {
@@ -168,7 +171,8 @@ class Job:
         about["tile"] = self.deblurrer.tile_for(height, width, 1, self.sampling.n_samples)
         with self._steps() as on_step:
             samples = self.deblurrer.draw(
-                photo.pixels[None], self.seed, self.sampling, on_step, self.color_guard
+                *(photo.pixels[None], self.seed, self.sampling, on_step, self.color_guard),
+                batch_size=self.batch_size,
             )[:, 0]
         restored = mean_image(samples)
         after = triage.sharpness(restored)

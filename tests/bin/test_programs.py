@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,18 @@ from deblur_tf.bin import {program}
     assert result.returncode == 0, result.stderr
     assert "flags:" in result.stdout or program == "summary"
     assert len(result.stdout) > 150
+
+
+def test_the_help_of_restoring_begins_with_what_most_people_need():
+    """Each flag stands once, under its heading; the first six are the most important."""
+    text = run("restore", "--help").stdout.partition("flags:")[2]
+    listed = re.findall(r"^  (?:-\w, )?--(\w+)", text, re.MULTILINE)
+    assert listed[:6] == ["input", "output", "overwrite", "n_samples", "fidelity", "always"]
+    assert len(listed) == len(set(listed)) > 20
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert headings[0] == "What and where"
+    assert headings[-1] == "Others"
+    assert {"describe", "import"} == set(listed[-2:])
 
 
 @pytest.mark.parametrize(
