@@ -1,6 +1,7 @@
 """The worked examples of docs/extending.md, as a reader would use them."""
 
 import importlib.util
+import json
 import pathlib
 import re
 import shlex
@@ -102,3 +103,46 @@ def test_the_commands_train_and_restore_as_they_are_typed(name, files):
     result = run("restore", *without, "--import=my_modle", "--overwrite", cwd=files)
     assert result.returncode == 2
     assert "--import=my_modle: no such module" in result.stderr
+
+
+CALLBACK = """
+import json
+import deblur_tf
+import keras
+
+
+@deblur_tf.configurable
+class Recorder(keras.callbacks.Callback):
+    def note(self, kind, *about):
+        with open("calls.jsonl", "a") as file:
+            print(json.dumps([kind, type(self.model).__name__, *about]), file=file)
+
+    def on_train_begin(self, logs=None):
+        self.note("begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.note("step", batch, sorted(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.note("validation", epoch, sorted(logs))
+
+    def on_train_end(self, logs=None):
+        self.note("end")
+"""
+
+
+def test_callbacks_are_told_of_steps_and_validations(tmp_path):
+    """A Keras callback from a module of one's own, named by a gin parameter."""
+    (tmp_path / "my_callbacks.py").write_text(CALLBACK)
+    settings = ("TOTAL_STEPS = 4", "WARMUP_STEPS = 1", "Recipe.log_every = 2")
+    settings += ("Recipe.validate_every = 4",)
+    command = ["train", "--gin_file=smoke.gin", "--run_dir=run", "--import=my_callbacks", *SMALL]
+    command += [f"--gin_param={x}" for x in (*settings, "Recipe.callbacks = (@Recorder,)")]
+    result = run(*command, cwd=tmp_path, eager=True)
+    assert result.returncode == 0, result.stderr
+    calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    assert [call[0] for call in calls] == ["begin", "step", "step", "validation", "end"]
+    assert [call[2] for call in calls[1:4]] == [2, 4, 4]
+    assert {"learning_rate", "loss"} <= set(calls[1][3])
+    assert "psnr_restored" in calls[3][3]
+    assert {call[1] for call in calls} == {"GuidedDiffusion"}

@@ -17,7 +17,7 @@ from deblur_tf.data.pair_source import PairSource
 from deblur_tf.storage.arrays import Arrays
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training.recipe import Recipe
-from deblur_tf.training.run_log import RunLog, SilentLog
+from deblur_tf.training.run_log import CallbackLog, RunLog, SilentLog
 from deblur_tf.training.steppers import Stepper
 
 # Maps the averaged weights by name to figures and a picture, uint8 [H, W, 3].
@@ -154,7 +154,11 @@ def train(
         print(f"nothing to do: {step} of {recipe.total_steps} steps are done")
         return 0
 
-    report = RunLog(run_dir, recipe.total_steps, step) if stepper.chief else SilentLog()
+    report: RunLog | CallbackLog | SilentLog = SilentLog()
+    if stepper.chief:
+        report = RunLog(run_dir, recipe.total_steps, step)
+        if made := [make() for make in recipe.callbacks]:
+            report = CallbackLog(report, made, stepper.model)
     window = _Window()
     batches = stepper.batches(pairs, step)
     saved = step

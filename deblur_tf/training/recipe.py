@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from deblur_tf.base.registry import configurable, resumable
@@ -18,6 +18,7 @@ from deblur_tf.training.optimizer import adam
 @resumable(
     *("total_steps", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"),
     *("validation_images", "accumulate", "steps_per_call", "jit_compile", "sampling"),
+    "callbacks",
 )
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -47,6 +48,7 @@ class Recipe:
       steps_per_call: optimizer steps in one call of JAX, without the host in between; must
         divide `total_steps`, `log_every`, `validate_every` and `checkpoint_every`.
       jit_compile: whether to compile the step with XLA (TensorFlow only; JAX always does).
+      callbacks: each builds a `keras.callbacks.Callback` for the chief, see `CallbackLog`.
     """
 
     model: Callable[[], Any]
@@ -68,6 +70,7 @@ class Recipe:
     keep_checkpoints: int = 3
     steps_per_call: int = 1
     jit_compile: bool = False
+    callbacks: Sequence[Callable[[], Any]] = ()
 
     def __post_init__(self) -> None:
         for name in (

@@ -9,7 +9,8 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,44 @@ class SilentLog:
 
     def close(self) -> None:
         """See `RunLog`."""
+
+
+class CallbackLog:
+    """Passes on what a `RunLog` reports to Keras callbacks, such as those of wandb or MLflow.
+
+    A callback gets `on_train_begin`, `on_train_batch_end(step, logs)` with the means since the last
+    progress line, `on_epoch_end(step, logs)` with the figures of each validation, and
+    `on_train_end`.
+
+    Args:
+      log: the log that is written too.
+      callbacks: the callbacks.
+      model: the model that they see.
+    """
+
+    def __init__(self, log: RunLog, callbacks: Sequence[Any], model: Any):
+        self._log, self._callbacks = log, callbacks
+        for callback in callbacks:
+            callback.set_model(model)
+            callback.on_train_begin()
+
+    def progress(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See `RunLog`."""
+        self._log.progress(step, metrics)
+        for callback in self._callbacks:
+            callback.on_train_batch_end(step, dict(metrics))
+
+    def validation(self, step: int, metrics: Mapping[str, float], grid: np.ndarray) -> None:
+        """See `RunLog`."""
+        self._log.validation(step, metrics, grid)
+        for callback in self._callbacks:
+            callback.on_epoch_end(step, dict(metrics))
+
+    def close(self) -> None:
+        """See `RunLog`."""
+        self._log.close()
+        for callback in self._callbacks:
+            callback.on_train_end()
 
 
 class RunLog:

@@ -261,7 +261,7 @@ def test_a_row_is_evaluated_on_its_test_set(tmp_path, micro_dir):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("| mean of 2 samples |") == 2
     assert result.stdout.count("| 2 gopro/blur_subset test, whole images |") == 2
-    for point in ("T1_beta0.5", "T2_beta0.5"):
+    for point in ("T1_beta0.5_n2", "T2_beta0.5_n2"):
         figures = list(csv.DictReader((tmp_path / "out" / point / "figures.csv").open()))
         assert {r["image"] for r in figures} == {"GOPR0384_11_00-000047", "GOPR0384_11_00-000054"}
     result = run("evaluate", *settings, "--steps=3", "-o", tmp_path / "one")
