@@ -33,11 +33,12 @@ def start() -> None:
     """
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
+    of_program = STARTED in os.environ  # which has said what is being loaded
     os.environ[STARTED] = "1"
     verbose = any(re.match(r"--?(v|verbosity)=[1-9]", argument) for argument in sys.argv[1:])
     if not verbose:
         os.environ.setdefault(LOG_LEVEL, "3")
-    sys.meta_path.insert(0, _Finder(verbose))
+    sys.meta_path.insert(0, _Finder(verbose, tells=not of_program))
 
 
 @contextlib.contextmanager
@@ -60,8 +61,8 @@ def library() -> Iterator[None]:
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds Keras or TensorFlow once, as Python would, with a loader that is quiet and fast."""
 
-    def __init__(self, verbose: bool):
-        self._verbose = verbose
+    def __init__(self, verbose: bool, tells: bool):
+        self._verbose, self._tells = verbose, tells
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if name not in _SLOW:
@@ -75,7 +76,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         def quickly(module: Any) -> None:
             with contextlib.ExitStack() as stack:
                 stack.enter_context(_without_optional())
-                stack.enter_context(_said("loading TensorFlow and Keras ..."))
+                if self._tells:
+                    stack.enter_context(_said("loading TensorFlow and Keras ..."))
                 if not self._verbose:
                     stack.enter_context(_held_back())
                 load(module)

@@ -177,7 +177,7 @@ def test_answers_through_the_browser_are_counted(study, tmp_path):
                     )
                     shown.keyboard.press("Backspace")
                     source = "document.querySelector('#left-image').src"
-                    shown.wait_for_function(f"{source}.endsWith(current.left) && !busy")
+                    shown.wait_for_function(f"!busy && current && {source}.endsWith(current.left)")
                     shown.keyboard.press(f"Arrow{brighter(shown).capitalize()}")
                     shown.wait_for_function("!busy")
             shown.wait_for_function("document.querySelector('#count').textContent === '4 of 9'")
