@@ -30,6 +30,7 @@ they are sampled as the row says; --steps and --beta_max change that.
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -80,7 +81,9 @@ def _each() -> Any:
     return (pairs[i] for i in bar(range(count), unit="image"))
 
 
+@functools.cache
 def _protocol() -> Any:
+    """The protocol of the gin files."""
     from deblur_tf import config
 
     config.load(_GIN_FILE.value)

@@ -136,20 +136,25 @@ def measure(
     Raises:
       UsageError: if another process is writing into the folder.
     """
-    from deblur_tf.evaluation import merging, report
+    from deblur_tf.evaluation import merging, report, runner
+
+    def at(place: pathlib.Path, own_settings: dict[str, Any]) -> Any:
+        place.mkdir(parents=True, exist_ok=True)
+        with locked(place):
+            results = report.Report(place, own_settings, chosen.found, save=save, notes=notes)
+            if results.done:
+                print(f"{place}: done before with these settings", flush=True)
+                return None
+            return _with_bar(chosen, results, limit, runner.Shard(*part), arguments)
 
     if part == (1, 1):
-        return Measured(
-            _measure(folder, settings, notes, chosen, part, limit, save, arguments), True
-        )
+        return Measured(at(folder, settings), True)
     if report.Report(folder, settings, chosen.found, save=save).done:
         print(f"{folder}: done before with these settings", flush=True)
         return Measured(None, True)
     index, count = part
     own = merging.shard_folders(folder, count)[index - 1]
-    outcome = _measure(
-        own, {**settings, "shard": [index, count]}, notes, chosen, part, limit, save, arguments
-    )
+    outcome = at(own, {**settings, "shard": [index, count]})
     merged = merging.merge_if_finished(folder, settings, chosen.found, count)
     if merged is not None:
         return Measured(merged, True)
@@ -157,42 +162,29 @@ def measure(
     return Measured(outcome, merging.is_measured(folder, settings))
 
 
-def _measure(
-    folder: pathlib.Path,
-    settings: dict[str, Any],
-    notes: dict[str, Any],
-    chosen: ChosenMetrics,
-    part: tuple[int, int],
-    limit: int,
-    save: bool,
-    arguments: dict[str, Any],
+def _with_bar(
+    chosen: ChosenMetrics, results: Any, limit: int, shard: Any, arguments: dict[str, Any]
 ) -> Any:
+    """The outcome of `runner.evaluate`, with a progress bar and a line for each picture."""
     from tqdm import tqdm
 
     from deblur_tf.base.progress import bar
     from deblur_tf.base.words import printable
-    from deblur_tf.evaluation import report, runner
+    from deblur_tf.evaluation import runner
 
-    shard = runner.Shard(*part)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        results = report.Report(folder, settings, chosen.found, save=save, notes=notes)
-        if results.done:
-            print(f"{folder}: done before with these settings", flush=True)
-            return None
-        pairs = arguments["pairs"]
-        total = len(shard.of(min(limit or len(pairs), len(pairs))))
-        with bar(total=total, unit="image") as images:
+    pairs = arguments["pairs"]
+    total = len(shard.of(min(limit or len(pairs), len(pairs))))
+    with bar(total=total, unit="image") as images:
 
-            def tell(line: str) -> None:
-                images.update()
-                tqdm.write(printable(line))
+        def tell(line: str) -> None:
+            images.update()
+            tqdm.write(printable(line))
 
-            return runner.evaluate(
-                metrics=chosen.found,
-                report=results,
-                limit=limit,
-                shard=shard,
-                on_image=tell,
-                **arguments,
-            )
+        return runner.evaluate(
+            metrics=chosen.found,
+            report=results,
+            limit=limit,
+            shard=shard,
+            on_image=tell,
+            **arguments,
+        )

@@ -279,7 +279,16 @@ class Deblurrer:
                     restored[...] = keep_low_frequencies(restored, blurry)
         return found
 
-    def _sampled(self, images, seeds, sampling, tile, on_step, at_once) -> np.ndarray:
+    def _sampled(
+        self,
+        images: np.ndarray,
+        seeds: Sequence[int],
+        sampling: SamplingSettings,
+        tile: int,
+        on_step: Callable[[float], object] | None,
+        at_once: int,
+    ) -> np.ndarray:
+        """See `draw_samples`; a tile of 0 takes the images whole."""
         schedule = sampling.schedule(self.model.schedule_kind)
         restoration = self._with(sampling, tile)
         return draw_samples(
@@ -338,7 +347,7 @@ class Deblurrer:
         restored = self.draw(batch, seed, sampling, on_step, color_guard).mean(axis=0)
         for i, image in enumerate(pictures.pixels_to_model_range(batch)):
             if not always and not triage.helped(
-                mean_image(image[None]), mean_image(restored[i : i + 1])
+                pictures.mean_image(image[None]), pictures.mean_image(restored[i : i + 1])
             ):
                 restored[i] = image
         return restored
@@ -384,11 +393,3 @@ class Deblurrer:
                 results[i] = taken[i].give_back(restored[position : position + count])
                 position += count
         return results
-
-
-def mean_image(samples: np.ndarray, dtype: Any = np.uint8) -> np.ndarray:
-    """The float mean of samples, rounded once (sample averaging, DvSR sec. 4.1).
-
-    float32 [N, H, W, 3] in [-1, 1] -> [H, W, 3] of `dtype`, see `pictures.model_range_to_pixels`.
-    """
-    return pictures.model_range_to_pixels(samples.mean(axis=0), dtype)

@@ -24,8 +24,9 @@ from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, Task
 from deblur_tf.image_files.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
 from deblur_tf.image_files.writing import FORMATS, check_size, write_photo
 from deblur_tf.inference import memory, triage, uncertainty
-from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.manifest import Manifest
+from deblur_tf.inference.pictures import mean_image
 from deblur_tf.metrics.psnr import psnr
 from deblur_tf.metrics.ssim import ssim
 

@@ -42,6 +42,14 @@ def model_range_to_pixels(image: np.ndarray, dtype: Any) -> np.ndarray:
     return (np.round(scaled) if np.dtype(dtype) in _LARGEST else scaled).astype(dtype)
 
 
+def mean_image(samples: np.ndarray, dtype: Any = np.uint8) -> np.ndarray:
+    """The float mean of samples, rounded once (sample averaging, DvSR sec. 4.1).
+
+    float32 [N, H, W, 3] in [-1, 1] -> [H, W, 3] of `dtype`, see `model_range_to_pixels`.
+    """
+    return model_range_to_pixels(samples.mean(axis=0), dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class Taken:
     """An input picture, with what is needed to return the result in the same form.

@@ -20,7 +20,7 @@ from deblur_tf.numerics.image_ops import LUMA
 # Photographs with at least this score are left unchanged.
 SHARP = 0.8
 # A result is no sharper if the logarithms of both middle bands have grown by less than `HELPED`.
-HELPED, MIDDLE = 0.02, slice(3, 5)
+HELPED, MIDDLE = 0.02, slice(2, 4)
 
 FILE = "triage.json"  # means and standard deviations of `features`, weights of `expanded`
 
@@ -41,16 +41,27 @@ def features(gray: np.ndarray) -> np.ndarray:
       gray: float [H, W] in [0, 1], at least 5 pixels per side.
 
     Returns:
-      float64 [13]: standard deviation of the noise; logarithm of the standard deviation of each of
-      five bands, fine to coarse; `edges`; `concentration`.
+      float64 [13]: standard deviation of the noise, `bands`, `edges`, `concentration`.
     """
     second = np.array([1.0, -2.0, 1.0])
     # Second differences in both directions leave little but noise (Immerkaer, 1996).
     fine = ndimage.convolve(gray, np.outer(second, second))
     noise = np.median(np.abs(fine)) / _MEDIAN_OF_NORMAL / 6.0
+    return np.r_[noise, bands(gray), edges(gray), concentration(gray)]
+
+
+def bands(gray: np.ndarray) -> np.ndarray:
+    """Logarithm of the standard deviation of each of five frequency bands, fine to coarse.
+
+    Args:
+      gray: float [H, W] in [0, 1].
+
+    Returns:
+      float64 [5].
+    """
     means = [gray, *(ndimage.uniform_filter(gray, size) for size in _SIZES)]
-    bands = [np.std(a - b) for a, b in zip(means, means[1:], strict=False)]
-    return np.r_[noise, np.log(np.array(bands) + 1e-4), edges(gray), concentration(gray)]
+    stddevs = [np.std(a - b) for a, b in zip(means, means[1:], strict=False)]
+    return np.log(np.array(stddevs) + 1e-4)
 
 
 def edges(gray: np.ndarray) -> np.ndarray:
@@ -157,7 +168,7 @@ def growth(before: np.ndarray, after: np.ndarray) -> float | None:
     """
     if min(before.shape[:2]) < 2 * _SIZES[-1]:
         return None
-    was, now = (features(gray_of(image))[MIDDLE] for image in (before, after))
+    was, now = (bands(gray_of(image))[MIDDLE] for image in (before, after))
     return float(np.max(now - was))
 
 

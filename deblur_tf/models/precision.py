@@ -19,6 +19,16 @@ BODIES = ("UNet", "MultiscaleGuidance", "StructurePredictor", "LatentUNet", "Con
 _FAST = {"avx512_bf16", "amx_bf16"}
 
 
+def dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """All dictionaries within a JSON value, nested ones included."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from dicts(entry)
+
+
 def bf16_is_faster() -> bool:
     """Whether TensorFlow runs on a CPU with instructions for bfloat16, and on nothing else.
 
@@ -56,7 +66,7 @@ def apply(config: dict[str, Any], precision: str | None) -> None:
     if precision is None:
         return
     policy = {"fp32": "float32", "bf16": "mixed_bfloat16"}[precision]
-    for part in _layers(config):
+    for part in dicts(config):
         if part.get("class_name") in BODIES:
             dtype = keras.saving.serialize_keras_object(keras.DTypePolicy(policy))
             part["config"]["dtype"] = dtype
@@ -75,12 +85,3 @@ def without_dtypes(config: Any) -> Any:
     if isinstance(config, list):
         return [without_dtypes(entry) for entry in config]
     return config
-
-
-def _layers(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for entry in value:
-            yield from _layers(entry)

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -266,20 +266,10 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a model configuration ({error})") from error
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a model configuration")
-    for part in _dicts(config):
+    for part in precision.dicts(config):
         if (new := RENAMED.get(part.get("registered_name", ""))) is not None:
             part["registered_name"], part["class_name"] = f"{PACKAGE}>{new}", new
     return config
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    """All dictionaries within a JSON value, nested ones included."""
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for entry in value:
-            yield from _dicts(entry)
 
 
 def _check_classes(config: dict[str, Any], path: pathlib.Path) -> None:
@@ -289,7 +279,7 @@ def _check_classes(config: dict[str, Any], path: pathlib.Path) -> None:
       ModelError: naming the first class that is not registered.
     """
     known = keras.saving.get_custom_objects()
-    for part in _dicts(config):
+    for part in precision.dicts(config):
         if "class_name" not in part:
             continue
         of_keras = part.get("module") == "keras" and part["class_name"] in _OF_KERAS
@@ -308,7 +298,7 @@ def _check_numbers(config: dict[str, Any], weights: Arrays, path: pathlib.Path) 
     """
     widest = max((max(w.shape, default=1) for w in weights.values()), default=1)
     limit = max(4 * widest, 1024)
-    for part in _dicts({k: v for k, v in config.items() if k not in _BESIDE}):
+    for part in precision.dicts({k: v for k, v in config.items() if k not in _BESIDE}):
         for name, value in part.items():
             for number in value if isinstance(value, list) else [value]:
                 if isinstance(number, int | float) and abs(number) > limit:

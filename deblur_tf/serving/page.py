@@ -20,7 +20,8 @@ from deblur_tf.base.errors import Error
 from deblur_tf.image_files.reading import open_image, read_photo, to_8_bits
 from deblur_tf.image_files.writing import FORMATS, write_photo
 from deblur_tf.inference import triage, uncertainty
-from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.inference.pictures import mean_image
 from deblur_tf.inference.settings import Settings
 
 MAX_SAMPLES = 8

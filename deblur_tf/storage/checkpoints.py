@@ -18,6 +18,7 @@ import numpy as np
 from deblur_tf.base.errors import CheckpointError, SaveError
 from deblur_tf.base.files import PARTIAL
 from deblur_tf.storage.arrays import Arrays, read_npz, write_npz
+from deblur_tf.storage.model_folders import CHECKPOINTS
 
 _FILE = re.compile(r"step_(\d{8})\.npz")
 
@@ -45,7 +46,7 @@ class Checkpoints:
     def __init__(self, run_dir: str | os.PathLike[str], keep: int = 3):
         if keep < 1:
             raise ValueError(f"keep must be 1 or more, got {keep}")
-        self.folder = pathlib.Path(run_dir) / "checkpoints"
+        self.folder = pathlib.Path(run_dir) / CHECKPOINTS
         self.best = self.folder / "best.npz"
         self.keep = keep
         self._best_score: float | None = None

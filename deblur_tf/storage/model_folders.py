@@ -12,6 +12,7 @@ CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
 # In a run directory: the frozen weights, which the run's checkpoints do not contain.
 FROZEN_FILE = "frozen.npz"
+CHECKPOINTS = "checkpoints"  # folder in a run directory
 DEFAULT_MODEL = "tiny"
 
 
@@ -33,7 +34,7 @@ def find(name_or_dir: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Pat
       ModelError: if there is no such model.
     """
     folder, chosen = pathlib.Path(name_or_dir), None
-    if folder.suffix == ".npz" and folder.parent.name == "checkpoints":
+    if folder.suffix == ".npz" and folder.parent.name == CHECKPOINTS:
         folder, chosen = folder.parent.parent, folder
     if not folder.is_dir():
         folder = pretrained_dir(str(name_or_dir))

@@ -13,9 +13,11 @@ from typing import Any
 from deblur_tf.base.bindings import parsed
 from deblur_tf.base.errors import UsageError
 from deblur_tf.base.files import replacing
+from deblur_tf.storage.model_folders import CHECKPOINTS
 
-CONFIG_FILE, METRICS_FILE, CHECKPOINTS = "config.gin", "metrics.jsonl", "checkpoints"
-VALIDATION = "psnr_restored"
+CONFIG_FILE, METRICS_FILE = "config.gin", "metrics.jsonl"
+# The validation figure by which the best checkpoint is chosen.
+SCORE = "psnr_restored"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class History:
         """(step, value) of a logged quantity."""
         return [(int(r["step"]), r[name]) for r in self.records if name in r]
 
-    def best(self, name: str = VALIDATION) -> tuple[int, float] | None:
+    def best(self, name: str = SCORE) -> tuple[int, float] | None:
         """Step and value of the best validation, or None."""
         return max(self.series(name), key=lambda entry: entry[1], default=None)
 
@@ -124,7 +126,7 @@ def plot(runs: Sequence[History], path: pathlib.Path, names: Sequence[str] = ())
     """
     from matplotlib.figure import Figure
 
-    chosen: list[Any] = list(names) or ["loss", VALIDATION]
+    chosen: list[Any] = list(names) or ["loss", SCORE]
     for name in names:
         if not any(run.series(name) for run in runs):
             known = sorted({key for run in runs for r in run.records for key in r} - {"step"})

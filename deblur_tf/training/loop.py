@@ -16,15 +16,13 @@ from deblur_tf.base.errors import CheckpointError, DataError, NonFiniteError
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.storage.arrays import Arrays
 from deblur_tf.storage.checkpoints import Checkpoints
+from deblur_tf.training.histories import SCORE
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.run_log import CallbackLog, RunLog, SilentLog
 from deblur_tf.training.steppers import Stepper
 
 # Maps the averaged weights by name to figures and a picture, uint8 [H, W, 3].
 Validate = Callable[[Arrays], tuple[dict[str, float], np.ndarray]]
-
-# The validation figure by which the best checkpoint is chosen.
-SCORE = "psnr_restored"
 
 
 class StopRequest:

@@ -25,11 +25,10 @@ from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.storage.model_folders import FROZEN_FILE
 from deblur_tf.training import loop
 from deblur_tf.training.distribution import Placement, device, host_memory, worker_errors
+from deblur_tf.training.histories import CONFIG_FILE
 from deblur_tf.training.recipe import Recipe
 from deblur_tf.training.steppers import Stepper, make_stepper
 from deblur_tf.training.validation import Validation
-
-CONFIG_FILE = "config.gin"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from deblur_tf.training.histories import METRICS_FILE
+
 
 def format_duration(seconds: float) -> str:
     """1:02:03, or 2:03 below an hour."""
@@ -93,7 +95,7 @@ class RunLog:
     def __init__(self, run_dir: str | os.PathLike[str], total_steps: int, first_step: int):
         self.run_dir = pathlib.Path(run_dir)
         self.total_steps = total_steps
-        self._metrics = self.run_dir / "metrics.jsonl"
+        self._metrics = self.run_dir / METRICS_FILE
         self._events = EventFileWriter(str(run_dir))
         with self._warn():
             self._forget_after(first_step)

@@ -9,6 +9,7 @@ from deblur_tf.metrics.psnr import psnr
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.numerics import image_ops
 from deblur_tf.storage.arrays import Arrays, assign_named, frozen_variables, named_variables
+from deblur_tf.training.histories import SCORE
 from deblur_tf.training.recipe import Recipe
 
 # Number of the first validation pair; training does not reach such numbers.
@@ -52,7 +53,7 @@ class Validation:
             self.schedule,
         )
         restored = image_ops.to_uint8_array(sample)
-        compared = {"psnr_blurry": self.blurry, "psnr_restored": restored}
+        compared = {"psnr_blurry": self.blurry, SCORE: restored}
         if np.array_equal(self.blurry, self.sharp):
             del compared["psnr_blurry"]
         figures = {

@@ -9,7 +9,8 @@ from PIL import Image
 from deblur_tf.base.errors import ModelError
 from deblur_tf.diffusion.samplers import DDPM
 from deblur_tf.diffusion.sampling import DEFAULT_SAMPLING, SamplingSettings
-from deblur_tf.inference.deblurrer import Deblurrer, mean_image
+from deblur_tf.inference.deblurrer import Deblurrer
+from deblur_tf.inference.pictures import mean_image
 from deblur_tf.models import saved
 from deblur_tf.storage import model_folders
 from deblur_tf.storage.arrays import named_variables, read_npz

@@ -1,5 +1,8 @@
 """A restorer and pairs whose figures are known."""
 
+import csv
+import json
+
 import numpy as np
 
 from deblur_tf.evaluation import pairs
@@ -33,3 +36,20 @@ def gray_set(count=3, values=(90, 100)):
         return picture(values[0]), picture(values[1])
 
     return pairs.Numbered("grays", count, str, read)
+
+
+def noisy(image, seed, strength=8):
+    noise = np.random.default_rng(seed).normal(0, strength, image.shape)
+    return np.uint8(np.clip(np.round(image + noise), 0, 255))
+
+
+SCENES = ("scene0", "scene1", "scene[2]")
+
+
+def figures(folder):
+    with open(folder / "figures.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def means(folder):
+    return json.loads((folder / "report.json").read_text())["means"]
