@@ -106,7 +106,7 @@ def kernels(output: pathlib.Path, seed: int = 0, rows: int = 4, columns: int = 1
     sheet = []
     for _ in range(rows):
         drawn = [blur.random_kernel(rng) for _ in range(columns)]
-        sheet.append([_enlarged(_gray(255.0 * k / k.max()), 64) for k in drawn])
+        sheet.append([_enlarged(_gray(255.0 * k / k.max()), 96) for k in drawn])
     save_sheet(output / "kernels.png", sheet, [])
     return f"{rows * columns} kernels: {output / 'kernels.png'}"
 

@@ -164,7 +164,13 @@ def plot(path: pathlib.Path, found: Sequence[dict[str, Any]]) -> None:
                 axis.plot(xs, ys, marker=marker, markersize=4, linewidth=0.8, label=label)
                 if len({r["n_samples"] for r in line}) > 1:
                     for r, place in zip(line, zip(xs, ys, strict=True), strict=True):
-                        axis.annotate(f"n={r['n_samples']}", place, fontsize=6)
+                        axis.annotate(
+                            f"n={r['n_samples']}",
+                            place,
+                            xytext=(4, -8),
+                            textcoords="offset points",
+                            fontsize=7,
+                        )
         axis.set(xlabel=names[x], ylabel=names[y])
         axis.grid(alpha=0.3)
     if have:
