@@ -114,6 +114,7 @@ def evaluate(
                 report.add(index, name, figures, images, subject.columns)
             if on_image is not None:
                 on_image(_line(name, figures, metrics))
+            del outcome, images  # which would be kept while the next pictures are made
         return summarise(subject, found, metrics, store, f"{pairs.title}, {size}", failed, report)
 
 
