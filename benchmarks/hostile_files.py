@@ -1,13 +1,15 @@
 r"""Restores a folder of unusual and damaged files, and counts the outcomes.
 
-  python benchmarks/hostile_files.py --images=Pillow-12.3.0/Tests/images
+  python benchmarks/hostile_files.py --images=pillow-13.0.0/Tests/images
 
 The folder holds all files below --images with an image's extension; of every fifth also a copy with
 four changed bytes and a copy cut in half; of every twenty-fifth a copy with another extension; an
-empty file, a pipe, a file without read permission, and a file whose name is not valid UTF-8. One
-run of deblur-restore restores it, by default with a small untrained network, since the test is of
-reading files. Fails if there is a traceback, a file that is neither restored nor refused by name,
-or a missing result.
+empty file, a pipe, a file without read permission, and a file whose name is not valid UTF-8; a
+linked folder, a folder that links to its parent, a link to nothing and a linked file; a photograph
+in frames and between bars; names in both Unicode forms of one word; gray kinds of 1, 8 and 16 bits
+and with alpha. One run of deblur-restore restores it, by default with a small untrained network,
+since the test is of reading files. Fails if there is a traceback, a file that is neither restored
+nor refused by name, or a missing result.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 
 from absl import app, flags
@@ -67,7 +70,53 @@ def collect(images: pathlib.Path, folder: pathlib.Path) -> int:
     shutil.copy(paths[0], folder / f"secret{paths[0].suffix}")
     (folder / f"secret{paths[0].suffix}").chmod(0)
     shutil.copy(paths[0], os.fsencode(folder) + b"/no\xff utf-8\n" + paths[0].suffix.encode())
-    return sum(1 for p in folder.rglob("*") if not p.is_dir())
+    collect_links(folder, paths[0])
+    collect_pictures(folder / "made")
+    found = sum(1 for p in folder.rglob("*") if not p.is_dir())
+    return found + 1  # the linked folder's file, which rglob passes over
+
+
+def collect_links(folder: pathlib.Path, path: pathlib.Path) -> None:
+    """A linked folder outside, a loop, a link to nothing, and a linked file."""
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    shutil.copy(path, outside / path.name)
+    links = folder / "links"
+    links.mkdir()
+    (links / "folder").symlink_to(outside, target_is_directory=True)
+    (links / "loop").symlink_to(links, target_is_directory=True)
+    (links / "nothing.png").symlink_to("missing.png")
+    # A file that two links lead to is restored once, so this is another one.
+    single = shutil.copy(path, folder.parent / f"single{path.suffix}")
+    (links / f"file{path.suffix}").symlink_to(single)
+
+
+def collect_pictures(folder: pathlib.Path) -> None:
+    """Frames and bars around a photograph, names in two Unicode forms, and gray kinds."""
+    import numpy as np
+    from PIL import Image
+    from skimage import data
+
+    folder.mkdir()
+    photo = data.astronaut()[100:228, 150:310]
+    for side, pads in {"frame": (16, 16), "bars": (16, 0), "column": (0, 30)}.items():
+        for level in (0, 255):
+            framed = np.pad(photo, [(n, n) for n in pads] + [(0, 0)], constant_values=level)
+            for ending in ("png", "jpg"):
+                Image.fromarray(framed).save(folder / f"{side}_{level}.{ending}")
+    for form in ("NFC", "NFD"):
+        Image.fromarray(photo).save(folder / unicodedata.normalize(form, "caf\u00e9 \u00fc.png"))
+    gray = photo.mean(axis=-1).astype(np.uint8)
+    alpha = np.full_like(gray, 200)
+    kinds = {
+        "gray": Image.fromarray(gray),
+        "alpha": Image.fromarray(np.stack([gray, alpha], axis=-1)),
+        "one_bit": Image.fromarray(gray).convert("1"),
+        "sixteen": Image.fromarray(gray.astype(np.uint16) * 257),
+    }
+    for name, image in kinds.items():
+        for ending in ("png", "tif"):
+            image.save(folder / f"{name}.{ending}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -83,7 +132,7 @@ def main(argv: Sequence[str]) -> None:
         manifest = json.loads((root / "out" / "manifest.json").read_text())["files"]
         lost = [path for path in manifest if not (root / "out" / path).exists()]
         unfinished = sum("unfinished" in entry for entry in manifest.values())
-        # The message for the name with a line break takes two lines.
+        # The last line that begins so counts the others.
         named = sum(line.startswith("error: ") for line in result.stderr.splitlines()) - 1
         tracebacks = result.stderr.count("Traceback") + result.stdout.count("Traceback")
         print(

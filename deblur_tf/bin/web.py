@@ -1,7 +1,7 @@
 r"""A web page that sharpens photographs.
 
   deblur-demo
-  deblur-demo -m runs/mine --port=8080 --max_megapixels=12
+  deblur-demo -m runs/mine --port=8080 --max_megapixels=50
 
 Opens http://127.0.0.1:7860, which this machine alone can reach: drop a photo, move the slider
 between before and after. --host=0.0.0.0 serves a network; there is no password, and
@@ -21,7 +21,7 @@ _MODEL = flags.DEFINE_string("model", "tiny", "Model, see deblur-restore.", shor
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen at.")
 _PORT = flags.DEFINE_integer("port", 7860, "Port; 0: any that is free.", lower_bound=0)
 _MAX_MEGAPIXELS = flags.DEFINE_float(
-    "max_megapixels", 4.0, "Largest photograph that is accepted.", lower_bound=0.01
+    "max_megapixels", 24.0, "Largest photograph that is accepted.", lower_bound=0.01
 )
 _QUEUE = flags.DEFINE_integer("queue", 8, "How many photographs may wait.", lower_bound=1)
 flags.declare_key_flag("import")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from deblur_tf.base.errors import DataError
 from deblur_tf.image_files.metadata import Metadata, read_metadata
@@ -292,6 +292,8 @@ def _errors(name: object) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise DataError(f"{name}: too large for the memory of this machine") from error
+    except UnidentifiedImageError as error:  # names a path that the reader may not know
+        raise DataError(f"{name}: cannot be read as an image (unknown format)") from error
     except Exception as error:  # decoders raise struct.error, KeyError, ZeroDivisionError ...
         reason = str(error) or type(error).__name__
         raise DataError(f"{name}: cannot be read as an image ({reason})") from error
