@@ -87,7 +87,7 @@ _ALWAYS = flags.DEFINE_bool(
     "always", False, "Write the restored picture even where it is no sharper than the photograph."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 1, "With -n: samples of a photograph that are computed at a time.", 1
+    "batch_size", 1, "Photographs of one size, or samples of one, that are computed at a time.", 1
 )
 _TILE = flags.DEFINE_string(
     "tile", "auto", "Largest side of tiles in pixels; 0: no tiles; auto: by photo size and memory."

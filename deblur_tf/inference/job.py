@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import glob
 import os
 import pathlib
 import shutil
@@ -15,20 +14,44 @@ from typing import Any
 
 import numpy as np
 
-from deblur_tf.base.errors import DataError, Error, UsageError
+from deblur_tf.base.errors import DataError, Error
 from deblur_tf.base.files import replacing, sha256
 from deblur_tf.base.progress import bar
 from deblur_tf.base.words import in_words, printable
 from deblur_tf.diffusion.sampling import SamplingSettings
-from deblur_tf.image_files.listing import PHOTO_EXTENSIONS, Task
-from deblur_tf.image_files.reading import Photo, open_image, read_photo, read_rgb, to_8_bits
+from deblur_tf.image_files.listing import Task
+from deblur_tf.image_files.reading import Photo, open_image, read_photo, to_8_bits
 from deblur_tf.image_files.writing import FORMATS, check_size, write_photo
 from deblur_tf.inference import memory, triage, uncertainty
 from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.inference.manifest import Manifest
 from deblur_tf.inference.pictures import mean_image
-from deblur_tf.metrics.psnr import psnr
-from deblur_tf.metrics.ssim import ssim
+from deblur_tf.inference.truth import Truth
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """A photograph that was read and is to be restored.
+
+    Attributes:
+      task: the photograph and its output files.
+      photo: its pixels.
+      made_of: see `Job.made_of`.
+      ours: files that were made from it before.
+      truth: the true sharp picture, if the result is to be measured.
+      label: what the lines about it begin with.
+      about: what the manifest will say about it.
+      seconds: time spent on it so far.
+    """
+
+    task: Task
+    photo: Photo
+    made_of: dict[str, Any]
+    ours: set[pathlib.Path]
+    truth: pathlib.Path | None
+    label: str
+    about: dict[str, Any]
+    seconds: float
 
 
 class Job:
@@ -46,7 +69,7 @@ class Job:
       overwrite: restore photographs again whose results exist already.
       sharp_folder: folder of the true sharp pictures to measure the results against; None:
         nothing is measured.
-      batch_size: samples of a photograph that are computed at a time.
+      batch_size: photographs of one size, or samples of one, that are computed at a time.
       progress: show progress bars on stderr.
       on_error: called with the error of each file that fails, as soon as it does.
     """
@@ -69,9 +92,7 @@ class Job:
         self.deblurrer, self.sampling, self.seed = deblurrer, sampling, seed
         self.color_guard, self.keep_sharp, self.overwrite = color_guard, keep_sharp, overwrite
         self.always = always
-        self.sharp_folder = None if sharp_folder is None else pathlib.Path(sharp_folder)
-        if self.sharp_folder is not None and not self.sharp_folder.is_dir():
-            raise UsageError(f"{sharp_folder}: no such folder")
+        self._truth = None if sharp_folder is None else Truth(sharp_folder)
         self.batch_size = batch_size
         self.progress, self.on_error = progress, on_error
         self.manifest = Manifest(output)
@@ -85,29 +106,52 @@ class Job:
             "always": always,
         }
         self._there = self._copied = self._left = 0
-        self._scores: list[tuple[float, float]] = []
         self._sizes: dict[pathlib.Path, int] = {}
         self._told = 0
 
     def run(self, tasks: Sequence[Task]) -> list[pathlib.Path]:
         """Restores all; returns the photographs that failed.
 
+        Photographs that follow each other and have one size are restored in batches.
+
         Raises:
           UsageError: if another process is writing to the folder.
         """
-        failed = []
+        failed: list[pathlib.Path] = []
+        waiting: list[_Work] = []
         photos = bar(total=len(tasks), unit="photo", show=self.progress and len(tasks) > 1)
+
+        def fails(path: pathlib.Path, error: Exception) -> None:
+            failed.append(path)
+            self.on_error(_named(error, path))
+
+        def restore() -> None:
+            works = waiting[:]
+            waiting.clear()
+            for work, error in self._restored(works):
+                if error is not None:
+                    fails(work.task.source.path, error)
+                photos.update()
+
         with self.manifest.held(), photos:
             for number, task in enumerate(tasks, 1):
                 try:
-                    self._one(task, f"[{number}/{len(tasks)}]")
+                    work = self._looked_at(task, f"[{number}/{len(tasks)}]")
                 except Exception as error:  # whatever a backend or a codec raises
-                    failed.append(task.source.path)
-                    self.on_error(_named(error, task.source.path))
-                photos.update()
+                    fails(task.source.path, error)
+                    work = None
+                if work is None:
+                    photos.update()
+                    continue
+                if waiting and not self._together(waiting, work):
+                    restore()
+                waiting.append(work)
+                if len(waiting) >= self.batch_size:
+                    restore()
+            restore()
         return failed
 
-    def _made_of(self, path: pathlib.Path) -> dict[str, Any]:
+    def made_of(self, path: pathlib.Path) -> dict[str, Any]:
         """The source and all settings that its result depends on."""
         return {"source": path.name, "sha256": sha256(path), **self._own}
 
@@ -116,18 +160,18 @@ class Job:
         found = self.manifest.identity(task.target) if task.target.exists() else None
         return bool(found) and all(found.get(k) == v for k, v in self._own.items())
 
-    def _one(self, task: Task, label: str) -> None:
+    def _looked_at(self, task: Task, label: str) -> _Work | None:
+        """A photograph that is to be restored; None if its result is there or it is a copy."""
         path, started = task.source.path, time.monotonic()
         with open_image(path, path) as image:  # fails if missing or no image
             check_size(task.target, image.size)
-        made_of, ours = self._made_of(path), self.manifest.outputs(task.target)
-        truth = None if self.sharp_folder is None else self._truth(self.sharp_folder, task)
+        made_of, ours = self.made_of(path), self.manifest.outputs(task.target)
+        truth = None if self._truth is None else self._truth.of(task)
         if not self.overwrite:
             if self.manifest.identity(task.target) == made_of and all(p.exists() for p in ours):
                 self._there += 1
-                if truth is not None:
-                    self._measure(task, truth)
-                return
+                self._measure(task, truth)
+                return None
             for there in task.outputs():
                 if there.exists() and there not in ours:
                     raise DataError(
@@ -137,44 +181,69 @@ class Job:
         _check_writable(task.target.parent)
         photo = read_photo(path)
         height, width = photo.pixels.shape[:2]
-        about: dict[str, Any] = {"width": width, "height": height}
         score = triage.sharpness(to_8_bits(photo.pixels))
         sharp = score is not None and score >= triage.SHARP
+        about: dict[str, Any] = {"width": width, "height": height}
         about["sharpness"] = score and round(score, 3)
-        restored = False
         remark = f", sharp already (score {score:.2f})" if sharp else ""
         print(printable(f"{label} {path} ({width}x{height}){remark}"), flush=True)
-        if self.keep_sharp and sharp:
-            outputs, notes = self._copy(task, photo)
-            self._copied += 1
-            about["copied"] = True
-        else:
-            outputs, notes = self._restore(task, photo, about)
-            restored = True
-        for stale in ours.difference(outputs):  # samples of other settings
-            stale.unlink(missing_ok=True)
-        if truth is not None:
-            about |= self._measure(task, truth)
-        about["seconds"] = round(time.monotonic() - started, 2)
-        about["not_kept"] = notes
-        self.manifest.record(task.target, outputs, made_of, **about)
-        print(printable(f"{label} {task.target} in {about['seconds']:.1f} s"), flush=True)
-        for note in dict.fromkeys(about["not_kept"]):
-            print(printable(f"{label} {note}"), flush=True)
-        if restored:
-            self._tell_time_left(path, about["seconds"])
+        work = _Work(task, photo, made_of, ours, truth, label, about, time.monotonic() - started)
+        if not (self.keep_sharp and sharp):
+            return work
+        started = time.monotonic()
+        outputs, notes = self._copy(task, photo)
+        self._copied += 1
+        about["copied"] = True
+        self._finish(work, outputs, notes, time.monotonic() - started)
+        return None
 
-    def _restore(
-        self, task: Task, photo: Photo, about: dict[str, Any]
-    ) -> tuple[list[pathlib.Path], list[str]]:
-        """Writes the results of a task; returns their files and what could not be kept."""
-        height, width = photo.pixels.shape[:2]
-        about["tile"] = self.deblurrer.tile_for(height, width, 1, self.sampling.n_samples)
+    def _together(self, waiting: Sequence[_Work], work: _Work) -> bool:
+        """Whether a photograph may join a batch: all have one size and type, and none has tiles."""
+        pixels = work.photo.pixels
+        same = all(
+            (w.photo.pixels.shape, w.photo.pixels.dtype) == (pixels.shape, pixels.dtype)
+            for w in waiting
+        )
+        height, width = pixels.shape[:2]
+        count, n_samples = len(waiting) + 1, self.sampling.n_samples
+        return same and not self.deblurrer.tile_for(height, width, count, n_samples)
+
+    def _restored(self, works: Sequence[_Work]) -> Iterator[tuple[_Work, Exception | None]]:
+        """Restores a batch; yields each photograph with its error, None where there is none."""
+        if not works:
+            return
+        started, drawn = time.monotonic(), None
+        if len(works) > 1:
+            with contextlib.suppress(Exception):  # then each is tried alone
+                drawn = self._samples(works)
+        share = (time.monotonic() - started) / len(works)
+        for i, work in enumerate(works):
+            started = time.monotonic()
+            try:
+                samples = self._samples([work])[:, 0] if drawn is None else drawn[:, i]
+                outputs, notes = self._written(work, samples)
+                seconds = share + time.monotonic() - started
+                self._finish(work, outputs, notes, seconds)
+                self._tell_time_left(work.task.source.path, work.about["seconds"])
+                yield work, None
+            except Exception as error:  # whatever a backend or a codec raises
+                yield work, error
+
+    def _samples(self, works: Sequence[_Work]) -> np.ndarray:
+        """float32 [n_samples, B, H, W, 3]."""
+        height, width = works[0].photo.pixels.shape[:2]
+        tile = self.deblurrer.tile_for(height, width, len(works), self.sampling.n_samples)
+        for work in works:
+            work.about["tile"] = tile
+        batch = np.stack([work.photo.pixels for work in works])
         with self._steps() as on_step:
-            samples = self.deblurrer.draw(
-                *(photo.pixels[None], self.seed, self.sampling, on_step, self.color_guard),
-                batch_size=self.batch_size,
-            )[:, 0]
+            return self.deblurrer.draw(
+                batch, self.seed, self.sampling, on_step, self.color_guard, self.batch_size
+            )
+
+    def _written(self, work: _Work, samples: np.ndarray) -> tuple[list[pathlib.Path], list[str]]:
+        """Writes the results of a photograph; returns files and what could not be kept."""
+        task, photo, about = work.task, work.photo, work.about
         restored = mean_image(samples)
         after = triage.sharpness(restored)
         about["sharpness_after"] = after and round(after, 3)
@@ -203,6 +272,21 @@ class Job:
         notes = [*photo.notes, *write_photo(task.target, mean_image(samples, kind), photo)]
         return list(task.outputs()), notes
 
+    def _finish(
+        self, work: _Work, outputs: Sequence[pathlib.Path], notes: Sequence[str], seconds: float
+    ) -> None:
+        """Records a photograph whose result is written."""
+        about, label, target = work.about, work.label, work.task.target
+        for stale in work.ours.difference(outputs):  # samples of other settings
+            stale.unlink(missing_ok=True)
+        about |= self._measure(work.task, work.truth)
+        about["seconds"] = round(work.seconds + seconds, 2)
+        about["not_kept"] = list(notes)
+        self.manifest.record(target, outputs, work.made_of, **about)
+        print(printable(f"{label} {target} in {about['seconds']:.1f} s"), flush=True)
+        for note in dict.fromkeys(notes):
+            print(printable(f"{label} {note}"), flush=True)
+
     def _copy(self, task: Task, photo: Photo) -> tuple[list[pathlib.Path], list[str]]:
         """Copies the photo unrestored, converted if the format differs; returns as `_restore`."""
         self.manifest.begin(task.target, [task.target])
@@ -213,29 +297,8 @@ class Job:
             shutil.copyfileobj(source, target)
         return [task.target], []
 
-    def _measure(self, task: Task, truth: pathlib.Path) -> dict[str, float | None]:
-        sharp, restored = read_rgb(truth), read_rgb(task.target)
-        if sharp.shape != restored.shape:
-            print(f"  {truth}: differs in size from {task.target}; not measured", flush=True)
-            return {}
-        small = min(sharp.shape[:2]) < 11  # SSIM's window does not fit
-        found = {
-            "psnr": psnr(restored, sharp),
-            "ssim": float("nan") if small else ssim(restored, sharp),
-        }
-        self._scores.append((found["psnr"], found["ssim"]))
-        print(f"  PSNR {found['psnr']:.2f} dB, SSIM {found['ssim']:.4f}", flush=True)
-        return {
-            name: round(float(value), 4) if np.isfinite(value) else None
-            for name, value in found.items()
-        }
-
-    def _truth(self, sharp_folder: pathlib.Path, task: Task) -> pathlib.Path:
-        stem = (sharp_folder / task.source.relative).with_suffix("")
-        for candidate in sorted(stem.parent.glob(f"{glob.escape(stem.name)}.*")):
-            if candidate.suffix.lower() in PHOTO_EXTENSIONS and candidate.stem == stem.name:
-                return candidate
-        raise DataError(f"{stem}.*: no sharp photograph of {task.source.path}")
+    def _measure(self, task: Task, truth: pathlib.Path | None) -> dict[str, float | None]:
+        return {} if self._truth is None or truth is None else self._truth.measure(task, truth)
 
     @contextlib.contextmanager
     def _steps(self) -> Iterator[Callable[[float], object]]:
@@ -298,9 +361,8 @@ class Job:
             lines.append(
                 f"{self._left} left as they were, since no result was sharper; --always writes it"
             )
-        if self._scores:
-            mean = np.nanmean(self._scores, axis=0)
-            lines.append(f"mean of {len(self._scores)}: PSNR {mean[0]:.2f} dB, SSIM {mean[1]:.4f}")
+        if self._truth is not None and (measured := self._truth.summary()):
+            lines.append(measured)
         return "\n".join(lines) or "done"
 
 
