@@ -82,8 +82,9 @@ setup(
         "heif": ["pillow-heif>=1.1"],
         "demo": ["gradio>=6.0"],
         "onnx": ["tf2onnx>=1.17"],
+        "beam": ["apache-beam>=2.77"],
         "test": [
-            "deblur-tf[realblur,heif,demo,onnx]",
+            "deblur-tf[realblur,heif,demo,onnx,beam]",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",

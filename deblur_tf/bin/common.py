@@ -28,6 +28,7 @@ __all__ = [
     "fail",
     "import_modules",
     "make_folder",
+    "modules",
     "refuse_flags",
     "run",
     "value_of",
@@ -41,6 +42,11 @@ _IMPORT = flags.DEFINE_multi_string(
     "Python module with models, metrics or data of your own, by name: of the current folder, or "
     "installed. Repeatable.",
 )
+
+
+def modules() -> list[str]:
+    """The modules that --import names."""
+    return list(_IMPORT.value)
 
 
 def import_modules() -> None:

@@ -15,13 +15,13 @@ to the other programs as --model. --curve adds a measured curve, for --fidelity.
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
+from deblur_tf.base.files import PARTIAL
 from deblur_tf.bin import common
 
 _MODEL = flags.DEFINE_string(
@@ -84,11 +84,11 @@ def main(argv: Sequence[str]) -> int:
         },
     )
     versions = _FORMAT.value == "saved_model"
-    if not versions and os.path.isdir(_OUTPUT.value) and os.listdir(_OUTPUT.value):
-        raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
 
     from deblur_tf.storage import model_folders
 
+    if not versions and model_folders.has_other_files(_OUTPUT.value):
+        raise common.UsageError(f"{_OUTPUT.value}: not empty; give a new folder")
     model_folders.find(_MODEL.value)
     given = _curve() if _CURVE.value else None
     common.make_folder(_OUTPUT.value, alone=True)
@@ -106,6 +106,8 @@ def main(argv: Sequence[str]) -> int:
         _MODEL.value, _PRECISION.value if _FORMAT.value == "saved_model" else None
     )
     target = pathlib.Path(_OUTPUT.value)
+    for left in () if versions else target.glob(f"*{PARTIAL}"):  # by an interrupted export
+        left.unlink(missing_ok=True)
     if _FORMAT.value == "weights":
         saved.save_model(model, target, sampling, curve=given or curve)
     elif _FORMAT.value == "onnx":

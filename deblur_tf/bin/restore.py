@@ -12,6 +12,10 @@ would change; files that the manifest does not list are never overwritten withou
 --overwrite. With -n N > 1 the result is the mean of N samples; each sample is written beside
 it as <name>_s<seed>_<i>, and a map of where they differ as <name>_uncertainty.png.
 
+With --beam_runner the photographs are restored by the workers of an Apache Beam runner (extra
+"beam"), each on its own disk: deblur-restore -i 'gs://mine/*.jpg' -o gs://mine/out
+--beam_runner=DataflowRunner. What fails is also listed in out/failed.json.
+
 A photograph that is sharp already is copied as it is, unless --nokeep_sharp, and so is one
 whose restored picture is no sharper, unless --always. Large ones are restored in tiles.
 
@@ -114,6 +118,17 @@ _EXT = flags.DEFINE_enum(
 _SUFFIX = flags.DEFINE_string("suffix", "", "Added to the names of the results.")
 _RECURSIVE = flags.DEFINE_bool("recursive", True, "Look into the folders of a folder too.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Restore again, replacing existing results.")
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner",
+    None,
+    "Restore on this Apache Beam runner, e.g. DirectRunner, FlinkRunner, DataflowRunner. Then "
+    "--input and --output may be on its file systems (gs://, s3://, hdfs://).",
+)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options",
+    [],
+    "Option of the runner, e.g. --beam_options=--direct_num_workers=2. Repeatable.",
+)
 _DESCRIBE = flags.DEFINE_bool("describe", False, "Only describe the model and its settings.")
 flags.declare_key_flag("import")
 
@@ -159,6 +174,47 @@ def _command() -> dict[str, Any]:
     }
 
 
+def _job_arguments() -> dict[str, Any]:
+    """Those arguments of `Job` that flags give."""
+    return {
+        "seed": _SEED.value,
+        "color_guard": _COLOR_GUARD.value,
+        "keep_sharp": _KEEP_SHARP.value,
+        "always": _ALWAYS.value,
+        "overwrite": _OVERWRITE.value,
+        "sharp_folder": _GT.value,
+        "batch_size": _BATCH_SIZE.value,
+    }
+
+
+def _loaded() -> tuple[Any, Any]:
+    """The model, and how to sample it."""
+    from deblur_tf.inference.deblurrer import Deblurrer
+
+    common.import_modules()
+    deblurrer = Deblurrer.from_pretrained(
+        _MODEL.value, _tile(), _TILE_OVERLAP.value, _PRECISION.value
+    )
+    sampling = deblurrer.settings(
+        steps=_STEPS.value,
+        beta_max=_BETA_MAX.value,
+        n_samples=_N_SAMPLES.value,
+        sampler=_SAMPLER.value,
+        eta=_ETA.value,
+        fidelity=_FIDELITY.value,
+    )
+    how = sampling.describe(deblurrer.model.schedule_kind)
+    print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {how}", flush=True)
+    return deblurrer, sampling
+
+
+def _ended(failed: Sequence[str], total: int) -> int:
+    """The exit code; names what failed."""
+    if failed:
+        return common.fail(f"{len(failed)} of {total} failed: {', '.join(failed)}", common.FAILED)
+    return common.OK
+
+
 def main(argv: Sequence[str]) -> int:
     del argv
     if _DESCRIBE.value:
@@ -166,14 +222,59 @@ def main(argv: Sequence[str]) -> int:
     for name, value in (("-i/--input", _INPUT.value), ("-o/--output", _OUTPUT.value)):
         if not value:
             raise common.UsageError(f"{name} is missing")
-    tile, output = _tile(), pathlib.Path(common.value_of(_OUTPUT))
+    _tile()
+    if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
+        raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
+    if _BEAM_RUNNER.value:
+        return _on_a_runner()
+    if _BEAM_OPTIONS.value:
+        raise common.UsageError("--beam_options needs --beam_runner")
+    return _here()
+
+
+def _on_a_runner() -> int:
+    """Restores on a runner of Apache Beam."""
+    from deblur_tf.storage import model_folders
+
+    model_folders.find(_MODEL.value)
+    from deblur_tf.inference import bulk, bulk_plan, remote_files
+
+    output, command = common.value_of(_OUTPUT), _command()
+    if not remote_files.is_remote(output):
+        common.make_folder(output)
+    deblurrer, sampling = _loaded()
+    options = {
+        "tile": _tile(), "tile_overlap": _TILE_OVERLAP.value, "precision": deblurrer.precision
+    }  # fmt: skip
+    request = bulk.Request(
+        *(_MODEL.value, options, tuple(common.modules()), output, sampling, _job_arguments())
+    )
+    with bulk.manifest_of(output) as manifest:
+        items = bulk_plan.items(
+            common.value_of(_INPUT), _RECURSIVE.value, request, _EXT.value, _SUFFIX.value, manifest
+        )
+        print(f"{len(items)} photo(s) on {_BEAM_RUNNER.value}", flush=True)
+        failed = bulk.restore(
+            *(request, items, manifest, common.value_of(_BEAM_RUNNER), _BEAM_OPTIONS.value),
+            progress=sys.stderr.isatty(),
+        )
+        for reason in failed.values():
+            common.fail(reason, common.FAILED)
+        print(bulk.summary(items, manifest), flush=True)
+        if not failed:
+            manifest.finish(command)
+    bulk.write_failures(output, failed)
+    return _ended(list(failed), len(items))
+
+
+def _here() -> int:
+    """Restores in this process."""
+    output = pathlib.Path(common.value_of(_OUTPUT))
 
     from deblur_tf.image_files import listing
     from deblur_tf.inference.manifest import Manifest
     from deblur_tf.storage import model_folders
 
-    if pathlib.PurePath(_SUFFIX.value).name != _SUFFIX.value:
-        raise common.UsageError(f"--suffix={_SUFFIX.value!r} must be a part of a name")
     manifest = Manifest(output)
     made = manifest.everything()
     found = listing.search(common.value_of(_INPUT), _RECURSIVE.value, output, made)
@@ -190,38 +291,18 @@ def main(argv: Sequence[str]) -> int:
         print(f"{len(tasks)} already there, skipped; --overwrite restores them again")
         return common.OK
 
-    from deblur_tf.inference.deblurrer import Deblurrer
     from deblur_tf.inference.job import Job
 
-    common.import_modules()
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value, tile, _TILE_OVERLAP.value, _PRECISION.value)
-    sampling = deblurrer.settings(
-        steps=_STEPS.value,
-        beta_max=_BETA_MAX.value,
-        n_samples=_N_SAMPLES.value,
-        sampler=_SAMPLER.value,
-        eta=_ETA.value,
-        fidelity=_FIDELITY.value,
-    )
+    deblurrer, sampling = _loaded()
     tasks = listing.plan(
         found.sources, output, _EXT.value, _SUFFIX.value, _SEED.value, sampling.n_samples
     )
     job = Job(
-        deblurrer,
-        sampling,
-        output,
-        seed=_SEED.value,
-        color_guard=_COLOR_GUARD.value,
-        keep_sharp=_KEEP_SHARP.value,
-        always=_ALWAYS.value,
-        overwrite=_OVERWRITE.value,
-        sharp_folder=_GT.value,
-        batch_size=_BATCH_SIZE.value,
+        *(deblurrer, sampling, output),
+        **_job_arguments(),
         progress=sys.stderr.isatty(),
         on_error=lambda error: common.fail(error, common.FAILED),
     )
-    how = sampling.describe(deblurrer.model.schedule_kind)
-    print(f"model {_MODEL.value}: {deblurrer.origin}; seed {_SEED.value}, {how}")
     _warn_of(found)
     print(job.estimate(tasks), flush=True)
     failed = [str(path) for path in job.run(tasks)]
@@ -231,10 +312,7 @@ def main(argv: Sequence[str]) -> int:
     print(job.summary(), flush=True)
     if not failed:
         job.manifest.finish(command)
-    if failed:
-        total = len(tasks) + len(found.unreadable)
-        return common.fail(f"{len(failed)} of {total} failed: {', '.join(failed)}", common.FAILED)
-    return common.OK
+    return _ended(failed, len(tasks) + len(found.unreadable))
 
 
 # The flags that most people need come first in --help.
@@ -244,6 +322,7 @@ HEADINGS = {
     "The model and how it is sampled": ("model", "steps", "beta_max", "seed", "sampler", "eta"),
     "What is written": ("ext", "suffix", "recursive", "keep_sharp", "color_guard", "gt"),
     "Time and memory": ("precision", "batch_size", "tile", "tile_overlap"),
+    "Several processes or machines": ("beam_runner", "beam_options"),
 }
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
@@ -118,6 +118,12 @@ class Manifest:
         self.files[self._name(target)] = entry
         with open(self._journal, "a", encoding="utf-8") as file:
             file.write(json.dumps({self._name(target): entry}) + "\n")
+
+    def merge(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Records pictures that other processes have made, by their path below the folder."""
+        if entries:
+            self.files.update(entries)
+            self._save()
 
     def close(self) -> None:
         """Writes manifest.json, and removes the journal."""

@@ -7,6 +7,7 @@ import pathlib
 from importlib import resources
 
 from deblur_tf.base.errors import ModelError
+from deblur_tf.base.files import PARTIAL
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "weights.npz"
@@ -45,3 +46,14 @@ def find(name_or_dir: str | os.PathLike[str]) -> tuple[pathlib.Path, pathlib.Pat
             f"({', '.join(pretrained_names())})"
         )
     return folder, chosen
+
+
+def has_other_files(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has files that an interrupted export to it has not left there.
+
+    An export writes the configuration last, so weights without one are such a file.
+    """
+    folder = pathlib.Path(folder)
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    kept = [name for name in names if not name.endswith(PARTIAL)]
+    return kept not in ([], [WEIGHTS_FILE])

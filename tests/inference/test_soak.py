@@ -133,7 +133,8 @@ def test_killed_at_any_moment_the_same_command_completes_to_the_same_bits(
         process.send_signal(signal.SIGKILL)
         code = process.wait()
         assert code in (0, -signal.SIGKILL), (tmp_path / f"err{i}").read_text()
-        if code == 0:  # it was faster; begin anew
+        complete = what == "weights" and contents(tmp_path / "cut") == contents(tmp_path / "whole")
+        if code == 0 or complete:  # it was faster; begin anew
             shutil.rmtree(tmp_path / "cut")
     last = run(program, *command, "cut", cwd=tmp_path, eager=eager)
     assert last.returncode == 0, last.stderr
