@@ -83,15 +83,15 @@ setup(
         "demo": ["gradio>=6.0"],
         "onnx": ["tf2onnx>=1.17"],
         "beam": ["apache-beam>=2.77"],
+        "serving": ["tensorflow-serving-api>=2.19"],  # warm-up requests, and requests of gRPC
         "test": [
-            "deblur-tf[realblur,heif,demo,onnx,beam]",
+            "deblur-tf[realblur,heif,demo,onnx,beam,serving]",
             "pytest>=8.4",
             "pytest-xdist>=3.8",
             "hypothesis>=6.140",
             "playwright>=1.50",  # with a Chromium of the system
             "jax>=0.6.2",
             "onnxruntime>=1.20",
-            "tensorflow-serving-api>=2.19",  # requests of gRPC
             "dill>=0.3.9",  # imported by tfds.testing
             "pyright[nodejs]>=1.1.400",
             "ruff>=0.17",

@@ -15,6 +15,7 @@ to the other programs as --model. --curve adds a measured curve, for --fidelity.
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,12 @@ _MAX_PIXELS = flags.DEFINE_integer(
     "saved_model: largest accepted picture in pixels. Default: 4,000,000, less for models of "
     "latents.",
     lower_bound=1,
+)
+_WARM_UP = flags.DEFINE_list(
+    "warm_up",
+    [],
+    "saved_model: sizes such as 1280x720,640x480 of which a server restores a picture before it "
+    "says that it is ready; needs the extra serving.",
 )
 _PRECISION = flags.DEFINE_enum(
     "precision",
@@ -71,6 +78,23 @@ def _curve() -> Any:
         raise common.UsageError(f"{_CURVE.value}: no curve in it ({error})") from error
 
 
+def _warm_up() -> list[tuple[int, int]]:
+    """The sizes of --warm_up.
+
+    Raises:
+      UsageError: if one is not WIDTHxHEIGHT.
+    """
+    sizes = []
+    for size in _WARM_UP.value:
+        numbers = size.lower().split("x")
+        if len(numbers) != 2 or not all(n.isdecimal() and int(n) > 0 for n in numbers):
+            raise common.UsageError(f"--warm_up={size}: give sizes in pixels, such as 1280x720")
+        sizes.append((int(numbers[0]), int(numbers[1])))
+    if sizes and importlib.util.find_spec("tensorflow_serving") is None:
+        raise common.UsageError("--warm_up needs tensorflow-serving-api: pip install '.[serving]'")
+    return sizes
+
+
 def main(argv: Sequence[str]) -> int:
     del argv
     if not _OUTPUT.value:
@@ -78,12 +102,12 @@ def main(argv: Sequence[str]) -> int:
     common.refuse_flags(
         _FORMAT.value,
         {
-            "saved_model": ("max_pixels", "precision"),
+            "saved_model": ("max_pixels", "precision", "warm_up"),
             "onnx": (),
             "weights": ("curve", "perception"),
         },
     )
-    versions = _FORMAT.value == "saved_model"
+    versions, warm_up = _FORMAT.value == "saved_model", _warm_up()
 
     from deblur_tf.storage import model_folders
 
@@ -118,7 +142,7 @@ def main(argv: Sequence[str]) -> int:
         from deblur_tf.serving.export import export
 
         try:
-            target = export(model, target, sampling, _MAX_PIXELS.value)
+            target = export(model, target, sampling, _MAX_PIXELS.value, warm_up)
         except FileExistsError as error:
             raise common.UsageError(str(error)) from error
     print(f"{origin} -> {target}")

@@ -262,7 +262,9 @@ def restore(
                 # Each photograph is an element of its own, so that it can go to any worker.
                 with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
                     photographs = pipeline | beam.Create(list(items), reshuffle=True)
-                    _ = photographs | beam.ParDo(_Restore(request))
+                    done = photographs | beam.ParDo(_Restore(request))
+                    # Beam's local runner notices that a worker died where it waits for output.
+                    _ = done | beam.combiners.Count.Globally()
             except Exception as error:  # whatever a runner raises
                 reason = error
         failed |= _collect(request.output, manifest)

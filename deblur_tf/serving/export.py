@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,7 @@ from deblur_tf.diffusion.schedules import (
 from deblur_tf.models.restoration import Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
 from deblur_tf.numerics import image_ops
+from deblur_tf.serving.warm_up import write_requests
 
 MAX_STEPS, MAX_SAMPLES = 1000, 64
 MAX_PIXELS = 4_000_000
@@ -314,6 +316,7 @@ def export(
     folder: str | os.PathLike[str],
     sampling: SamplingSettings = DEFAULT_SAMPLING,
     max_pixels: int | None = None,
+    warm_up: Sequence[tuple[int, int]] = (),
 ) -> pathlib.Path:
     """Writes a SavedModel with the signatures of `ExportedSampler`.
 
@@ -323,6 +326,7 @@ def export(
       sampling: see `ExportedSampler`.
       max_pixels: see `ExportedSampler`; None: `MAX_PIXELS`, or the pixels of four of the
         model's largest tiles if that is less, since a SavedModel has no tiles.
+      warm_up: width and height of pictures that a server restores before it is ready.
 
     Returns:
       The folder of the version, which is written completely or not at all.
@@ -346,6 +350,8 @@ def export(
             "settings": dataclasses.asdict(sampling),
             "max_pixels": max_pixels,
         }
+        if warm_up:
+            write_requests(partial, warm_up)
         (partial / SETTINGS_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, target)
     finally:

@@ -208,7 +208,7 @@ def test_one_of_two_workers_is_killed(micro_dir, tmp_path):
     assert len(workers) == 2, workers
     workers[0].kill()
     at_the_kill = {p: p.stat().st_mtime_ns for p in out.glob("*.png")}
-    output, errors = process.communicate(timeout=400)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors[-3000:]
     assert "the pipeline stopped" in output
     assert f"{count} of {count} are there" in output

@@ -1,9 +1,7 @@
 """The SavedModel in a process with TensorFlow alone, requests of clients, ONNX."""
 
-import base64
 import json
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -13,29 +11,12 @@ import pytest
 from PIL import Image
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models.dvsr import DvSR
 from deblur_tf.models.regression import Regression
 from deblur_tf.networks.unet import UNet
-from tests.support import ROOT
 from tests.support.helpers import randomize
 from tests.support.models import blind_wiener, deconvolved_model
-from tests.support.serving import picture
-
-DOCS = ROOT / "docs" / "serving.md"
-MAX_PIXELS = 5000
-
-
-@pytest.fixture(scope="module")
-def exported(small, tmp_path_factory):
-    from deblur_tf.diffusion.sampling import SamplingSettings
-    from deblur_tf.serving.export import export
-
-    folder = tmp_path_factory.mktemp("exported")
-    sampling = SamplingSettings(steps=2, beta_max=0.8)
-    target = export(small, folder, sampling, MAX_PIXELS)
-    assert target == folder / "1"
-    return folder, Deblurrer(small, sampling=sampling, tile=0)
+from tests.support.serving import MAX_PIXELS, blocks, picture
 
 
 def test_versions_count_up_and_other_folders_are_left_alone(exported, tmp_path):
@@ -154,12 +135,6 @@ def test_the_saved_model_alone_equals_python(exported, tmp_path):
     assert about["max_pixels"] == MAX_PIXELS
 
 
-def blocks(heading):
-    """The code of a section of docs/serving.md."""
-    section = DOCS.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-
-
 @pytest.mark.parametrize("kind", ["L", "1", "LA", "I;16", "P", "RGB", "RGBA"])
 def test_files_of_every_kind_are_decoded_as_photographs_are(kind, small, tmp_path):
     """16 bits are rounded to 8, alpha is left out, gray has three equal channels."""
@@ -186,88 +161,6 @@ def test_files_of_every_kind_are_decoded_as_photographs_are(kind, small, tmp_pat
     module = ExportedSampler(small)
     decoded = module._decoded(tf.constant(path.read_bytes())).numpy()
     np.testing.assert_array_equal(decoded, read_rgb(path))
-
-
-def test_the_rest_request_of_the_documentation(exported, tmp_path, monkeypatch):
-    """As TensorFlow Serving reads a row: base64 where a name ends in _bytes."""
-    import tensorflow as tf
-
-    folder, deblurrer = exported
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(picture()).save("photo.jpg", quality=95)
-
-    class Server:
-        def __init__(self, request):
-            body = json.loads(request.data)
-            signature = tf.saved_model.load(str(folder / "1")).signatures[body["signature_name"]]
-            specs = signature.structured_input_signature[1]
-            (row,) = body["instances"]
-            assert set(row) == set(specs)
-            inputs = {
-                name: tf.constant(
-                    [base64.b64decode(value["b64"]) if name.endswith("_bytes") else value],
-                    specs[name].dtype,
-                )
-                for name, value in row.items()
-            }
-            ((name, result),) = signature(**inputs).items()
-            assert name.endswith("_bytes")  # or the answer would not be in base64
-            encoded = base64.b64encode(result.numpy()[0]).decode()
-            self.answer = json.dumps({"predictions": [{"b64": encoded}]})
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def read(self):
-            return self.answer
-
-    import urllib.request
-
-    monkeypatch.setattr(urllib.request, "urlopen", Server)
-    names = {}
-    exec(blocks("REST")[0], names)
-    found = tf.io.decode_png(names["png"]).numpy()
-    import io
-
-    with Image.open("photo.jpg") as image:
-        pixels = np.asarray(image)
-    want = deblurrer.restore(pixels, steps=3, seed=7)
-    # libjpeg of TensorFlow and of Pillow may round differently.
-    assert np.abs(found.astype(int) - want).mean() < 4
-    with Image.open(io.BytesIO(names["png"])) as image:
-        assert image.size == (18, 21)
-
-
-def test_the_grpc_request_of_the_documentation(exported, tmp_path, monkeypatch):
-    import tensorflow as tf
-
-    pytest.importorskip("tensorflow_serving")
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(picture()).save("photo.jpg", quality=95)
-
-    class Stub:
-        def __init__(self, channel):
-            del channel
-
-        def Predict(self, request, timeout):
-            assert timeout > 60
-            name = request.model_spec.signature_name
-            signature = tf.saved_model.load(str(exported[0] / "1")).signatures[name]
-            inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
-            answer = predict_pb2.PredictResponse()
-            for key, value in signature(**inputs).items():
-                answer.outputs[key].CopyFrom(tf.make_tensor_proto(value))
-            return answer
-
-    monkeypatch.setattr(prediction_service_pb2_grpc, "PredictionServiceStub", Stub)
-    names = {}
-    exec(blocks("gRPC")[0], names)
-    assert tf.io.decode_png(names["png"]).shape == (21, 18, 3)
 
 
 def test_the_python_of_the_documentation(exported, tmp_path, monkeypatch):
