@@ -126,6 +126,12 @@ _DEVICES = flags.DEFINE_string(
     "1",
     "model: processes that share the pictures: a number, or all for one on each GPU.",
 )
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "ema",
+    ["ema", "raw"],
+    "model: of a run: the averages of the weights over its steps, or the weights of its last step.",
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "fp32",
@@ -214,7 +220,9 @@ def _model() -> Iterator[Any]:
     from deblur_tf.inference.deblurrer import Deblurrer
 
     common.import_modules()
-    deblurrer = Deblurrer.from_pretrained(_MODEL.value, precision=_PRECISION.value)
+    deblurrer = Deblurrer.from_pretrained(
+        _MODEL.value, precision=_PRECISION.value, weights=common.value_of(_WEIGHTS)
+    )
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
     evaluation = ModelEvaluation(
         *(deblurrer, protocol, chosen, pairs, pathlib.Path(common.value_of(_OUTPUT))),
@@ -298,7 +306,7 @@ _FLAGS = {
             "steps",
         ),
         *("beta_max", "seed", "sampler", "eta", "n_samples", "shard", "limit"),
-        *("batch_size", "devices", "precision"),
+        *("batch_size", "devices", "precision", "weights"),
     ),
     "folders": ("restored", "sharp", "blurry", "subset", "jobs", "shard", "limit"),
     "merge": (),

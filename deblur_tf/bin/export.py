@@ -49,6 +49,12 @@ _WARM_UP = flags.DEFINE_list(
     "saved_model: sizes such as 1280x720,640x480 of which a server restores a picture before it "
     "says that it is ready; needs the extra serving.",
 )
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "ema",
+    ["ema", "raw"],
+    "Of a run: the averages of the weights over its steps, or the weights of its last step.",
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "fp32",
@@ -127,7 +133,9 @@ def main(argv: Sequence[str]) -> int:
         )
     common.import_modules()
     model, origin, sampling, curve = saved.load_model(
-        _MODEL.value, _PRECISION.value if _FORMAT.value == "saved_model" else None
+        _MODEL.value,
+        _PRECISION.value if _FORMAT.value == "saved_model" else None,
+        _WEIGHTS.value,
     )
     target = pathlib.Path(_OUTPUT.value)
     for left in () if versions else target.glob(f"*{PARTIAL}"):  # by an interrupted export

@@ -99,6 +99,12 @@ _TILE = flags.DEFINE_string(
 _TILE_OVERLAP = flags.DEFINE_integer(
     "tile_overlap", 32, "Overlap of neighbouring tiles in pixels.", lower_bound=0
 )
+_WEIGHTS = flags.DEFINE_enum(
+    "weights",
+    "ema",
+    ["ema", "raw"],
+    "Of a run: the averages of the weights over its steps, or the weights of its last step.",
+)
 _PRECISION = flags.DEFINE_enum(
     "precision",
     "auto",
@@ -165,7 +171,7 @@ def _command() -> dict[str, Any]:
     files = [checkpoint] if checkpoint else [*folder.glob("*.*"), *folder.glob("checkpoints/*")]
     state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
     asked = (_STEPS, _BETA_MAX, _SEED, _N_SAMPLES, _SAMPLER, _ETA, _FIDELITY, _COLOR_GUARD)
-    asked += (_KEEP_SHARP, _ALWAYS, _TILE, _TILE_OVERLAP, _PRECISION, _EXT, _SUFFIX)
+    asked += (_KEEP_SHARP, _ALWAYS, _TILE, _TILE_OVERLAP, _PRECISION, _WEIGHTS, _EXT, _SUFFIX)
     return {
         "version": __version__,
         "flags": {flag.name: flag.value for flag in asked},
@@ -193,7 +199,7 @@ def _loaded() -> tuple[Any, Any]:
 
     common.import_modules()
     deblurrer = Deblurrer.from_pretrained(
-        _MODEL.value, _tile(), _TILE_OVERLAP.value, _PRECISION.value
+        _MODEL.value, _tile(), _TILE_OVERLAP.value, _PRECISION.value, _WEIGHTS.value
     )
     sampling = deblurrer.settings(
         steps=_STEPS.value,
@@ -244,7 +250,8 @@ def _on_a_runner() -> int:
         common.make_folder(output)
     deblurrer, sampling = _loaded()
     options = {
-        "tile": _tile(), "tile_overlap": _TILE_OVERLAP.value, "precision": deblurrer.precision
+        "tile": _tile(), "tile_overlap": _TILE_OVERLAP.value,
+        "precision": deblurrer.precision, "weights": _WEIGHTS.value
     }  # fmt: skip
     request = bulk.Request(
         *(_MODEL.value, options, tuple(common.modules()), output, sampling, _job_arguments())
@@ -319,7 +326,15 @@ def _here() -> int:
 HEADINGS = {
     "What and where": ("input", "output", "overwrite"),
     "How": ("n_samples", "fidelity", "always"),
-    "The model and how it is sampled": ("model", "steps", "beta_max", "seed", "sampler", "eta"),
+    "The model and how it is sampled": (
+        "model",
+        "weights",
+        "steps",
+        "beta_max",
+        "seed",
+        "sampler",
+        "eta",
+    ),
     "What is written": ("ext", "suffix", "recursive", "keep_sharp", "color_guard", "gt"),
     "Time and memory": ("precision", "batch_size", "tile", "tile_overlap"),
     "Several processes or machines": ("beam_runner", "beam_options"),

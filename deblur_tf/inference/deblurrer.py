@@ -22,7 +22,7 @@ from deblur_tf.inference.settings import Settings
 from deblur_tf.models.precision import precision_of
 from deblur_tf.models.restoration import Prepared, Restoration, sample_keys
 from deblur_tf.models.restorer import Restorer
-from deblur_tf.models.saved import load_model
+from deblur_tf.models.saved import AVERAGED, load_model
 from deblur_tf.models.tiles import DEFAULT_OVERLAP, TiledRestoration, check_overlap
 from deblur_tf.numerics import image_ops
 from deblur_tf.storage.arrays import named_variables, values_of
@@ -81,6 +81,7 @@ class Deblurrer:
         tile: int | Literal["auto"] = "auto",
         tile_overlap: int = DEFAULT_OVERLAP,
         precision: str | None = None,
+        weights: str = AVERAGED,
     ) -> Deblurrer:
         """Loads a model of the package by name, or a run or model folder.
 
@@ -89,11 +90,12 @@ class Deblurrer:
           tile, tile_overlap: see the class.
           precision: number format of the networks: "fp32"; "bf16", which changes a picture by a
             level or two of 255; "auto" for bf16 where that is faster; None: as in training.
+          weights: "ema" or "raw", see `saved.load_weights`.
 
         Raises:
           ModelError: if it cannot be loaded.
         """
-        loaded = load_model(name_or_path, precision)
+        loaded = load_model(name_or_path, precision, weights)
         return cls(*loaded, tile=tile, tile_overlap=tile_overlap)
 
     @property

@@ -56,6 +56,9 @@ _OF_KERAS = ("DTypePolicy",)
 
 MAX_CONFIG = 4 << 20  # bytes of a model.json
 
+# Which weights of a run are taken: averages over its steps, or those of the last step.
+AVERAGED, RAW = "ema", "raw"
+
 
 class LoadedModel(NamedTuple):
     """A model from disk.
@@ -195,18 +198,21 @@ def save_model(
 
 
 def load_model(
-    name_or_dir: str | os.PathLike[str], number_format: str | None = None
+    name_or_dir: str | os.PathLike[str],
+    number_format: str | None = None,
+    weights: str = AVERAGED,
 ) -> LoadedModel:
-    """A model with its (averaged) weights and its sampling settings.
+    """A model with its weights and its sampling settings.
 
     Args:
       name_or_dir: name of a model in the package ("tiny"); a folder: a run
         directory or a released model; or one file in a run's `checkpoints/`.
       number_format: see `precision.resolved`.
+      weights: see `load_weights`.
 
     Raises:
       ModelError: if there is no such model, or a file is missing or damaged.
-      UsageError: if there is no such number format.
+      UsageError: if there is no such number format, or there are no such weights.
     """
     chosen = precision.resolved(number_format)
     folder, _ = find(name_or_dir)
@@ -218,27 +224,43 @@ def load_model(
             f"{weights_file}: damaged, or of another model: its checksum is not the one in "
             f"{CONFIG_FILE}"
         )
-    weights, origin = load_weights(name_or_dir)
+    values, origin = load_weights(name_or_dir, weights)
     _check_classes(config, folder / CONFIG_FILE)
-    _check_numbers(config, weights, folder / CONFIG_FILE)
+    _check_numbers(config, values, folder / CONFIG_FILE)
     precision.apply(config, chosen)
     model, sampling, curve = _build(config, folder / CONFIG_FILE)
     try:
-        assign_named(named_variables(model), weights, origin)
+        assign_named(named_variables(model), values, origin)
     except CheckpointError as error:
         raise ModelError(str(error)) from error
     return LoadedModel(model, origin, sampling, curve)
 
 
-def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
-    """The (averaged) weights of a model by name, and one line that says where they come from.
+def load_weights(
+    name_or_dir: str | os.PathLike[str], weights: str = AVERAGED
+) -> tuple[Arrays, str]:
+    """The weights of a model by name, and one line that says where they come from.
 
-    Arguments and errors are those of `load_model`.
+    Args:
+      name_or_dir: see `load_model`.
+      weights: "ema" for the averages over the steps of training, "raw" for the weights of the last
+        step, which only a run has.
+
+    Raises:
+      ModelError: if there is no such model, or a file is missing or damaged.
+      UsageError: if there are no such weights.
     """
+    if weights not in (AVERAGED, RAW):
+        raise UsageError(f"weights={weights!r}: choose {AVERAGED} or {RAW}")
     folder, chosen = find(name_or_dir)
     try:
         if chosen is None and (folder / WEIGHTS_FILE).is_file():
-            source, weights = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
+            if weights == RAW:
+                raise UsageError(
+                    f"{folder}: has averaged weights alone; the raw ones are in a run of "
+                    "deblur-train"
+                )
+            source, values = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
             origin = f"{source} (averaged weights)"
         else:
             found = (chosen, read_checkpoint(chosen)) if chosen else Checkpoints(folder).load()
@@ -247,16 +269,19 @@ def load_weights(name_or_dir: str | os.PathLike[str]) -> tuple[Arrays, str]:
                     f"{folder}: no weights there yet, neither {WEIGHTS_FILE} nor a checkpoint"
                 )
             source, state = found
-            weights = select(state, "model") | select(state, "ema")
+            values = select(state, "model")
+            if weights == AVERAGED:
+                values |= select(state, "ema")
             if (folder / FROZEN_FILE).is_file():
-                weights |= read_npz(folder / FROZEN_FILE)
-            origin = f"{source} (averaged weights of step {int(state['step'])})"
-        weights = {name: np.asarray(w, np.float32) for name, w in weights.items()}
+                values |= read_npz(folder / FROZEN_FILE)
+            kind = "averaged weights of" if weights == AVERAGED else "weights of"
+            origin = f"{source} ({kind} step {int(state['step'])})"
+        values = {name: np.asarray(w, np.float32) for name, w in values.items()}
     except CheckpointError as error:
         raise ModelError(str(error)) from error
     except ValueError as error:
         raise ModelError(f"{source}: holds something other than numbers ({error})") from error
-    return weights, origin
+    return values, origin
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

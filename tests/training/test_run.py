@@ -10,7 +10,7 @@ from deblur_tf import config
 from deblur_tf.base.errors import CheckpointError, ConfigError, ModelError, UsageError
 from deblur_tf.data.pairs import PairGenerator
 from deblur_tf.models import saved
-from deblur_tf.storage.arrays import read_npz, select
+from deblur_tf.storage.arrays import named_variables, read_npz, select, values_of
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.training import distribution, run
 from deblur_tf.training.objectives.adversarial import AlignedObjective, AlternatingPairs
@@ -81,6 +81,27 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(begun, tmp_path, 
         for name, value in select(state, group).items():
             np.testing.assert_allclose(value, want[name], atol=1e-6, err_msg=name)
     assert int(state["optimizer/iteration"]) == 1  # the optimizer began anew
+
+
+def test_raw_or_averaged_weights_of_a_run(begun, tmp_path):
+    state = read_npz(Checkpoints(begun).latest())
+    for weights, group in (("ema", "ema"), ("raw", "model")):
+        model, origin, *_ = saved.load_model(begun, weights=weights)
+        assert ("averaged" in origin) == (weights == "ema")
+        found = values_of(named_variables(model))
+        for name, value in select(state, group).items():
+            np.testing.assert_array_equal(found[name], value.astype(np.float32), err_msg=name)
+    different = [
+        name
+        for name, value in select(state, "ema").items()
+        if (value != select(state, "model")[name]).any()
+    ]
+    assert different
+    saved.save_model(model, tmp_path)
+    with pytest.raises(UsageError, match="has averaged weights alone"):
+        saved.load_model(tmp_path, weights="raw")
+    with pytest.raises(UsageError, match="weights='best': choose ema or raw"):
+        saved.load_model(begun, weights="best")
 
 
 @pytest.mark.slow
