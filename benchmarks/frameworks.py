@@ -5,9 +5,9 @@ r"""One network in several frameworks: a training and an inference step, in one 
 
 The icDPM network of this package on TensorFlow, on TensorFlow with XLA and on JAX, and the same
 network in PyTorch, eager and compiled, both channels_last (`torch_icdpm.py`). Each has a process of
-its own and the same threads; processes take turns, and the product of two matrices in NumPy is timed
-in each, to tell a slow moment of the machine from a slow framework. Rates are relative to PyTorch
-eager; above 1 is faster. A framework that is not installed is left out.
+its own and the same threads; processes take turns, and the product of two matrices in NumPy is
+timed in each, to tell a slow moment of the machine from a slow framework. Rates are relative to
+PyTorch eager; above 1 is faster. A framework that is not installed is left out.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ TensorFlow alone, without Keras and this package; the versions are what TensorFl
 looks for. Signatures: serving_default (image uint8 [B, H, W, 3] -> restored), encoded
 (image_bytes, JPEG or PNG files -> restored_bytes, PNG files), each also _with_settings
 (seed, steps, beta_max, n_samples), and guidance. See docs/serving.md.
-onnx: one denoising step as an ONNX file, for other runtimes; needs the extra "onnx".
+onnx: picture.onnx, which restores pictures without TensorFlow, if the model takes one step, as the
+one in the package does; otherwise step.onnx, one denoising step. Needs the extra "onnx".
 weights: model.json and the averaged weights in half precision; give the folder
 to the other programs as --model. --curve adds a measured curve, for --fidelity.
 """
@@ -143,9 +144,9 @@ def main(argv: Sequence[str]) -> int:
     if _FORMAT.value == "weights":
         saved.save_model(model, target, sampling, curve=given or curve)
     elif _FORMAT.value == "onnx":
-        from deblur_tf.serving.onnx import export_step
+        from deblur_tf.serving.onnx import export_onnx
 
-        target = export_step(model, target)
+        (target,) = export_onnx(model, target, sampling)
     else:
         from deblur_tf.serving.export import export
 

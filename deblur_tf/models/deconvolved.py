@@ -46,7 +46,6 @@ class DeconvolvedDiffusion(GuidedDiffusion):
     """
 
     seen_channels = 6
-    known_inputs = ("deconvolved",)
     diagnostic_names = DRIFT_NAMES
 
     def __init__(
@@ -71,12 +70,6 @@ class DeconvolvedDiffusion(GuidedDiffusion):
         image = self.deconvolution(blurry)
         if not self.learn_deconvolution:
             image = ops.stop_gradient(image)
-        return self.condition_of(blurry, image, noise)
-
-    def condition_of(
-        self, blurry: Tensor, image: Tensor, noise: Sequence[Tensor] | None = None
-    ) -> Deconvolved:
-        """The condition of a blurry image whose deconvolved image is known."""
         return Deconvolved(blurry, super().condition(image, noise).guidance, image)
 
     def known(self, condition: Deconvolved) -> Tensor:

@@ -108,9 +108,6 @@ class RegressionRestorer(Restorer):
 class DiffusionRestorer(Restorer):
     """A model to be sampled; the defaults are for a diffusion model of images."""
 
-    # Names of the images that `condition_of` takes beside the blurry one: a caller who has them
-    # saves the model from computing them.
-    known_inputs: tuple[str, ...] = ()
     # What the network's output means.
     output_form: Output = Noise()
 

@@ -23,13 +23,12 @@ from deblur_tf.networks.statistics import (
     SIDE,
     WINDOW,
     gradient_energy,
-    rounded_up,
     statistics,
     turned,
     turned_back,
 )
 from deblur_tf.networks.unet import UNet
-from deblur_tf.numerics import image_ops
+from deblur_tf.numerics import fourier, image_ops
 
 # Pixels by which an image is padded beyond its edges before it is filtered.
 MARGIN = 48
@@ -89,7 +88,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
       float32 [B, H, W, 3]; the mean of the image is added again.
     """
     height, width = ops.shape(image)[1], ops.shape(image)[2]
-    size = [rounded_up(n + 2 * MARGIN, FFT_MULTIPLE) for n in (height, width)]
+    size = [image_ops.rounded_up(n + 2 * MARGIN, FFT_MULTIPLE) for n in (height, width)]
     mean = ops.mean(image, axis=(1, 2), keepdims=True)
     padded = image_ops.pad_to_size(image - mean, *size, margin=MARGIN)
 
@@ -98,13 +97,13 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
     # Filters are real: red and green are filtered as one complex image, blue alone.
     channels = ops.transpose(padded, (0, 3, 1, 2))
     blue = channels[:, 2:]
-    x, y = ops.fft2(
+    x, y = fourier.fft2(
         (
             ops.concatenate([channels[:, :1], blue], axis=1),
             ops.concatenate([channels[:, 1:2], ops.zeros_like(blue)], axis=1),
         )
     )
-    x, y = ops.ifft2((x * real - y * imaginary, x * imaginary + y * real))
+    x, y = fourier.ifft2((x * real - y * imaginary, x * imaginary + y * real))
     channels = ops.concatenate([x[:, :1], y[:, :1], x[:, 1:]], axis=1)
     result = ops.transpose(channels, (0, 2, 3, 1))
     return mean + result[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
@@ -202,7 +201,7 @@ class BlindWiener(Network):
         place = ops.convert_to_tensor(self._place.astype("float32"))
         place = ops.broadcast_to(place, (ops.shape(maps)[0], *self._place.shape[1:]))
         # Large and small values both matter.
-        small = ops.sign(maps) * ops.log1p(50.0 * ops.abs(maps)) / 2.0
+        small = ops.sign(maps) * ops.log(1.0 + 50.0 * ops.abs(maps)) / 2.0
         result = self.unet(ops.concatenate([2.0 * maps, small, place], axis=-1))
 
         logits = _centre(result[..., 0], self.kernel_size)
@@ -231,7 +230,10 @@ class BlindWiener(Network):
           float32 [B, H, W, 3].
         """
         height, width = ops.shape(image)[1], ops.shape(image)[2]
-        sizes = [_at_least(rounded_up(n, self.window // 2), self.window) for n in (height, width)]
+        sizes = [
+            _at_least(image_ops.rounded_up(n, self.window // 2), self.window)
+            for n in (height, width)
+        ]
         cut = windows.split(image_ops.pad_to_size(image, *sizes), self.window)
         grid = ops.shape(cut)[:3]  # images, rows and columns of windows
         parts = ops.reshape(cut, (-1, self.window, self.window, 3))

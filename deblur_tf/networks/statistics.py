@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from deblur_tf.base.types import ComplexParts, Tensor
-from deblur_tf.numerics import image_ops
+from deblur_tf.numerics import fourier, image_ops
 
 # Correlations are taken at distances up to this in rows and columns: kernels of up to
 # 31x31 pixels correlate with themselves that far.
@@ -34,7 +34,7 @@ FFT_MULTIPLE = 32
 def _fft_real(images: Tensor) -> ComplexParts:
     """Fourier transforms of real [B, C, H, W], C even: one complex transform for two maps."""
     first, second = images[:, 0::2], images[:, 1::2]
-    real, imaginary = ops.fft2((first, second))
+    real, imaginary = fourier.fft2((first, second))
     # Spectra of real maps are Hermitian, so the Hermitian part of the spectrum of a + ib is the
     # spectrum of a, and the rest, divided by i, is the spectrum of b.
     back_real, back_imaginary = _reversed(real), _reversed(imaginary)
@@ -58,7 +58,7 @@ def _inverse_real(real: Tensor, imaginary: Tensor) -> Tensor:
     """The inverse of `_fft_real`: from spectra to real maps [B, C, H, W], C even."""
     a = (real[:, 0::2], imaginary[:, 0::2])
     b = (real[:, 1::2], imaginary[:, 1::2])
-    result = ops.ifft2((a[0] - b[1], a[1] + b[0]))
+    result = fourier.ifft2((a[0] - b[1], a[1] + b[0]))
     return ops.reshape(ops.stack(result, axis=2), (-1, real.shape[1], *ops.shape(real)[2:]))
 
 
@@ -75,10 +75,6 @@ def _around_zero(images: Tensor) -> Tensor:
     """Distances -MAX_LAG to MAX_LAG of periodic maps: [B, C, H, W] -> [B, C, n, n], n odd."""
     images = ops.concatenate([images[:, :, -MAX_LAG:], images[:, :, : MAX_LAG + 1]], axis=2)
     return ops.concatenate([images[:, :, :, -MAX_LAG:], images[:, :, :, : MAX_LAG + 1]], axis=3)
-
-
-def rounded_up(size: Tensor, multiple: int) -> Tensor:
-    return size + (-size) % multiple
 
 
 def gradients(gray: Tensor) -> Tensor:
@@ -142,8 +138,8 @@ def correlations(gray: Tensor) -> Tensor:
     )
     padded = _zero_padded(
         functions,
-        rounded_up(height + MAX_LAG + 1, FFT_MULTIPLE),
-        rounded_up(width + MAX_LAG + 1, FFT_MULTIPLE),
+        image_ops.rounded_up(height + MAX_LAG + 1, FFT_MULTIPLE),
+        image_ops.rounded_up(width + MAX_LAG + 1, FFT_MULTIPLE),
     )
     real, imaginary = _fft_real(padded)
     first = [0, 1, 2, 3, *range(7, 15), 4, 5, 15, 16, 17, 18]
@@ -181,7 +177,7 @@ def cepstra(gray: Tensor) -> Tensor:
     window = np.outer(hann, hann)
     window = (window / np.sqrt(np.sum(window**2))).astype("float32")
     windowed = patches * window
-    real, imaginary = ops.fft2((windowed, ops.zeros_like(windowed)))
+    real, imaginary = fourier.fft2((windowed, ops.zeros_like(windowed)))
     power = ops.square(real) + ops.square(imaginary)
     logs = ops.stack(
         [

@@ -154,13 +154,19 @@ def depth_to_space(image: Tensor, block: int) -> Tensor:
     )
 
 
+def rounded_up(size: Tensor, multiple: int) -> Tensor:
+    """The next multiple: of numbers or tensors."""
+    return (size + multiple - 1) // multiple * multiple
+
+
 def _reflected_indices(size: Tensor, padded: Tensor, margin: int = 0) -> Tensor:
     """Indices 0, 1, ..., size-1, size-2, ..., 0, 1, ...: a triangle wave that starts at -margin.
 
     Unlike `pad(mode="reflect")` this also works for padding longer than the image.
     """
     period = ops.maximum(2 * (size - 1), 1)
-    position = (ops.arange(padded, dtype="int32") - margin) % period
+    # The remainder of no negative number, which ONNX defines otherwise.
+    position = (ops.arange(padded, dtype="int32") + margin * (period - 1)) % period
     return ops.where(position < size, position, period - position)
 
 
@@ -179,7 +185,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         if image.shape[axis] is not None and image.shape[axis] % multiple == 0:
             continue
         size = ops.shape(image)[axis]
-        indices = _reflected_indices(size, size + (-size) % multiple)
+        indices = _reflected_indices(size, rounded_up(size, multiple))
         image = ops.take(image, indices, axis=axis)
     return image
 

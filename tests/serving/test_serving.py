@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.models.dvsr import DvSR
+from deblur_tf.diffusion.sampling import SamplingSettings
+from deblur_tf.inference.deblurrer import Deblurrer
 from deblur_tf.models.regression import Regression
-from deblur_tf.networks.unet import UNet
 from tests.support.helpers import randomize
 from tests.support.models import blind_wiener, deconvolved_model
 from tests.support.serving import MAX_PIXELS, blocks, picture
@@ -171,49 +171,91 @@ def test_the_python_of_the_documentation(exported, tmp_path, monkeypatch):
     assert names["sharp"].shape == names["mean_of_4"].shape == (1, 48, 64, 3)
 
 
-def test_one_step_in_onnx(small, tmp_path, monkeypatch):
-    pytest.importorskip("tf2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from deblur_tf.serving.onnx import export_step
+ONNX_ALONE = """
+    import sys
+    for name in ("tensorflow", "keras", "jax", "deblur_tf"):
+        sys.modules[name] = None
+    import numpy as np, onnxruntime
+    given = dict(np.load("in.npz"))
+    session = onnxruntime.InferenceSession(sys.argv[1])
+    np.save("out.npy", session.run(None, given)[0])
+"""
 
-    path = export_step(small, tmp_path / "step")
-    session = onnxruntime.InferenceSession(str(path))
+
+def run_onnx(path, folder, **given):
+    """The output of an ONNX file, in a process that has onnxruntime alone."""
+    pytest.importorskip("onnxruntime")
+    np.savez(folder / "in.npz", **given)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ONNX_ALONE), str(path)],
+        **{"cwd": folder, "capture_output": True, "text": True, "check": False},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return np.load(folder / "out.npy")
+
+
+def test_one_step_in_onnx(small, tmp_path):
+    pytest.importorskip("tf2onnx")
+    from deblur_tf.serving.onnx import export_onnx
+
+    (path,) = export_onnx(small, tmp_path / "step", SamplingSettings(steps=2))
+    assert path.name == "step.onnx"
     rng = np.random.default_rng(0)
     noisy = rng.standard_normal((2, 24, 32, 3)).astype("float32")
     blurry = rng.uniform(-1, 1, noisy.shape).astype("float32")
     level = np.array([0.05, 0.7], np.float32)
-    (found,) = session.run(None, {"noisy": noisy, "blurry": blurry, "noise_level": level})
+    found = run_onnx(path, tmp_path, noisy=noisy, blurry=blurry, noise_level=level)
     condition = small.condition(blurry)
     want = small.limit(small.denoise(noisy, level, condition).target, condition)
     np.testing.assert_allclose(found, np.array(want), atol=1e-4)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(blocks("ONNX")[0], names)
-    assert names["sharp"].shape == (1, 48, 64, 3)
 
 
 @pytest.mark.slow
-def test_one_step_in_onnx_after_a_deconvolution(tmp_path):
+def test_from_picture_to_picture_in_onnx(tmp_path, monkeypatch):
+    """A blind deconvolution and a diffusion behind it, as in the model in the box."""
     pytest.importorskip("tf2onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    from deblur_tf.serving.onnx import export_step
+    from deblur_tf.models.restoration import Restoration
+    from deblur_tf.numerics import image_ops
+    from deblur_tf.serving.onnx import export_onnx
 
     model = deconvolved_model()
     model.build()
     randomize(model)
-    session = onnxruntime.InferenceSession(str(export_step(model, tmp_path)))
-    rng = np.random.default_rng(0)
-    noisy, blurry = (rng.uniform(-1, 1, (1, 24, 32, 3)).astype("float32") for _ in range(2))
-    level, condition = np.array([0.4], np.float32), model.condition(blurry)
-    given = {"noisy": noisy, "blurry": blurry, "noise_level": level}
-    (found,) = session.run(None, given | {"deconvolved": np.array(condition.image)})
-    want = model.limit(model.denoise(noisy, level, condition).target, condition)
-    np.testing.assert_allclose(found, np.array(want), atol=1e-4)
+    sampling = SamplingSettings(steps=1, beta_max=0.9975)
+    (path,) = export_onnx(model, tmp_path / "onnx", sampling)
+    assert path.name == "picture.onnx"
+    for size in ((24, 32), (37, 29)):
+        image = np.stack([picture(*size, seed) for seed in (1, 2)])
+        image[1] = image[1][..., :1]  # gray stays gray
+        noise = np.random.default_rng(0).standard_normal(image.shape).astype("float32")
+        found = run_onnx(path, tmp_path, image=image, noise=noise)
+        blurry = image_ops.pad_to_multiple(image_ops.to_model_range(image), model.size_multiple)
+        condition = model.condition(blurry)
+        noisy = image_ops.pad_to_multiple(noise, model.size_multiple)
+        level = np.full(2, np.sqrt(1 - 0.9975), np.float32)
+        target = model.limit(model.denoise(noisy, level, condition).target, condition)
+        want = Restoration(model).finish(model.to_image(target, condition), condition, *size)
+        want = image_ops.to_uint8_array(np.clip(want, -1, 1))
+        difference = np.abs(found.astype(int) - want)
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.02
+        assert (found[1] == found[1][..., :1]).all()
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture(21, 18)).save("photo.jpg")
+    exec(blocks("ONNX")[0], {})
+    assert Image.open("sharp.png").size == (18, 21)
+
+
+@pytest.mark.slow
+def test_a_regression_model_in_onnx_takes_no_noise(tmp_path):
+    pytest.importorskip("tf2onnx")
+    from deblur_tf.serving.onnx import export_onnx, export_step
+
     alone = Regression(blind_wiener())
     alone.build()
+    (path,) = export_onnx(alone, tmp_path, SamplingSettings())
+    image = picture(30, 40)[None]
+    want = Deblurrer(alone).restore(image, always=True)
+    assert np.abs(run_onnx(path, tmp_path, image=image).astype(int) - want).max() <= 1
     with pytest.raises(UsageError, match="no denoising step"):
         export_step(alone, tmp_path)
-    both = DvSR(blind_wiener(), UNet(4, (1, 2), num_res_blocks=1, num_middle_blocks=1))
-    both.build()
-    with pytest.raises(UsageError, match="Fourier"):
-        export_step(both, tmp_path)
