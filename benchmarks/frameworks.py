@@ -43,6 +43,7 @@ def ours(xla: bool) -> Steps:
     from keras import ops
 
     from deblur_tf.base.backend import compiled
+    from deblur_tf.data.input.batch import Batch
     from deblur_tf.data.pairs import PairGenerator
     from deblur_tf.models.icdpm import GuidedDiffusion
     from deblur_tf.networks.guidance import MultiscaleGuidance
@@ -63,11 +64,13 @@ def ours(xla: bool) -> Steps:
     )
     rng = np.random.default_rng(0)
     shape = (_BATCH.value, _SIZE.value, _SIZE.value, 3)
-    batch = {
-        "blurry": ops.convert_to_tensor(rng.integers(0, 256, shape, np.uint8)),
-        "sharp": ops.convert_to_tensor(rng.integers(0, 256, shape, np.uint8)),
-        "item": ops.arange(_BATCH.value),
-    }
+    batch = Batch(
+        ops.convert_to_tensor(rng.integers(0, 256, shape, np.uint8)),
+        ops.convert_to_tensor(rng.integers(0, 256, shape, np.uint8)),
+        ops.arange(_BATCH.value, dtype="int32"),
+    )
+    if keras.backend.backend() == "jax":  # steps along a leading axis
+        batch = Batch(*(value[None] for value in batch))
     noisy, blurry = (rng.standard_normal(shape, np.float32) for _ in range(2))
     noisy, blurry = ops.convert_to_tensor(noisy), ops.convert_to_tensor(blurry)
     level = ops.full((_BATCH.value,), 0.5)
@@ -79,7 +82,7 @@ def ours(xla: bool) -> Steps:
             lambda: stepper.model(noisy, level, blurry)["noise"], autograph=False, jit_compile=True
         )
     return {
-        "training": lambda: float(stepper(batch, 0)["loss"]),
+        "training": lambda: ops.convert_to_numpy(stepper(batch, 0)["loss"]),
         "inference": lambda: ops.convert_to_numpy(forward()),
     }
 
@@ -139,6 +142,7 @@ def one_turn(name: str) -> dict[str, float] | None:
     backend = "jax" if name == "jax" else "tensorflow"
     command = [sys.executable, *sys.argv, f"--only={name}"]
     env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as the programs do
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         print(f"{name}: left out ({done.stderr.strip().splitlines()[-1][:200]})", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The guided icDPM network in PyTorch, for benchmarks/step.py --torch."""
+"""The guided icDPM network in PyTorch, for benchmarks/frameworks.py."""
 
 from __future__ import annotations
 

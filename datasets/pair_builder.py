@@ -67,8 +67,12 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
       SCENES: number of examples in each scene of a split, if known.
       HOMEPAGE: web page of the data set.
       EXTRA: further features.
+      can_use_beam: whether examples are made of pairs of files, which workers can read.
+      on_beam: whether workers of Apache Beam write the examples, see `prepare.prepare`.
     """
 
+    can_use_beam = True
+    on_beam = False
     VERSION = tfds.core.Version("1.0.0")
     COUNTS: Mapping[str, int] = {}
     SCENES: Mapping[str, Mapping[str, int]] = {}
@@ -151,19 +155,28 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
                 f"{SUBSET} (deblur-data prepare {name} --subset) for a part of the data set."
             )
 
-    def _generate_examples(
-        self, split: str, pairs: Sequence[PairFiles]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        for i, pair in enumerate(progress(checked(pairs), len(pairs), f"{self.name} {split}")):
-            yield (
-                i,
-                {
-                    "blurry": str(pair.blurry),
-                    "sharp": str(pair.sharp),
-                    "id": pair.id,
-                    **self.extra(pair),
-                },
-            )
+    def _generate_examples(self, split: str, pairs: Sequence[PairFiles]) -> Any:
+        """Numbered examples; with `on_beam` a transform whose workers check and read them."""
+        if self.on_beam:
+            import apache_beam as beam
+
+            numbered = [(i, pair, self._example(pair)) for i, pair in enumerate(pairs)]
+            return beam.Create(numbered, reshuffle=True) | beam.Map(_checked_example)
+        shown = progress(checked(pairs), len(pairs), f"{self.name} {split}")
+        return ((i, self._example(pair)) for i, pair in enumerate(shown))
+
+    def _example(self, pair: PairFiles) -> dict[str, Any]:
+        files = {"blurry": str(pair.blurry), "sharp": str(pair.sharp)}
+        return {**files, "id": pair.id, **self.extra(pair)}
+
+
+def _checked_example(
+    numbered: tuple[int, PairFiles, dict[str, Any]],
+) -> tuple[int, dict[str, Any]]:
+    """An example whose images were decoded without error, in the worker that will read them."""
+    number, pair, example = numbered
+    pair.check()
+    return number, example
 
 
 def checked(pairs: Iterable[PairFiles]) -> Iterator[PairFiles]:

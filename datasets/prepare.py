@@ -10,10 +10,12 @@ import os
 import pathlib
 import re
 import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 
-from deblur_tf.base.errors import DataError
+from deblur_tf.base.errors import DataError, UsageError
 from deblur_tf.base.locks import locked
 from deblur_tf.data.tfds_pairs import default_data_dir
 
@@ -65,6 +67,8 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     config: str | None = None,
     subset: bool = False,
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
 ) -> tfds.core.DatasetBuilder:
     """Prepares a data set for reading by number, unless it is already prepared.
 
@@ -75,6 +79,9 @@ def prepare(
       name, config, subset: see `builder`.
       manual_dir: folder with archives or folders that were downloaded by hand.
       data_dir: where to write; None: TFDS's default.
+      beam_runner: runner of Apache Beam whose workers check the images and write the examples, such
+        as DirectRunner; they must be able to read `manual_dir` and write to `data_dir`.
+      beam_options: options of the runner, as on its command line.
 
     Raises:
       DataError: if there is no such data set, or the copy is not complete or
@@ -87,11 +94,22 @@ def prepare(
     if target.exists() and name == "folder" and source:
         _refuse_other_source(target, source)
     if not target.exists():
-        _prepare(made, root, source)
+        settings: dict[str, Any] = {}
+        if beam_runner:
+            from apache_beam.options.pipeline_options import PipelineOptions
+
+            if not made.can_use_beam:
+                raise UsageError(f"--beam_runner: {name} is prepared in one process")
+            made.on_beam = True
+            arguments = ["--default_sdk_harness_log_level=ERROR", *beam_options]
+            settings = {"beam_runner": beam_runner, "beam_options": PipelineOptions(arguments)}
+        _prepare(made, root, source, settings)
     return tfds.builder_from_directory(target)
 
 
-def _prepare(made: tfds.core.DatasetBuilder, root: pathlib.Path, source: str) -> None:
+def _prepare(
+    made: tfds.core.DatasetBuilder, root: pathlib.Path, source: str, further: Mapping[str, Any]
+) -> None:
     """Prepares a data set below `root` from the folder `source`; leaves nothing if that fails."""
     own, target = root / made.name, pathlib.Path(made.data_dir)
     candidates = (*reversed(root.parents), root, own, root / "downloads")
@@ -103,7 +121,9 @@ def _prepare(made: tfds.core.DatasetBuilder, root: pathlib.Path, source: str) ->
         for leftover in target.parent.glob(f"*incomplete*{target.name}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         tfds.disable_progress_bar()  # the builders show a progress bar of their own
-        settings = tfds.download.DownloadConfig(manual_dir=pathlib.Path(source) if source else None)
+        settings = tfds.download.DownloadConfig(
+            manual_dir=pathlib.Path(source) if source else None, **further
+        )
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # "Downloading ... Unknown size"
                 made.download_and_prepare(download_config=settings, file_format="array_record")

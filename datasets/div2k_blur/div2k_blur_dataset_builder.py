@@ -39,6 +39,8 @@ Nothing is needed: DIV2K's sharp photographs (4 GB, for academic use) are
 downloaded. If you have them, put DIV2K_train_HR.zip and DIV2K_valid_HR.zip, or
 the extracted folders, into manual_dir."""
 
+    can_use_beam = False  # its pairs are computed
+
     def _info(self) -> tfds.core.DatasetInfo:
         info = super()._info()
         info.metadata["seed"] = self.builder_config.seed

@@ -10,7 +10,8 @@ r"""Prepares, shows and makes data sets of blurry/sharp pairs.
 prepare: gopro, hide, realblur_j, rsblur, reds, div2k_blur or folder, from archives or
 folders in --manual_dir; without it the instructions are printed. Counts are checked;
 --subset accepts a part, under a name that says so. It can be interrupted at any
-moment and started again.
+moment and started again. With --beam_runner the workers of an Apache Beam runner (extra "beam")
+check the images and write the examples.
 inspect: sizes of the pairs, and a contact sheet.
 synth: blurs sharp photos as --blur says, by default by random camera shake and noise as
 in DvSR's appendix C, into --output/blur and --output/sharp. With --frames, blur is the mean of
@@ -67,6 +68,12 @@ _STRIDE = flags.DEFINE_integer(
 _GAMMA = flags.DEFINE_float(
     "gamma", 1.0, "synth: exponent of light when frames are averaged; 2.2 as in GoPro's blur_gamma."
 )
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner", None, "prepare: write on this Apache Beam runner, e.g. DirectRunner."
+)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options", [], "prepare: option of the runner, as of deblur-restore. Repeatable."
+)
 _GIN_PARAM = flags.DEFINE_multi_string(
     "gin_param", [], 'preview: override, e.g. --gin_param="RealisticBlur.jpeg = 0.0". Repeatable.'
 )
@@ -76,7 +83,9 @@ def _prepare(name: str) -> int:
     from deblur_tf.datasets import prepare
 
     builder = prepare.prepare(
-        name, _MANUAL_DIR.value, _DATA_DIR.value, _CONFIG.value, _SUBSET.value
+        *(name, _MANUAL_DIR.value, _DATA_DIR.value, _CONFIG.value, _SUBSET.value),
+        beam_runner=_BEAM_RUNNER.value,
+        beam_options=_BEAM_OPTIONS.value,
     )
     info = builder.info
     for split, about in info.splits.items():
