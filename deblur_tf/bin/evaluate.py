@@ -126,7 +126,7 @@ _DEVICES = flags.DEFINE_string(
     "1",
     "model: processes that share the pictures: a number, or all for one on each GPU.",
 )
-_WEIGHTS = flags.DEFINE_enum(
+_MODEL_WEIGHTS = flags.DEFINE_enum(
     "weights",
     "ema",
     ["ema", "raw"],
@@ -221,7 +221,7 @@ def _model() -> Iterator[Any]:
 
     common.import_modules()
     deblurrer = Deblurrer.from_pretrained(
-        _MODEL.value, precision=_PRECISION.value, weights=common.value_of(_WEIGHTS)
+        _MODEL.value, precision=_PRECISION.value, weights=common.value_of(_MODEL_WEIGHTS)
     )
     print(f"model {_MODEL.value}: {deblurrer.origin}", flush=True)
     evaluation = ModelEvaluation(

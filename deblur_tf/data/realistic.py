@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -29,12 +30,26 @@ MARGIN = camera.MAX_SUPPORT // 2
 
 _PROBABILITIES = (
     *("in_light", "brightened", "straight", "moving", "defocus", "sensor_noise", "mosaic"),
-    *("resized", "jpeg"),
+    *("resized", "jpeg", "plain"),
 )
 _RANGES = (
     *("scale", "gamma", "brightening", "moving_share", "defocus_stddev", "shot", "read"),
     *("resize", "quality"),
 )
+
+
+# Settings of pairs under nothing but a shake, see `RealisticBlur.plain`.
+PLAIN: dict[str, Any] = {
+    "in_light": 0.0,
+    "extents": ((0.05, 0.0, 0.0), (0.6, 2.0, 12.0), (0.35, 12.0, 22.0)),
+    "straight": 0.2,
+    "edge": 0.0,
+    "defocus": 0.0,
+    "sensor_noise": 0.0,
+    "white": 2.0,
+    "resized": 0.0,
+    "jpeg": 0.1,
+}
 
 
 @configurable
@@ -69,6 +84,8 @@ class RealisticBlur:
       resize: factor by which the image is scaled down.
       jpeg: probability of JPEG compression.
       quality: quality of the JPEG.
+      plain: probability of nothing but one shake of the whole picture in stored values with weak
+        noise (`PLAIN`), as other software and test sets blur photographs.
     """
 
     scale: Interval = (0.5, 1.0)
@@ -94,6 +111,7 @@ class RealisticBlur:
     resize: Interval = (0.6, 0.95)
     jpeg: float = 0.5
     quality: tuple[int, int] = (70, 98)
+    plain: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _PROBABILITIES:
@@ -130,6 +148,8 @@ class RealisticBlur:
           uint8 [height, width, 3] twice. The sharp one shows everything where it was on average
           over the exposure.
         """
+        if self.plain and rng.uniform() < self.plain:
+            return dataclasses.replace(self, plain=0.0, **PLAIN).pair(photos[:1], size, rng)
         gamma = rng.uniform(*self.gamma)
         in_light = rng.uniform() < self.in_light
         extent = camera.random_extent(rng, self.extents)

@@ -253,13 +253,13 @@ def load_weights(
     if weights not in (AVERAGED, RAW):
         raise UsageError(f"weights={weights!r}: choose {AVERAGED} or {RAW}")
     folder, chosen = find(name_or_dir)
+    released = chosen is None and (folder / WEIGHTS_FILE).is_file()
+    if released and weights == RAW:
+        raise UsageError(
+            f"{folder}: has averaged weights alone; the raw ones are in a run of deblur-train"
+        )
     try:
-        if chosen is None and (folder / WEIGHTS_FILE).is_file():
-            if weights == RAW:
-                raise UsageError(
-                    f"{folder}: has averaged weights alone; the raw ones are in a run of "
-                    "deblur-train"
-                )
+        if released:
             source, values = folder / WEIGHTS_FILE, read_npz(folder / WEIGHTS_FILE)
             origin = f"{source} (averaged weights)"
         else:

@@ -242,6 +242,20 @@ def test_what_moves_by_itself_covers_its_share():
     np.testing.assert_array_equal(*found)
 
 
+def test_plain_pairs_have_one_shake_and_weak_noise_alone():
+    """No object, no light, and the same blur all over: a dot leaves the same streak anywhere."""
+    scene, thing = np.full((260, 260, 3), 60, np.uint8), np.full((260, 260, 3), 255, np.uint8)
+    for y in range(25, 260, 60):
+        scene[y : y + 2, 25::60] = scene[y : y + 2, 26::60] = 160
+    blur = RealisticBlur(plain=1.0, scale=(1.0, 1.0), turned=False, moving=1.0)
+    for seed in range(4):
+        blurry, sharp = blur.pair([scene, thing], (180, 180), np.random.default_rng(seed))
+        assert sharp.max() == 160
+        streaks = blurry.astype(float).mean(-1)
+        parts = [streaks[y : y + 60, x : x + 60] for y in (0, 60, 120) for x in (0, 60, 120)]
+        assert max(np.abs(part - parts[0]).mean() for part in parts) < 3.0  # noise of up to 2
+
+
 def test_small_photos_are_continued():
     blurry, sharp = RealisticBlur().pair([photo(1, 50, 400)], (96, 64), np.random.default_rng(0))
     assert blurry.shape == sharp.shape == (96, 64, 3)
