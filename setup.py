@@ -93,6 +93,7 @@ setup(
             "jax>=0.6.2",
             "onnxruntime>=1.20",
             "dill>=0.3.9",  # imported by tfds.testing
+            "pyyaml>=6.0",  # reads the files for clusters
             "pyright[nodejs]>=1.1.400",
             "ruff>=0.17",
             "nbclient>=0.10",
