@@ -180,8 +180,11 @@ def test_a_pipeline_that_keeps_failing_says_so(micro_dir, folder, monkeypatch, c
 
 @pytest.mark.slow
 def test_one_of_two_workers_is_killed(micro_dir, tmp_path):
-    """200 photographs: all are there, none was made twice, and all are those of one process."""
-    count = int(os.environ.get("PHOTOS", "200"))
+    """All photographs are there, none was made twice, and all are those of one process.
+
+    60 photographs; `PHOTOS` in the environment makes more.
+    """
+    count = int(os.environ.get("PHOTOS", "60"))
     (tmp_path / "in").mkdir()
     for i in range(count):
         pixels = np.random.default_rng(i).integers(0, 256, (32, 40, 3), np.uint8)

@@ -53,7 +53,7 @@ def test_a_thousand_restorations_leave_nothing_behind(micro_dir, tmp_path, monke
 
 @pytest.mark.slow
 def test_many_restorations_through_the_page_leave_nothing_behind(micro_dir, tmp_path, monkeypatch):
-    """160 uploads over HTTP; `SOAK` in the environment makes more."""
+    """130 uploads over HTTP; `SOAK` in the environment makes more."""
     pytest.importorskip("gradio")
     client = pytest.importorskip("gradio_client")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -65,7 +65,7 @@ def test_many_restorations_through_the_page_leave_nothing_behind(micro_dir, tmp_
     monkeypatch.setattr(module, "RESULTS_LIVE", 0.0)
     page, process = module.Page(Deblurrer.from_pretrained(micro_dir)), psutil.Process()
     visitor = client.Client(page.serve("127.0.0.1", 0, queue=4, block=False), verbose=False)
-    count = int(os.environ.get("SOAK", "160"))
+    count = int(os.environ.get("SOAK", "130"))
     for number in range(count):
         path = tmp_path / f"{number}.{('png', 'jpg', 'tif')[number % 3]}"
         height, width = SIZES[number % 4]
@@ -104,7 +104,7 @@ def contents(folder):
 def test_killed_at_any_moment_the_same_command_completes_to_the_same_bits(
     what, micro_dir, tmp_path
 ):
-    """Five kills each; `KILLS` in the environment makes more."""
+    """Three kills each; `KILLS` in the environment makes more."""
     rng = np.random.default_rng(0)
     for side in ("blur", "sharp"):
         (tmp_path / "pairs" / side).mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_killed_at_any_moment_the_same_command_completes_to_the_same_bits(
     assert whole.returncode == 0, whole.stderr
     duration = time.monotonic() - started
     moments = random.Random(0)
-    for i in range(int(os.environ.get("KILLS", "5"))):
+    for i in range(int(os.environ.get("KILLS", "3"))):
         streams = tmp_path / f"out{i}", tmp_path / f"err{i}"
         process = start(program, *command, "cut", streams=streams, cwd=tmp_path, eager=eager)
         time.sleep(moments.uniform(0.0, duration))
