@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 PARTIAL = ".partial"  # suffix of a file that is still being written
+_OURS = ".deblur_tf-"  # how the temporary names of `replacing` begin
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Bina
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=PARTIAL)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_OURS, suffix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -38,6 +39,16 @@ def replacing(path: str | os.PathLike[str], sync: bool = False) -> Iterator[Bina
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def remove_partials(folder: str | os.PathLike[str]) -> None:
+    """Deletes the files that writers who were killed have left unfinished in a folder.
+
+    Nobody else may be writing there, see `locks`.
+    """
+    for path in pathlib.Path(folder).rglob(f"{_OURS}*{PARTIAL}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

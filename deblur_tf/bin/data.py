@@ -142,8 +142,10 @@ def _synth() -> int:
     from PIL import Image
 
     from deblur_tf.base.errors import DataError
-    from deblur_tf.base.files import replacing
+    from deblur_tf.base.files import remove_partials, replacing
     from deblur_tf.base.progress import bar
+
+    remove_partials(output)
 
     failed, kept = 0, 0
     for name, make in bar(makers.items(), unit="pair"):

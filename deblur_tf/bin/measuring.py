@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from deblur_tf.base.files import remove_partials
 from deblur_tf.base.locks import locked
 from deblur_tf.bin import common
 
@@ -141,6 +142,7 @@ def measure(
     def at(place: pathlib.Path, own_settings: dict[str, Any]) -> Any:
         place.mkdir(parents=True, exist_ok=True)
         with locked(place):
+            remove_partials(place)
             results = report.Report(place, own_settings, chosen.found, save=save, notes=notes)
             if results.done:
                 print(f"{place}: done before with these settings", flush=True)

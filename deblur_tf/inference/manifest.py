@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.base.files import read_json, sha256, write_text
+from deblur_tf.base.files import read_json, remove_partials, sha256, write_text
 from deblur_tf.base.locks import locked
 from deblur_tf.base.versions import versions
 from deblur_tf.image_files.listing import Task
@@ -69,6 +69,7 @@ class Manifest:
           UsageError: if another process is writing to the folder.
         """
         with locked(self.folder):
+            remove_partials(self.folder)
             self._read()  # another process may have written since
             yield
             self.close()

@@ -434,3 +434,17 @@ def test_a_batch_that_fails_is_tried_one_by_one(deblurrer, folder, monkeypatch):
     monkeypatch.setattr(Deblurrer, "draw", limited)
     _, errors, new, _ = restore(deblurrer, folder, batch_size=4)
     assert (errors, new) == ([], {"a.png", "b.jpg", "sub/a.png"})
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(deblurrer, folder):
+    from deblur_tf.base import files
+
+    out = folder / "out"
+    (out / "sub").mkdir()
+    for name in (".deblur_tf-ab12.partial", "sub/.deblur_tf-cd34.partial", "film.partial"):
+        (out / name).write_bytes(b"half")
+    with files.replacing(out / "x.txt") as file:
+        file.write(b"whole")
+        assert len(list(out.glob(".deblur_tf-*.partial"))) == 2
+    restore(deblurrer, folder)
+    assert [p.name for p in out.rglob("*.partial")] == ["film.partial"]

@@ -1,5 +1,8 @@
 """A thousand restorations by one object, and programs that are killed at any moment."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import pathlib
 import random
@@ -51,6 +54,14 @@ def test_a_thousand_restorations_leave_nothing_behind(micro_dir, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def kept_memory(process):
+    """Bytes in use once garbage is collected and free memory is given back to the system."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+    return process.memory_info().rss
+
+
 @pytest.mark.slow
 def test_many_restorations_through_the_page_leave_nothing_behind(micro_dir, tmp_path, monkeypatch):
     """130 uploads over HTTP; `SOAK` in the environment makes more."""
@@ -79,8 +90,8 @@ def test_many_restorations_through_the_page_leave_nothing_behind(micro_dir, tmp_
         path.unlink()
         shutil.rmtree(tmp_path / "gradio", ignore_errors=True)  # Gradio does this every hour
         if number == 100:
-            before = process.memory_info().rss, process.num_fds()
-    memory, files = process.memory_info().rss, process.num_fds()
+            before = kept_memory(process), process.num_fds()
+    memory, files = kept_memory(process), process.num_fds()
     assert memory < 1.1 * before[0], (memory / 2**20, before[0] / 2**20)
     assert files <= before[1] + 2
     results = list((tmp_path / "temporary").glob("deblur-demo-*/*"))
