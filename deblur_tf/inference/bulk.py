@@ -25,6 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
 from deblur_tf.base.errors import DataError, Error
+from deblur_tf.base.files import remove_partials
 from deblur_tf.base.progress import bar
 from deblur_tf.diffusion.sampling import SamplingSettings
 from deblur_tf.image_files.listing import Source, Task
@@ -125,7 +126,10 @@ class _Restore(beam.DoFn):
         from deblur_tf.inference.job import Job
 
         request, source = self._request, folder / "in" / item.relative
-        known = _read_entry(request.output, item.target) or item.entry or {}
+        # An entry that is still there is of this command: a worker or the launcher died since.
+        if (made := _read_entry(request.output, item.target)) and "made_of" in made:
+            return made
+        known = made or item.entry or {}
         ours = set(known.get("outputs", []))
         try:
             remote_files.fetch(item.path, source)
@@ -201,6 +205,7 @@ def manifest_of(output: str) -> Iterator[Manifest]:
             _collect(output, manifest)
             yield manifest
             _collect(output, manifest)
+            remove_partials(output)  # of workers that died
         return
     with tempfile.TemporaryDirectory() as folder:
         there = remote_files.join(output, MANIFEST_FILE)
@@ -213,17 +218,21 @@ def manifest_of(output: str) -> Iterator[Manifest]:
         remote_files.put(pathlib.Path(folder, MANIFEST_FILE), there)
 
 
-def _collect(output: str, manifest: Manifest) -> dict[str, str]:
-    """Moves the entries that workers have left into the manifest; returns what failed, and why."""
+def _collect(output: str, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Moves the entries that workers have left into the manifest, but for those of failures.
+
+    Returns:
+      All of them, by the name of the result.
+    """
     paths = remote_files.files_below(remote_files.join(output, ENTRIES), "*.json")
-    found = [entry for path in paths if (entry := remote_files.read_json(path))]
-    failed = {f["target"]: f["entry"]["failed"] for f in found if "failed" in f["entry"]}
-    manifest.merge({f["target"]: f["entry"] for f in found if f["target"] not in failed})
+    read = [content for path in paths if (content := remote_files.read_json(path))]
+    found = {content["target"]: content["entry"] for content in read}
+    manifest.merge({name: entry for name, entry in found.items() if "failed" not in entry})
     remote_files.delete(paths)
     if not remote_files.is_remote(output):
         with contextlib.suppress(OSError):  # it is not there, or not empty
             pathlib.Path(output, ENTRIES).rmdir()
-    return failed
+    return found
 
 
 def restore(
@@ -241,7 +250,7 @@ def restore(
 
     Args:
       request: how.
-      items: what, see `items_of`.
+      items: what, see `bulk_plan.items`.
       manifest: of the output, see `manifest_of`; gets an entry for each result.
       runner: name of a runner, e.g. DirectRunner, FlinkRunner, DataflowRunner.
       options: the runner's options, as on its command line.
@@ -254,7 +263,6 @@ def restore(
       DataError: if the pipeline failed `ATTEMPTS` times.
     """
     arguments = ["--default_sdk_harness_log_level=ERROR", f"--runner={runner}", *options]
-    failed: dict[str, str] = {}
     for attempt in range(1, ATTEMPTS + 1):
         reason = None
         with _counted(request.output, len(items), progress):
@@ -267,16 +275,18 @@ def restore(
                     _ = done | beam.combiners.Count.Globally()
             except Exception as error:  # whatever a runner raises
                 reason = error
-        failed |= _collect(request.output, manifest)
-        if reason is None:
+        found = _collect(request.output, manifest)
+        failed = {name: entry["failed"] for name, entry in found.items() if "failed" in entry}
+        # With `overwrite` too, what this command has made is not made again.
+        left = [item for item in items if "made_of" not in found.get(item.target, {})]
+        if reason is None or not left:
             return failed
         text = " ".join(str(reason).split())[:300]
-        done = sum("made_of" in manifest.files.get(item.target, {}) for item in items)
-        print(f"the pipeline stopped ({text}) with {done} of {len(items)} results", flush=True)
+        print(f"the pipeline stopped ({text}); {len(left)} photograph(s) are left", flush=True)
         if attempt < ATTEMPTS:
             print("it is run again; what is there is kept", flush=True)
             items = [
-                dataclasses.replace(item, entry=manifest.files.get(item.target)) for item in items
+                dataclasses.replace(item, entry=manifest.files.get(item.target)) for item in left
             ]
     raise DataError(
         f"--beam_runner={runner}: the pipeline failed {ATTEMPTS} times; give the same command "

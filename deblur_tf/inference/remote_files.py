@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
 import json
 import pathlib
 import posixpath
@@ -16,7 +17,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from deblur_tf.base.errors import UsageError
-from deblur_tf.base.files import PARTIAL
+from deblur_tf.base.files import PARTIAL, replacing
 from deblur_tf.image_files.listing import Source, is_photo
 from deblur_tf.image_files.walking import hidden
 
@@ -56,17 +57,19 @@ def put(source: pathlib.Path | bytes, path: str) -> None:
       source: a file of this machine, or the content.
       path: replaced if it exists.
     """
-    folder = FileSystems.split(path)[0]
-    if not is_remote(path):
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-    partial = f"{path}.{uuid.uuid4().hex}{PARTIAL}"
-    with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        if isinstance(source, bytes):
-            file.write(source)
-        else:
-            with open(source, "rb") as content:
+    if isinstance(source, bytes):
+        content = io.BytesIO(source)
+    else:
+        content = open(source, "rb")
+    with content:
+        if not is_remote(path):
+            with replacing(path) as file:
                 shutil.copyfileobj(content, file)
-    FileSystems.rename([partial], [path])
+            return
+        partial = f"{path}.{uuid.uuid4().hex}{PARTIAL}"
+        with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            shutil.copyfileobj(content, file)
+        FileSystems.rename([partial], [path])
 
 
 def delete(paths: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from deblur_tf.base.errors import UsageError
@@ -69,9 +68,7 @@ def export_picture(
         raise UsageError(
             f"--format=onnx: this model takes {sampling.steps} steps, and one call makes one"
         )
-    schedule = sampling.schedule(model.schedule_kind)
-    # The noise level of the only step: what is left of the signal in x_T.
-    level = float(np.sqrt(np.prod(1.0 - np.asarray(schedule.betas))))
+    level = float(sampling.schedule(model.schedule_kind).noise_levels[-1])
     restoration = Restoration(model)
 
     def picture(image: tf.Tensor, *noise: tf.Tensor) -> dict[str, tf.Tensor]:

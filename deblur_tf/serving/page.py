@@ -131,14 +131,15 @@ class Page:
         else:
             samples = self._samples(photo, fidelity, n_samples, seed, color_guard, on_progress)
             seconds = in_words(time.monotonic() - started)
-            if triage.helped(before, mean_image(samples)):
+            helped = triage.helped(before, mean_image(samples))
+            if helped:
                 words.append(f"Sharpened in {seconds}.")
             else:
                 words.append(
                     "**Hardly sharper:** this model was probably not trained on such blur."
                     + ("" if always else " The photograph was left as it was.")
                 )
-            if always or triage.helped(before, mean_image(samples)):
+            if always or helped:
                 result = mean_image(samples, photo.pixels.dtype)
         return self._shown(path, photo, result, samples, words)
 

@@ -178,6 +178,26 @@ def test_a_pipeline_that_keeps_failing_says_so(micro_dir, folder, monkeypatch, c
     assert "it is run again" in capsys.readouterr().out
 
 
+def test_what_a_failed_attempt_has_made_is_not_made_again(micro_dir, folder, monkeypatch):
+    """With `overwrite` too: each result is written once, whatever happens to the pipeline."""
+    put, written = remote_files.put, []
+
+    def once(source, path):
+        if path.endswith(("a.png", "b.jpg", ".tif")) and "_s" not in path:
+            written.append(path)
+            if len(written) == 2:
+                raise OSError(5, "the worker died")
+        put(source, path)
+
+    on_a_runner(micro_dir, folder)
+    monkeypatch.setattr(remote_files, "put", once)
+    failed, entries, _ = on_a_runner(micro_dir, folder, overwrite=True)
+    assert list(failed) == ["damaged.png"]
+    assert len(entries) == 4
+    assert len(written) == 5  # four results, and the one that was cut short
+    assert not list((folder / "out").rglob("*.partial"))
+
+
 @pytest.mark.slow
 def test_one_of_two_workers_is_killed(micro_dir, tmp_path):
     """All photographs are there, none was made twice, and all are those of one process.
