@@ -252,6 +252,13 @@ def rest(model: Model) -> type[http.server.BaseHTTPRequestHandler]:
     return Rest
 
 
+class RestServer(http.server.ThreadingHTTPServer):
+    """A thread for each connection; as many may wait to be accepted as Linux allows by default."""
+
+    request_queue_size = 4096
+    daemon_threads = True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -276,7 +283,7 @@ def main() -> None:
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
     port = server.add_insecure_port(f"{given.host}:{given.port}")
     server.start()
-    web = http.server.ThreadingHTTPServer((given.host, given.rest_api_port), rest(model))
+    web = RestServer((given.host, given.rest_api_port), rest(model))
     threading.Thread(target=web.serve_forever, daemon=True).start()
     print(f"gRPC at {given.host}:{port}, REST at http://{given.host}:{web.server_port}", flush=True)
     model.load()
