@@ -1,4 +1,4 @@
-"""Finding, preparing, inspecting and reading data sets; TFDS's own tests are in datasets/."""
+"""Preparing and reading data sets; TFDS's own tests are in datasets/."""
 
 import importlib
 import os
@@ -13,76 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_tf.base.errors import DataError, UsageError
-from deblur_tf.data.folders import PairFiles, find_pairs
+from deblur_tf.base.errors import DataError
 from deblur_tf.data.tfds_pairs import TfdsImages, TfdsPairs
-from deblur_tf.datasets import pair_builder, prepare
-from tests.support import programs
+from deblur_tf.datasets import prepare
+from tests.support.datasets import dummy, run, save
 from tests.support.helpers import hears_ctrl_c
 
-DUMMY = pathlib.Path(pair_builder.__file__).parent
 SHARED = pathlib.Path(os.environ.get("DEBLUR_TF_GOPRO", "../shared/data/gopro"))
-
-
-def save(path, seed=0, size=(20, 30)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
-def run(*arguments):
-    return programs.run("data", *arguments)
-
-
-def dummy(name):
-    return DUMMY / name / "dummy_data"
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    prepare.prepare("gopro", dummy("gopro"), root, subset=True)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["blur/1.png", "blur/2.png", "sharp/1.png"], "1 without a sharp image: 2$"),
-        (["a/LQ/1.png", "a/GT/1.png", "a/GT/3.png"], "1 without a blurry image: 3$"),
-        (["blur/1.png", "sharp/2.png"], "1 without a sharp image: 1; 1 without a blurry image: 2"),
-        (["blur/1.png"], "1 without a sharp image: 1$"),
-        (["blur/1.png", "blur/1.jpg", "sharp/1.png"], "have one name"),
-        (["photos/1.png"], "no folders of blurry and sharp images"),
-    ],
-)
-def test_a_mismatch_lists_what_is_missing_on_which_side(tmp_path, names, message):
-    for name in names:
-        save(tmp_path / name)
-    with pytest.raises(DataError, match=message):
-        find_pairs(tmp_path)
-
-
-def test_hidden_files_and_case_do_not_matter(tmp_path):
-    save(tmp_path / "Blur" / "1.PNG")
-    save(tmp_path / "Sharp" / "1.jpg")
-    save(tmp_path / "__MACOSX" / "blur" / "._1.png")
-    (tmp_path / "Blur" / "._1.png").write_bytes(b"resource fork")
-    (pair,) = find_pairs(tmp_path)
-    assert (pair.id, pair.blurry.name, pair.sharp.name) == ("1", "1.PNG", "1.jpg")
-
-
-def test_damage_and_other_sizes_are_found_before_training(tmp_path):
-    save(tmp_path / "a.png")
-    save(tmp_path / "b.png", size=(20, 31))
-    data = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
-    PairFiles("x", tmp_path / "a.png", tmp_path / "a.png").check()
-    with pytest.raises(DataError, match="differ in size: 30x20 and 31x20"):
-        PairFiles("x", tmp_path / "a.png", tmp_path / "b.png").check()
-    with pytest.raises(DataError, match=r"cut\.png: cannot be read"):
-        PairFiles("x", tmp_path / "a.png", tmp_path / "cut.png").check()
 
 
 class FakeDownloads:
@@ -161,41 +98,6 @@ def test_a_zip_is_as_good_as_a_folder(tmp_path, data_dir):
             np.testing.assert_array_equal(a[i], b[i])
 
 
-@pytest.mark.parametrize("name", ["gopro", "reds", "hide"])
-def test_workers_of_beam_write_the_same_in_the_same_order(name, tmp_path):
-    pytest.importorskip("apache_beam")
-    for folder, options in (("alone", {}), ("beam", {"beam_runner": "FnApiRunner"})):
-        made = prepare.prepare(name, dummy(name), tmp_path / folder, subset=True, **options)
-    assert made.info.splits.total_num_examples > 0
-    for split in made.info.splits:
-        a, b = (
-            TfdsImages(f"{name}/{made.builder_config.name}", tmp_path / folder, split)
-            for folder in ("alone", "beam")
-        )
-        assert [a.id(i) for i in range(len(a))] == [b.id(i) for i in range(len(b))]
-        for i in range(len(a)):
-            for image, other in zip(a[i], b[i], strict=True):
-                np.testing.assert_array_equal(image, other)
-
-
-def test_what_beam_cannot_prepare_is_said(tmp_path):
-    pytest.importorskip("apache_beam")
-    with pytest.raises(UsageError, match="div2k_blur is prepared in one process"):
-        prepare.prepare(
-            "div2k_blur", dummy("div2k_blur"), tmp_path, subset=True, beam_runner="FnApiRunner"
-        )
-    for path in (dummy("gopro") / "GOPRO_Large").rglob("*.png"):
-        target = tmp_path / "in" / path.relative_to(dummy("gopro"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    target.write_bytes(target.read_bytes()[:60])
-    with pytest.raises(DataError, match=target.name):
-        prepare.prepare(
-            "gopro", tmp_path / "in", tmp_path / "data", subset=True, beam_runner="FnApiRunner"
-        )
-    assert not (tmp_path / "data").exists()
-
-
 def test_what_is_read_is_what_was_there(data_dir):
     images = TfdsImages("gopro/blur_subset", data_dir, "test")
     root = dummy("gopro") / "GOPRO_Large" / "test" / "GOPR0384_11_00"
@@ -268,10 +170,13 @@ def test_crops_are_pure_functions_shared_by_both_images(tmp_path):
 
 
 # deblur-data that stops in the middle of a preparation until it is interrupted.
+
+
 HALFWAY = """
 import sys, time
 from deblur_tf.bin import data
 from deblur_tf.datasets import pair_builder
+
 
 def progress(items, total, label):
     for i, item in enumerate(items):
@@ -359,53 +264,6 @@ def test_the_test_images_alone_are_a_configuration(name, config, make, tmp_path,
             tmp_path / "e",
             config.replace("_test", "").replace("test", "full"),
         )
-
-
-def test_data_programs(tmp_path, data_dir):
-    for arguments, message in (
-        ([], "One of prepare, inspect, synth"),
-        (["fetch"], "unknown command 'fetch'"),
-        (["prepare"], "which data set"),
-        (["prepare", "imagenet"], "there are gopro, hide"),
-        (
-            ["prepare", "gopro", "--config=gray", f"--data_dir={tmp_path}"],
-            "it has blur, blur_gamma",
-        ),
-        (["prepare", "gopro", f"--data_dir={tmp_path}"], "GOPRO_Large.zip (about 9 GB"),
-        (["inspect", "gopro/blur", f"--data_dir={tmp_path}"], "deblur-data prepare gopro"),
-        (["synth", f"--photos={tmp_path}"], "--output is missing"),
-    ):
-        result = run(*arguments)
-        assert (result.returncode, result.stdout) == (2, ""), result.stderr
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
-
-    result = run("inspect", "gopro/blur_subset", "--data_dir", data_dir, "-o", tmp_path / "a.png")
-    assert result.returncode == 0, result.stderr
-    assert "train: 2 pairs; sizes of 2 looked at: 24x16 (2)" in result.stdout
-    with Image.open(tmp_path / "a.png") as sheet:
-        assert sheet.size == (3 * 98, 18 + 4 * 18)
-
-
-def test_synth_makes_pairs_that_prepare_takes(tmp_path):
-    for name in ("a", "b"):
-        save(tmp_path / "photos" / f"{name}.png", ord(name), (50, 60))
-    (tmp_path / "photos" / "bad.png").write_bytes(b"broken")
-    settings = ("synth", "--photos", tmp_path / "photos", "-o", tmp_path / "pairs")
-    result = run(*settings)
-    assert result.returncode == 1
-    assert "2 pairs written" in result.stdout
-    assert "bad.png" in result.stderr
-    first = {p: p.read_bytes() for p in (tmp_path / "pairs").rglob("*.png")}
-    (tmp_path / "photos" / "bad.png").unlink()
-    save(tmp_path / "photos" / "0.png", 5, (50, 60))
-    assert "1 pairs written" in run(*settings).stdout
-    assert all(p.read_bytes() == data for p, data in first.items())
-    pairs = find_pairs(tmp_path / "pairs")
-    assert [p.id for p in pairs] == ["0", "a", "b"]
-    blurry, sharp = pairs[1].read()
-    assert sharp.shape == (20, 30, 3)
-    assert np.any(blurry != sharp)
 
 
 def test_the_shared_gopro_sample_prepares(tmp_path):
