@@ -19,6 +19,11 @@ from tests.support.models import micro_model, small_model  # noqa: E402
 gc.set_threshold(100_000, 20, 20)
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first: a long one that came last would leave the other processes idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def model():
     """A guided model with random weights; tests must not change it."""
