@@ -1,10 +1,13 @@
 """The serving kit of examples/: a real server, its client, warm-up requests, and a load."""
 
 import concurrent.futures
+import contextlib
+import http.server
 import importlib.util
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -132,6 +135,17 @@ def test_what_the_server_refuses(exported, server):
         client.restore_by_grpc(b"no picture", server.grpc)
     with pytest.raises(RuntimeError, match="no model 'other'; it is deblur"):
         client.restore_by_grpc(b"", server.grpc, "other")
+
+
+def test_connections_that_wait_to_be_accepted_are_kept():
+    """All at once, while the server is busy elsewhere: Python's own would keep five."""
+    handler = http.server.BaseHTTPRequestHandler
+    with (
+        module("server").RestServer(("127.0.0.1", 0), handler) as web,
+        contextlib.ExitStack() as all_,
+    ):
+        for _ in range(100):
+            all_.enter_context(socket.create_connection(web.server_address, timeout=5.0))
 
 
 def test_no_request_is_lost_and_too_many_are_told_so(exported, server):
