@@ -17,13 +17,13 @@ from deblur_tf.networks import windows
 from deblur_tf.networks.network import Network
 from deblur_tf.networks.statistics import (
     CHANNELS,
+    EVIDENCE,
     FFT_MULTIPLE,
     MAX_LAG,
     ORIENTATIONS,
     SIDE,
     WINDOW,
-    gradient_energy,
-    statistics,
+    evidence,
     turned,
     turned_back,
 )
@@ -32,8 +32,6 @@ from deblur_tf.numerics import fourier, image_ops
 
 # Pixels by which an image is padded beyond its edges before it is filtered.
 MARGIN = 48
-# Weight of the whole image's statistics relative to a window's own.
-GLOBAL_WEIGHT = 0.3
 
 
 def _waves(count: Tensor, side: int) -> ComplexParts:
@@ -111,7 +109,7 @@ def wiener(image: Tensor, kernel: Tensor, log_ratio: Tensor) -> Tensor:
 
 @configurable
 class BlindWiener(Network):
-    """A small network estimates kernel and noise from `statistics`; Wiener's filter does the rest.
+    """A small network estimates kernel and noise from `evidence`; Wiener's filter does the rest.
 
     Untrained, it assumes a kernel that falls with the radius r as exp(-r / 2).
 
@@ -171,7 +169,7 @@ class BlindWiener(Network):
     def build(self, input_shape: Shape) -> None:
         """Creates the variables; the shape does not matter."""
         del input_shape
-        self.unet.build((None, SIDE, SIDE, 2 * CHANNELS + self._place.shape[-1]))
+        self.unet.build((None, SIDE, SIDE, 2 * EVIDENCE - 1 + self._place.shape[-1]))
 
     def blur(self, maps: Tensor) -> ComplexParts:
         """`read`, averaged over all eight orientations: a rotated image has a rotated kernel.
@@ -189,10 +187,10 @@ class BlindWiener(Network):
         return mean(found[0]), mean(found[1])
 
     def read(self, maps: Tensor) -> ComplexParts:
-        """Estimates the kernel and the noise of an image from its statistics.
+        """Estimates the kernel and the noise of windows of images.
 
         Args:
-          maps: result of `statistics`, float32 [B, 64, 64, 20].
+          maps: result of `statistics.evidence`, float32 [B, 64, 64, 41].
 
         Returns:
           The kernel, float32 [B, kernel_size, kernel_size], non-negative, sum 1, and
@@ -200,9 +198,10 @@ class BlindWiener(Network):
         """
         place = ops.convert_to_tensor(self._place.astype("float32"))
         place = ops.broadcast_to(place, (ops.shape(maps)[0], *self._place.shape[1:]))
+        maps, count = maps[..., : 2 * CHANNELS], maps[..., 2 * CHANNELS :]
         # Large and small values both matter.
         small = ops.sign(maps) * ops.log(1.0 + 50.0 * ops.abs(maps)) / 2.0
-        result = self.unet(ops.concatenate([2.0 * maps, small, place], axis=-1))
+        result = self.unet(ops.concatenate([2.0 * maps, small, count, place], axis=-1))
 
         logits = _centre(result[..., 0], self.kernel_size)
         prior = _centre(self._radius[None], self.kernel_size)
@@ -236,32 +235,14 @@ class BlindWiener(Network):
         ]
         cut = windows.split(image_ops.pad_to_size(image, *sizes), self.window)
         grid = ops.shape(cut)[:3]  # images, rows and columns of windows
-        parts = ops.reshape(cut, (-1, self.window, self.window, 3))
-        maps = ops.reshape(statistics(parts), (*grid, SIDE, SIDE, CHANNELS))
-        maps = _with_global_statistics(maps, ops.reshape(gradient_energy(parts), grid))
-        parts = wiener(parts, *self.blur(ops.reshape(maps, (-1, SIDE, SIDE, CHANNELS))))
+        maps = ops.reshape(evidence(cut), (-1, SIDE, SIDE, EVIDENCE))
+        parts = wiener(ops.reshape(cut, (-1, self.window, self.window, 3)), *self.blur(maps))
         result = windows.blend(ops.reshape(parts, (*grid, self.window, self.window, 3)))
         return image_ops.crop(result, height, width)
 
 
 def _at_least(size: Tensor | int, least: int) -> Tensor | int:
     return max(size, least) if isinstance(size, int) else ops.maximum(size, least)
-
-
-def _with_global_statistics(maps: Tensor, energy: Tensor) -> Tensor:
-    """Statistics of windows, averaged with the statistics of the whole image.
-
-    A window without structure carries no information about its blur, so the whole image's
-    statistics are added with `GLOBAL_WEIGHT` times the weight of a window of mean energy.
-
-    Args:
-      maps: statistics of each window, [B, rows, columns, SIDE, SIDE, C].
-      energy: gradient energy of each window, [B, rows, columns].
-    """
-    energy = energy[..., None, None, None] + 1e-12
-    mean = ops.mean(energy, axis=(1, 2), keepdims=True)
-    whole = ops.mean(energy * maps, axis=(1, 2), keepdims=True)  # times the mean energy
-    return (energy * maps + GLOBAL_WEIGHT * whole) / (energy + GLOBAL_WEIGHT * mean)
 
 
 def _centre(maps: Tensor, side: int) -> Tensor:

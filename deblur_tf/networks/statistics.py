@@ -22,6 +22,8 @@ SIDE = 64
 # Number of statistics: 18 correlations and two cepstra. `FLIPPED` and `SWAPPED` say how their
 # order changes when the image is mirrored, or when its rows and columns are swapped.
 CHANNELS = 20
+# Channels of `evidence`: statistics of a window and of the whole image, and the number of windows.
+EVIDENCE = 2 * CHANNELS + 1
 ORIENTATIONS = 8
 FLIPPED = [0, 1, 3, 2, 4, 5, 7, 6, 8, 9, 11, 10, *range(12, 20)]
 SWAPPED = [1, 0, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 15, 14, *range(16, 20)]
@@ -29,6 +31,8 @@ SWAPPED = [1, 0, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 15, 14, *range(16, 20)]
 WINDOW = 128
 # Sizes of Fourier transforms are multiples of this.
 FFT_MULTIPLE = 32
+# Weight of the whole image's statistics relative to a window's own.
+GLOBAL_WEIGHT = 0.3
 
 
 def _fft_real(images: Tensor) -> ComplexParts:
@@ -222,22 +226,77 @@ def gradient_energy(image: Tensor) -> Tensor:
     return sum(ops.sum(ops.square(x), axis=(1, 2)) for x in (across, down))
 
 
-def turned(maps: Tensor, orientation: int, statistic: bool = True) -> Tensor:
+def evidence(windows: Tensor) -> Tensor:
+    """What the blur of each window of an image is estimated from.
+
+    Args:
+      windows: float32 [B, rows, columns, side, side, C] in [-1, 1].
+
+    Returns:
+      See `combined`.
+    """
+    grid = ops.shape(windows)[:3]
+    flat = ops.reshape(windows, (-1, *windows.shape[3:]))
+    maps = ops.reshape(statistics(flat), (*grid, SIDE, SIDE, CHANNELS))
+    return combined(maps, ops.reshape(gradient_energy(flat), grid))
+
+
+def combined(maps: Tensor, energy: Tensor) -> Tensor:
+    """Statistics of each window beside those of the whole image.
+
+    A window without structure reveals nothing about its blur, so its statistics are averaged with
+    those of the whole image, which have `GLOBAL_WEIGHT` times the weight of a window of mean
+    energy. Where the whole image is blurred alike, its statistics tell more than any window's, and
+    the more, the more windows there are.
+
+    Args:
+      maps: statistics of each window, [B, rows, columns, SIDE, SIDE, CHANNELS].
+      energy: gradient energy of each window, [B, rows, columns].
+
+    Returns:
+      [B, rows, columns, SIDE, SIDE, EVIDENCE]: the average, the whole image's statistics, and
+      log2(rows * columns) / 3 everywhere.
+    """
+    energy = energy[..., None, None, None] + 1e-12
+    mean = ops.mean(energy, axis=(1, 2), keepdims=True)
+    whole = ops.mean(energy * maps, axis=(1, 2), keepdims=True) / mean
+    own = (energy * maps + GLOBAL_WEIGHT * mean * whole) / (energy + GLOBAL_WEIGHT * mean)
+    shape = ops.shape(maps)
+    count = ops.log2(ops.cast(shape[1] * shape[2], maps.dtype)) / 3.0
+    return ops.concatenate(
+        [
+            own,
+            ops.broadcast_to(whole, shape),
+            ops.broadcast_to(count, (*shape[:-1], 1)),
+        ],
+        axis=-1,
+    )
+
+
+def turned(maps: Tensor, orientation: int) -> Tensor:
     """Turns maps as if computed from an image in another orientation.
 
     Args:
-      maps: [B, SIDE, SIDE, C], centred at row and column `MAX_LAG`.
+      maps: `statistics` or `evidence`, [B, SIDE, SIDE, C]; some statistics exchange channels.
       orientation: 0 to 7; bit 0 mirrors rows, bit 1 columns, and then bit 2 swaps both.
-      statistic: whether the maps are `statistics`, some of which then exchange channels.
     """
     for bit, axis in ((1, 1), (2, 2)):
         if orientation & bit:
             maps = ops.roll(ops.flip(maps, axis), -1, axis)
-            maps = ops.take(maps, FLIPPED, axis=-1) if statistic else maps
+            maps = ops.take(maps, _order(FLIPPED, maps.shape[-1]), axis=-1)
     if orientation & 4:
         maps = ops.transpose(maps, (0, 2, 1, 3))
-        maps = ops.take(maps, SWAPPED, axis=-1) if statistic else maps
+        maps = ops.take(maps, _order(SWAPPED, maps.shape[-1]), axis=-1)
     return maps
+
+
+def _order(changed: list[int], channels: int) -> list[int]:
+    """The order of channels that hold statistics once or several times, and others after them."""
+    sets = channels // CHANNELS
+    return [
+        *(CHANNELS * k + i for k in range(sets) for i in changed),
+        *range(sets * CHANNELS, channels),
+    ]
 
 
 def turned_back(kernel: Tensor, orientation: int) -> Tensor:

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shlex
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -42,6 +42,11 @@ def frozen_variables(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
 def values_of(variables: Mapping[str, keras.Variable]) -> Arrays:
     """The values of variables by name."""
     return {name: keras.ops.convert_to_numpy(v.value) for name, v in variables.items()}
+
+
+def parts_of(names: Iterable[str]) -> set[str]:
+    """The parts of a model to which variables belong: what their names begin with."""
+    return {name.split("/")[0] for name in names}
 
 
 def assign_named(

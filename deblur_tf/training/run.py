@@ -20,7 +20,14 @@ from deblur_tf.base.registry import may_change_on_resume
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.models import saved
 from deblur_tf.models.flops import most_training_bytes, training_bytes
-from deblur_tf.storage.arrays import Arrays, frozen_variables, named_variables, read_npz, write_npz
+from deblur_tf.storage.arrays import (
+    Arrays,
+    frozen_variables,
+    named_variables,
+    parts_of,
+    read_npz,
+    write_npz,
+)
 from deblur_tf.storage.checkpoints import Checkpoints
 from deblur_tf.storage.model_folders import FROZEN_FILE
 from deblur_tf.training import loop
@@ -188,13 +195,16 @@ def _begin(stepper: Stepper, init_from: str | os.PathLike[str] | None) -> None:
     Raises:
       UsageError: if the weights are for other settings, or there are none for frozen parts.
     """
-    new = {name.split("/")[0] for name in named_variables(stepper.model)}
+    parts = new = parts_of(named_variables(stepper.model))
     if init_from is not None:
         saved.check_settings(stepper.model, init_from)
         weights, origin = saved.load_weights(init_from)
         new = stepper.start_from(weights, origin)
-        print(f"starting from {origin}" + (f"; new: {', '.join(new)}" if new else ""), flush=True)
-    lost = sorted({name.split("/")[0] for name in frozen_variables(stepper.model)} & set(new))
+        unused = sorted(parts_of(weights) - parts)
+        words = f"; new: {', '.join(new)}" if new else ""
+        words += f"; not used: {', '.join(unused)}" if unused else ""
+        print(f"starting from {origin}{words}", flush=True)
+    lost = sorted(parts_of(frozen_variables(stepper.model)) & set(new))
     if lost:
         raise UsageError(
             f"this training leaves {', '.join(lost)} as given, but no weights are given: start "

@@ -1,25 +1,30 @@
 """Learning blind deconvolution from real windows: their spectra, and the error of a filter."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from keras import ops
 
 from deblur_tf.data.window_spectra import WindowSpectra, turned_spectra
 from deblur_tf.models.regression import Regression
+from deblur_tf.networks.blind_wiener import BlindWiener
 from deblur_tf.networks.predictor import StructurePredictor
 from deblur_tf.networks.statistics import MAX_LAG
+from deblur_tf.numerics.image_ops import to_model_range
 from deblur_tf.training.objectives.deconvolution import WindowObjective, window_error
 from tests.support.helpers import natural, random_filter
 from tests.support.models import blind_wiener
 
 
 class Windows:
-    """Pairs of 256 pixels: a picture under one kernel, in float64 and without an edge."""
+    """Pairs of pictures that are as large as a window, by default."""
 
-    crop_size = 256
+    def __init__(self, crop_size=256):
+        self.crop_size = crop_size
 
     def __call__(self, index):
-        sharp = np.uint8((natural(index, 256, 256) + 1) * 127.5)
+        sharp = np.uint8((natural(index, self.crop_size, self.crop_size) + 1) * 127.5)
         return np.roll(sharp, 2, axis=1), sharp
 
     def describe(self):
@@ -60,8 +65,8 @@ def test_turned_spectra_are_those_of_turned_pictures(orientation):
         def __call__(self, index):
             return turned(blurry), turned(sharp)
 
-    _, want = WindowSpectra(Turned, examples=1)._example(0)
-    found = turned_spectra(source._example(0)[1], orientation)
+    want = WindowSpectra(Turned, examples=1)._pair(0)[1][0]
+    found = turned_spectra(source._pair(0)[1][0], orientation)
     for spectra in (found, want):
         assert spectra.shape == (256, 129, 4)
     errors = [window_error(kernel[:1], ratio[:1], s[None].astype("float32")) for s in (found, want)]
@@ -102,3 +107,29 @@ def test_an_example_is_a_function_of_its_number():
             np.testing.assert_array_equal(a, b)
             assert (a.shape, a.dtype) == (shape, dtype)
     assert source(5)[0][MAX_LAG, MAX_LAG, 0] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_the_windows_of_a_picture_are_those_that_the_model_reads(monkeypatch):
+    """Each with the statistics of the whole picture, and with its own part of both spectra."""
+    layer, read = blind_wiener(window=256), []
+    layer.build(None)
+    monkeypatch.setattr(
+        layer, "blur", lambda maps: read.append(maps) or BlindWiener.blur(layer, maps)
+    )
+    picture = Windows(384)(3)[0]
+    layer(to_model_range(picture[None]))
+    maps, spectra = WindowSpectra(partial(Windows, 384), examples=4)._pair(3)
+    np.testing.assert_allclose(maps, read[0], atol=0.02)
+    assert (maps[..., -1] == np.float16(2 / 3)).all()  # log2 of four windows, by 3
+    corner = Windows(384)(3)[1][128:, 128:].mean(-1) / 255
+    blurry = picture[128:, 128:].mean(-1) / 255
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(256) + 0.5) / 256)
+    taper = np.outer(hann, hann) / np.sqrt(np.sum(np.outer(hann, hann) ** 2))
+    want = np.fft.rfft2((corner - blurry.mean()) * taper)
+    np.testing.assert_allclose(spectra[3, ..., 2], want.real, atol=2e-3 * abs(want).max())
+
+
+def test_pairs_that_hold_no_whole_number_of_windows_are_refused():
+    for side in (128, 300):
+        with pytest.raises(ValueError, match="a multiple of 128 pixels, at least 256; got"):
+            WindowSpectra(partial(Windows, side))

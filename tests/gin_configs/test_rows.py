@@ -73,7 +73,7 @@ def tiny_settings(name, data_dir="data"):
     if "data/realistic.gin" in included(name):
         overrides += ["ReusedPairs.processes = 0", "ReusedPairs.block = 2"]
     if "data/windows.gin" in included(name):
-        overrides += ["EXAMPLES = 2"]  # of pairs as large as a window
+        overrides += ["EXAMPLES = 2", "PAIR_SIZE = 256"]  # as large as a window
     elif "data/realistic.gin" in included(name):
         overrides += ["PAIR_SIZE = 16"]
     if "data/own_photos.gin" in included(name):

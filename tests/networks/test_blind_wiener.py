@@ -9,7 +9,6 @@ from deblur_tf.data import blur
 from deblur_tf.networks import statistics, windows
 from deblur_tf.networks.blind_wiener import (
     BlindWiener,
-    _with_global_statistics,
     response,
     transfer,
     wiener,
@@ -127,8 +126,8 @@ def test_a_turned_picture_has_the_turned_kernel():
     layer = blind_wiener()
     layer.build((None, None, None, 3))
     randomize(layer)
-    maps = images(8, 2, SIDE, SIDE, statistics.CHANNELS)
-    maps[:, -1], maps[:, :, -1] = 0.0, 0.0
+    maps = images(8, 2, SIDE, SIDE, statistics.EVIDENCE)
+    maps[:, -1, :, :-1], maps[:, :, -1, :-1], maps[..., -1] = 0.0, 0.0, 0.7
     here = [np.array(x) for x in layer.blur(maps)]
     alone = [np.array(x) for x in layer.read(maps)]
     for orientation in range(statistics.ORIENTATIONS):
@@ -200,7 +199,8 @@ def test_untrained_it_takes_a_symmetric_kernel_of_sum_one_and_changes_little():
     layer = blind_wiener()
     layer.build((None, None, None, 3))
     image = natural(2, 64, 80)[None]
-    kernel, ratio = (np.array(x) for x in layer.blur(statistics.statistics(image)))
+    maps = statistics.evidence(image[:, None, None])[:, 0, 0]
+    kernel, ratio = (np.array(x) for x in layer.blur(maps))
     assert kernel.shape == (1, 31, 31)
     assert ratio.shape == (1, 19, 19)
     np.testing.assert_allclose(kernel.sum(), 1.0, atol=1e-6)
@@ -286,8 +286,12 @@ def test_a_window_counts_by_its_distance_from_the_edges():
 
 
 def test_each_window_has_the_blur_of_its_place(monkeypatch):
-    """Where one window alone holds a pixel, it is as if there were no others."""
-    monkeypatch.setattr("deblur_tf.networks.blind_wiener.GLOBAL_WEIGHT", 0.0)
+    """Where one window alone holds a pixel, only the statistics of the whole come from others."""
+
+    def alone(maps, energy):
+        return ops.concatenate([maps, maps, ops.zeros_like(maps[..., :1])], axis=-1)
+
+    monkeypatch.setattr(statistics, "combined", alone)
     by_place, at_once = windowed_and_whole()
     image = natural(1, 128, 300)[None]
     found = np.array(by_place(image))
@@ -301,10 +305,27 @@ def test_each_window_has_the_blur_of_its_place(monkeypatch):
 def test_a_window_without_structure_takes_the_blur_of_the_whole():
     maps = images(1, 1, 1, 2, SIDE, SIDE, CHANNELS)
     energy = np.array([[[4.0, 0.0]]], "float32")
-    found = np.array(_with_global_statistics(maps, energy))
-    np.testing.assert_allclose(found[0, 0, 1], maps[0, 0, 0], atol=1e-5)
+    found = np.array(statistics.combined(maps, energy))
+    own, whole, count = np.split(found[0, 0], [CHANNELS, 2 * CHANNELS], axis=-1)
+    np.testing.assert_allclose(own[1], maps[0, 0, 0], atol=1e-5)
     # The whole is all of the first window: nothing changes it.
-    np.testing.assert_allclose(found[0, 0, 0], maps[0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(own[0], maps[0, 0, 0], atol=1e-5)
+    for window in range(2):
+        np.testing.assert_allclose(whole[window], maps[0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(count, 1 / 3)  # log2 of two windows
+
+
+def test_statistics_of_windows_are_averaged_by_their_energy():
+    maps = images(1, 1, 2, 2, SIDE, SIDE, CHANNELS)
+    energy = np.array([[[1.0, 2.0], [3.0, 2.0]]], "float32")
+    found = np.array(statistics.combined(maps, energy))[0]
+    weight = energy[0, ..., None, None, None]
+    whole = np.sum(weight * maps[0], axis=(0, 1)) / 8.0
+    for row, column in np.ndindex(2, 2):
+        np.testing.assert_allclose(found[row, column, ..., CHANNELS:-1], whole, atol=1e-5)
+        share = energy[0, row, column] / (energy[0, row, column] + 0.3 * 2.0)
+        want = share * maps[0, row, column] + (1.0 - share) * whole
+        np.testing.assert_allclose(found[row, column, ..., :CHANNELS], want, atol=1e-5)
 
 
 def windowed_and_whole():
@@ -312,7 +333,12 @@ def windowed_and_whole():
     layer = blind_wiener()
     layer.build(None)
     randomize(layer)
-    return layer, lambda image: wiener(image, *layer.blur(statistics.statistics(image)))
+
+    def whole(image):
+        maps = statistics.evidence(image[:, None, None])[:, 0, 0]
+        return wiener(image, *layer.blur(maps))
+
+    return layer, whole
 
 
 def test_one_window_is_the_whole_image():

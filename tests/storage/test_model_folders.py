@@ -125,6 +125,6 @@ def test_configurations_that_are_none(text, box):
 
 def test_the_description():
     text = describe("tiny")
-    assert "DeconvolvedDiffusion, 4,690,063 parameters" in text
+    assert "DeconvolvedDiffusion, 4,760,911 parameters" in text
     assert "1 step(s) of ddpm" in text
     assert "# tiny: the model in the box" in text

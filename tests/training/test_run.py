@@ -121,6 +121,13 @@ def test_parts_that_the_other_model_lacks_are_named(begun, tmp_path, capsys):
     )
     assert run.train(aligned, init_from=tmp_path / "guided") == 0
     assert "; new: discriminator_1" in capsys.readouterr().out
+    again = prepared(tmp_path / "again", guided, *GUIDED, "TOTAL_STEPS = 1", "WARMUP_STEPS = 0")
+    assert run.train(again, init_from=tmp_path / "aligned") == 0
+    assert "; not used: discriminator_1" in capsys.readouterr().out
+    with pytest.raises(
+        CheckpointError, match="of others: has none of the model's parts, which are "
+    ):
+        again.stepper.start_from({"other/kernel": np.zeros(3)}, "of others")
 
 
 @pytest.mark.slow

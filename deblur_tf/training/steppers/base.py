@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from deblur_tf.base.errors import CheckpointError
 from deblur_tf.data.pair_source import PairSource
 from deblur_tf.storage.arrays import (
     Arrays,
     assign_named,
     frozen_variables,
     named_variables,
+    parts_of,
     select,
     values_of,
 )
@@ -97,16 +99,23 @@ class Stepper:
         return int(state["step"])
 
     def start_from(self, weights: Arrays, source: str) -> list[str]:
-        """Takes over weights of another model of this kind, for the model and the averages.
+        """Takes over the weights of another model's parts, for the model and the averages.
 
-        Returns the names of the parts for which it had no weights; see `Restorer.start`.
+        Parts of the other model that this one lacks are passed over. Returns the names of the
+        parts for which it had no weights; see `Restorer.start`.
 
         Raises:
-          CheckpointError: if some weights do not fit.
+          CheckpointError: if the models share no part, or weights of a shared part do not fit.
         """
         named = named_variables(self.model)
+        parts = parts_of(named)
+        weights = {n: w for n, w in weights.items() if n.split("/")[0] in parts}
+        if not weights:
+            raise CheckpointError(
+                f"{source}: has none of the model's parts, which are {', '.join(sorted(parts))}"
+            )
         assign_named({n: v for n, v in named.items() if n in weights}, weights, source)
-        new = sorted({name.split("/")[0] for name in named.keys() - weights.keys()})
+        new = sorted(parts_of(named.keys() - weights.keys()))
         self.model.start(new)
         for name, average in self.ema.variables.items():
             average.assign(named[name].value)
