@@ -59,5 +59,5 @@ def test_a_guidance_network_that_nothing_uses_is_refused():
 def test_a_deblurrer_says_what_it_is():
     deblurrer = deblur_tf.Deblurrer.from_pretrained()
     assert repr(deblurrer).startswith(
-        "Deblurrer(DeconvolvedDiffusion, 4.69 M parameters, 1 step(s)"
+        "Deblurrer(DeconvolvedDiffusion, 4.76 M parameters, 1 step(s)"
     )
