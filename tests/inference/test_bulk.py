@@ -202,9 +202,9 @@ def test_what_a_failed_attempt_has_made_is_not_made_again(micro_dir, folder, mon
 def test_one_of_two_workers_is_killed(micro_dir, tmp_path):
     """All photographs are there, none was made twice, and all are those of one process.
 
-    40 photographs; `PHOTOS` in the environment makes more.
+    60 photographs; `PHOTOS` in the environment makes more.
     """
-    count = int(os.environ.get("PHOTOS", "40"))
+    count = int(os.environ.get("PHOTOS", "60"))
     (tmp_path / "in").mkdir()
     for i in range(count):
         pixels = np.random.default_rng(i).integers(0, 256, (32, 40, 3), np.uint8)

@@ -22,9 +22,7 @@ from tests.support.models import latent_model
 SEVEN = SamplingSettings(steps=7)
 
 
-@pytest.mark.parametrize(
-    "name", slow_but(("kernels", "control", "prior", "autoencoder"), "kernels", "autoencoder")
-)
+@pytest.mark.parametrize("name", slow_but(MODELS, "kernels", "autoencoder"))
 def test_restores_any_size_and_round_trips(name, tmp_path, eager_steps):
     model = built(MODELS[name])
     photo = np.random.default_rng(0).integers(0, 256, (19, 30, 3), dtype=np.uint8)
