@@ -17,6 +17,7 @@ from deblur_tf.networks.statistics import EVIDENCE, SIDE
 # Side of the windows of `WindowSpectra` in pixels.
 WINDOW = 256
 HALF = WINDOW // 2
+# Of an example in memory, in float16.
 EXAMPLE_BYTES = 2 * (SIDE * SIDE * EVIDENCE + WINDOW * (HALF + 1) * 4)
 
 
